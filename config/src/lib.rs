@@ -1,0 +1,1 @@
+//! The operator's words: a TOML file becomes a resolved configuration.

@@ -1,0 +1,1 @@
+//! RFC 9530 digests and RFC 9421 signatures over http types.
