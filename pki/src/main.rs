@@ -1,0 +1,3 @@
+//! The `pki` program.
+
+fn main() {}
