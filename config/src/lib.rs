@@ -1,1 +1,156 @@
 //! The operator's words: a TOML file becomes a resolved configuration.
+//!
+//! ```text
+//!    text --collect--> File --resolve--> Draft --addressable, reach--> Config
+//!            |           |                 |             |
+//!     wrong spelling   (file)       names and bounds   rationales, what nobody reaches
+//!            '-----------'--------- Report --------------'---------> Findings
+//! ```
+//!
+//! [`load`] reads one file, [`parse`] a text. Both give a [`Config`] in which nothing is left
+//! undecided, or [`Findings`]: every mistake at once, each with its place and what to do. A file
+//! with one mistake gives no configuration at all. Certificates, keys and revocation lists are
+//! only named here; whoever opens them finds the place of each name beside it.
+
+// Words: what a single value means.
+
+mod place;
+
+mod error;
+
+mod word;
+
+mod units;
+
+mod name;
+
+mod path;
+
+mod pattern;
+
+mod method;
+
+mod host;
+
+mod server;
+
+mod secret;
+
+// What comes out.
+
+mod decision;
+
+mod model;
+
+// From text to tables.
+
+mod refused;
+
+mod schema;
+
+mod collect;
+
+mod file;
+
+// From tables to what comes out.
+
+mod resolve;
+
+use std::io::Read as _;
+use std::path::Path;
+
+pub use addressable::{ADDRESSABLE, Addressable};
+pub use decision::{Control, Decision};
+pub use error::{Finding, Findings, MAX_FINDINGS, Severity};
+pub use host::{HostError, HostName};
+pub use method::{Method, MethodError};
+pub use model::{
+    AccessLog, Admin, Allow, Audit, Certificate, Clients, Config, Durability, FhirBase, FilePath,
+    Limits, Listener, NameKind, Protocol, Purpose, Rate, Rationale, Revocation, Role, Route,
+    Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, WorkerCount, Workers,
+};
+pub use name::{
+    CertificateName, ListenerName, NameError, RoleName, RouteName, Sentence, SentenceError,
+    TrustName, UpstreamName,
+};
+pub use path::{PathError, PathPrefix};
+pub use pattern::{ClientError, ClientName, ClientPattern};
+pub use place::{Place, Placed};
+use resolve::addressable;
+pub use server::{Authority, BaseUrl, UrlError};
+pub use units::{ByteSize, UnitError, parse_duration, show_duration};
+
+use crate::collect::Read as _;
+use crate::error::Report;
+
+/// The largest file that is read, in bytes. A configuration is written by people.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// Reads and resolves the configuration file at `path`. Paths in it are relative to its folder.
+///
+/// Fails closed: one mistake, and there is no configuration.
+pub fn load(path: &Path) -> Result<Config, Findings> {
+    let unreadable = |message: String, hint: &str| {
+        let mut report = Report::default();
+        report.error(&Place::whole(path), message, hint);
+        report.into_findings()
+    };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_FILE_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return Err(unreadable(format!("cannot be read: {error}"), ""));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(path, text),
+        // What was cut off at the limit is too large before it is anything else.
+        Err(_) if bytes.len() > MAX_FILE_BYTES => Err(too_large(path)),
+        Err(error) => {
+            let sound = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+            let source = collect::Source::new(path, sound);
+            let mut report = Report::default();
+            let place = source.place(sound.len(), String::new());
+            report.error(&place, "this is not UTF-8", "save the file as UTF-8");
+            Err(report.into_findings())
+        }
+    }
+}
+
+/// Resolves the text of a configuration file. `path` is for messages, and its folder is what
+/// relative paths are joined to; nothing is opened.
+///
+/// Fails closed: one mistake, and there is no configuration.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Findings> {
+    if text.len() > MAX_FILE_BYTES {
+        return Err(too_large(path));
+    }
+    let mut report = Report::default();
+    let source = collect::Source::new(path, text);
+    let draft = source.read::<file::File>(&mut report).map(|file| {
+        let draft = resolve::resolve(file, path, &mut report);
+        resolve::reach::warn(&draft, &mut report);
+        let decisions = addressable::judge(&draft, &mut report);
+        (draft, decisions)
+    });
+    let warnings = report.into_result()?;
+    let (draft, decisions) = draft.expect("what cannot be read is reported");
+    Ok(draft.into_config(path, text, decisions, warnings))
+}
+
+/// The JSON Schema (draft 2020-12) of the file, for editors. `config/schema.json` is this text.
+pub fn schema() -> String {
+    schema::document(file::File::schema())
+}
+
+fn too_large(path: &Path) -> Findings {
+    let mut report = Report::default();
+    let message = format!("larger than {}", ByteSize::bytes(MAX_FILE_BYTES as u64));
+    report.error(
+        &Place::whole(path),
+        message,
+        "a configuration is written by people; is this one?",
+    );
+    report.into_findings()
+}

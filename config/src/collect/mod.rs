@@ -1,0 +1,370 @@
+//! Reads a TOML document into typed tables and notes every mistake on the way.
+//!
+//! A deserializer that returns at its first error shows an operator one mistake a run. Here a
+//! value that is wrong is noted with its place and replaced by "wrong, already said", and reading
+//! goes on. [`Read`] is what a type needs for that: [`kinds`] has it for words, numbers and lists,
+//! and the macro in [`rows`] writes it for a table from one row a key, so that key, type, default,
+//! bounds, documentation and schema stand in one place. What values mean together is not judged
+//! here, but in [`crate::resolve`].
+
+mod kinds;
+mod rows;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Advice, Report, nearest};
+use crate::place::{Lines, Place, Placed, join};
+use crate::refused;
+use crate::schema::Absence;
+use crate::word::{Shown, spelled};
+
+pub(crate) use self::kinds::{List, Named, NonEmpty, Rows};
+pub(crate) use self::rows::table;
+
+/// The document and where it came from.
+pub(crate) struct Source<'t> {
+    file: Arc<Path>,
+    text: &'t str,
+    lines: Lines<'t>,
+}
+
+impl<'t> Source<'t> {
+    pub(crate) fn new(file: &Path, text: &'t str) -> Self {
+        Self {
+            file: file.into(),
+            text,
+            lines: Lines::of(text),
+        }
+    }
+
+    /// Reads the whole document as a `T`. `None`: it is not TOML, and that is noted.
+    pub(crate) fn read<T: Read>(&self, report: &mut Report) -> Option<T> {
+        let (document, errors) = DeTable::parse_recoverable(self.text);
+        let mut readable = true;
+        for error in errors {
+            let span = error.span().unwrap_or_default();
+            // The first of two equal keys is kept, so what follows can still be read. Anything
+            // else makes the rest a guess.
+            let duplicate = error.message() == "duplicate key";
+            readable &= duplicate;
+            let key = self
+                .text
+                .get(span.clone())
+                .filter(|_| duplicate)
+                .unwrap_or_default();
+            let place = self.place(span.start, key.trim().to_owned());
+            if duplicate {
+                report.error(&place, "given twice", "keep one of the two");
+            } else {
+                let message = format!("this is not TOML: {}", error.message());
+                report.error(&place, message, "the rest is read once this is mended");
+            }
+        }
+        let root = DeValue::Table(document.into_inner());
+        let value = Value {
+            node: &root,
+            place: self.place(0, String::new()),
+            source: self,
+        };
+        if readable {
+            T::read(value, report)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn place(&self, offset: usize, key: String) -> Place {
+        let (line, column) = self.lines.position(offset);
+        Place {
+            file: Arc::clone(&self.file),
+            line,
+            column,
+            key,
+        }
+    }
+}
+
+/// A value of the document.
+pub(crate) struct Value<'a> {
+    node: &'a DeValue<'a>,
+    place: Place,
+    source: &'a Source<'a>,
+}
+
+/// A type that a value can be read as.
+pub(crate) trait Read: Sized {
+    /// What to write, with an example: `a duration such as "10s"`.
+    fn expects() -> String;
+
+    /// One good spelling in TOML.
+    fn example() -> String;
+
+    /// Reads the value. `None`: it is wrong, and that is noted.
+    fn read(value: Value<'_>, report: &mut Report) -> Option<Self>;
+
+    /// The JSON Schema of such a value.
+    fn schema() -> Json;
+
+    /// What it means in the schema that a whole table is absent.
+    fn absence() -> Absence {
+        Absence::Own
+    }
+}
+
+impl<'a> Value<'a> {
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.node, DeValue::Table(_))
+    }
+
+    pub(crate) fn as_str(&self) -> Option<&'a str> {
+        match self.node {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn wrong_type(&self, expects: &str, report: &mut Report) {
+        let found = match self.node {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        let message = format!("{found} where {expects} is expected");
+        report.advise(&self.place, || match refused::wrong_type(&self.place.key) {
+            Some(refusal) => refusal.into_advice(message),
+            None => Advice {
+                message,
+                hint: None,
+            },
+        });
+    }
+
+    fn read_placed<T: Read>(self, report: &mut Report) -> Option<Placed<T>> {
+        let place = self.place.clone();
+        T::read(self, report).map(|value| Placed { value, place })
+    }
+
+    /// The value's table, or a note that it is none.
+    pub(crate) fn into_table(self, report: &mut Report) -> Option<Table<'a>> {
+        let DeValue::Table(entries) = self.node else {
+            self.wrong_type("a table", report);
+            return None;
+        };
+        Some(Table {
+            entries,
+            place: self.place,
+            source: self.source,
+        })
+    }
+
+    fn into_items(self, expects: &str, report: &mut Report) -> Option<Vec<Value<'a>>> {
+        let DeValue::Array(items) = self.node else {
+            self.wrong_type(expects, report);
+            return None;
+        };
+        let Value { place, source, .. } = self;
+        let value = |item: &'a Spanned<DeValue<'a>>| Value {
+            node: item.get_ref(),
+            place: source.place(item.span().start, place.key.clone()),
+            source,
+        };
+        Some(items.iter().map(value).collect())
+    }
+}
+
+/// A table of the document.
+pub(crate) struct Table<'a> {
+    entries: &'a DeTable<'a>,
+    place: Place,
+    source: &'a Source<'a>,
+}
+
+/// A key that may be absent.
+#[derive(Debug)]
+pub(crate) enum Optional<T> {
+    /// It is not there.
+    Absent,
+    /// It is there and wrong, which is noted.
+    Wrong,
+    /// It is there.
+    Given(Placed<T>),
+}
+
+impl<T> Optional<T> {
+    /// What is there and right.
+    pub(crate) fn given(&self) -> Option<&Placed<T>> {
+        match self {
+            Self::Given(given) => Some(given),
+            Self::Absent | Self::Wrong => None,
+        }
+    }
+
+    /// The same, taken.
+    pub(crate) fn into_given(self) -> Option<Placed<T>> {
+        match self {
+            Self::Given(given) => Some(given),
+            Self::Absent | Self::Wrong => None,
+        }
+    }
+}
+
+impl Table<'_> {
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A key whose absence is a mistake. `None`: it is wrong or missing, and that is noted.
+    pub(crate) fn required<T: Read>(
+        &self,
+        key: &str,
+        eg: &str,
+        within: &impl Within<T>,
+        report: &mut Report,
+    ) -> Option<Placed<T>> {
+        match self.optional(key, within, report) {
+            Optional::Given(given) => Some(given),
+            Optional::Wrong => None,
+            Optional::Absent => {
+                let eg = if eg.is_empty() {
+                    T::example()
+                } else {
+                    eg.to_owned()
+                };
+                let hint = format!("write {key} = {eg}");
+                report.error(&self.place.child(key), "missing", &hint);
+                None
+            }
+        }
+    }
+
+    /// A key that has a default, which also stands in for a wrong value.
+    pub(crate) fn or_default<T: Read>(
+        &self,
+        key: &str,
+        default: T,
+        within: &impl Within<T>,
+        report: &mut Report,
+    ) -> Placed<T> {
+        match self.optional(key, within, report) {
+            Optional::Given(given) => given,
+            Optional::Wrong | Optional::Absent => Placed {
+                value: default,
+                place: self.place.child(key),
+            },
+        }
+    }
+
+    /// A key that may be absent.
+    pub(crate) fn optional<T: Read>(
+        &self,
+        key: &str,
+        within: &impl Within<T>,
+        report: &mut Report,
+    ) -> Optional<T> {
+        let Some(value) = self.get(key) else {
+            return Optional::Absent;
+        };
+        match value.read_placed(report) {
+            Some(given) if within.holds(&given, report) => Optional::Given(given),
+            _ => Optional::Wrong,
+        }
+    }
+
+    /// A table of its own, empty when it is absent. `None`: it is no table, and that is noted.
+    pub(crate) fn inner<T: Read>(&self, key: &str, report: &mut Report) -> Option<T> {
+        if let Some(value) = self.get(key) {
+            return T::read(value, report);
+        }
+        let node = DeValue::Table(DeTable::new());
+        let place = self.place.child(key);
+        T::read(
+            Value {
+                node: &node,
+                place,
+                source: self.source,
+            },
+            report,
+        )
+    }
+
+    /// Notes every key that is none of these.
+    pub(crate) fn refuse_unknown(&self, known: &[&str], report: &mut Report) {
+        for key in self
+            .entries
+            .keys()
+            .filter(|key| !known.contains(&key.get_ref().as_ref()))
+        {
+            let name = key.get_ref();
+            let place = self
+                .source
+                .place(key.span().start, join(&self.place.key, name));
+            report.advise(&place, || {
+                let message = "unknown key".to_owned();
+                refused::key(&place.key).map_or_else(
+                    || unknown_key(name, known),
+                    |refusal| refusal.into_advice(message),
+                )
+            });
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<Value<'_>> {
+        self.entries.get(key).map(|value| Value {
+            node: value.get_ref(),
+            place: self
+                .source
+                .place(value.span().start, join(&self.place.key, key)),
+            source: self.source,
+        })
+    }
+}
+
+fn unknown_key(name: &str, known: &[&str]) -> Advice {
+    let hint = nearest(name, known.iter().copied())
+        .unwrap_or_else(|| format!("the keys here are {}", known.join(", ")));
+    Advice {
+        message: "unknown key".to_owned(),
+        hint: Some(hint),
+    }
+}
+
+/// Bounds of a value, or none.
+pub(crate) trait Within<T> {
+    /// Whether the value lies within; notes it when it does not.
+    fn holds(&self, given: &Placed<T>, report: &mut Report) -> bool;
+}
+
+/// Nothing to keep to.
+pub(crate) struct Anything;
+
+impl<T> Within<T> for Anything {
+    fn holds(&self, _: &Placed<T>, _: &mut Report) -> bool {
+        true
+    }
+}
+
+/// From the first to the second, both included.
+impl<T: PartialOrd + Shown> Within<T> for (T, T) {
+    fn holds(&self, given: &Placed<T>, report: &mut Report) -> bool {
+        let (low, high) = self;
+        let holds = *low <= given.value && given.value <= *high;
+        if !holds {
+            let hint = format!("from {} to {}", spelled(low), spelled(high));
+            report.error(
+                &given.place,
+                format!("{} is out of bounds", spelled(&given.value)),
+                &hint,
+            );
+        }
+        holds
+    }
+}

@@ -1,0 +1,109 @@
+//! Who clients are: trust sets and roles.
+//!
+//! A role's names count under one trust set alone, so that a name under one authority is never
+//! taken for the same name under another.
+
+use std::collections::BTreeSet;
+
+use super::{Context, must_exist, rationale};
+use crate::collect::Optional;
+use crate::file;
+use crate::model::{Purpose, Revocation, Role, Trust};
+use crate::name::TrustName;
+use crate::place::{Placed, quoted};
+
+pub(super) fn trust(table: file::Trust, context: &mut Context<'_>) -> Trust {
+    let place = table.place;
+    Trust {
+        roots: table
+            .roots
+            .map(|roots| context.files(roots.value.0))
+            .unwrap_or_default(),
+        intermediates: context.files(table.intermediates.value.0),
+        revocation: match table.revocation {
+            None => Placed {
+                value: Revocation::Off,
+                place: place.child("revocation"),
+            },
+            Some(Placed { value, place }) => Placed {
+                value: revocation(value, context),
+                place,
+            },
+        },
+        identity: table.identity.value,
+        rationale: rationale(table.rationale, &place),
+        place,
+    }
+}
+
+fn revocation(value: file::Revocation, context: &Context<'_>) -> Revocation {
+    match value {
+        file::Revocation::Off => Revocation::Off,
+        file::Revocation::Crls(table) => Revocation::Crls {
+            sources: table
+                .crls
+                .map(|crls| context.files(crls.value.0))
+                .unwrap_or_default(),
+            when_stale: table.when_stale.value,
+        },
+    }
+}
+
+pub(super) fn role(table: file::Role, context: &mut Context<'_>) -> Option<Role> {
+    Some(Role {
+        trust: role_trust(&table, context)?,
+        clients: table
+            .clients
+            .map(|clients| clients.value.0)
+            .unwrap_or_default(),
+        purpose: match table.purpose {
+            Optional::Given(Placed { value, place }) => Purpose::Stated(Placed {
+                value: value.0,
+                place,
+            }),
+            Optional::Absent | Optional::Wrong => Purpose::Unstated,
+        },
+        place: table.place,
+    })
+}
+
+/// The trust set of a role. Fails closed: undecided between two, it is a mistake.
+fn role_trust(table: &file::Role, context: &mut Context<'_>) -> Option<Placed<TrustName>> {
+    let sets = context.trust.as_ref();
+    match &table.trust {
+        Optional::Wrong => None,
+        Optional::Given(name) => {
+            must_exist("trust set", name, sets, context.report);
+            Some(name.clone())
+        }
+        Optional::Absent => {
+            let sets: Vec<&TrustName> = sets.into_iter().flat_map(BTreeSet::iter).collect();
+            match sets.as_slice() {
+                [only] => Some(Placed {
+                    value: (*only).clone(),
+                    place: table.place.clone(),
+                }),
+                [] if context.trust.is_none() => None,
+                [] => {
+                    let hint =
+                        "write a table such as [trust.devices], which says who vouches for them";
+                    context
+                        .report
+                        .error(&table.place, "nobody vouches for these names", hint);
+                    None
+                }
+                [first, ..] => {
+                    let message = "several trust sets are given, and the role names none";
+                    let hint = format!(
+                        "write trust = {}, or the one that is meant",
+                        quoted(first.as_str())
+                    );
+                    context
+                        .report
+                        .error(&table.place.child("trust"), message, &hint);
+                    None
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The gateway's own house: threads, audit log, admin listener.
+
+use std::num::NonZeroUsize;
+
+use super::{Context, rationale};
+use crate::collect::Optional;
+use crate::file;
+use crate::model::{Admin, Audit, WorkerCount, Workers};
+use crate::place::Placed;
+use crate::server::AdminWord;
+
+pub(super) fn workers(table: file::Workers) -> Workers {
+    let count = match table.count {
+        Optional::Given(count) => {
+            let count = NonZeroUsize::try_from(count.value).unwrap_or(NonZeroUsize::MAX);
+            WorkerCount::Fixed(count)
+        }
+        Optional::Absent | Optional::Wrong => WorkerCount::PerCore,
+    };
+    Workers {
+        count,
+        pin: table.pin.value,
+    }
+}
+
+pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
+    let segment = &table.segment_size;
+    if !segment.value.get().is_multiple_of(SECTOR_BYTES) {
+        let message = format!("{} is not a multiple of {SECTOR_BYTES}B", segment.value);
+        context.report.error(
+            &segment.place,
+            message,
+            "segments are written in whole blocks of the disk",
+        );
+    }
+    Audit {
+        directory: context.required_file(table.directory, &table.place),
+        durability: table.durability,
+        queue_entries: table.queue_entries.value,
+        queue_bytes: table.queue_bytes.value,
+        min_free: table.min_free.value,
+        segment_size: table.segment_size.value,
+        rationale: rationale(table.rationale, &table.place),
+    }
+}
+
+const SECTOR_BYTES: u64 = 4096;
+
+pub(super) fn admin(table: file::Admin) -> Admin {
+    let Placed { value, place } = table.listen;
+    match value {
+        AdminWord::Off => Admin::Off,
+        AdminWord::At(address) => Admin::Listen(Placed {
+            value: address,
+            place,
+        }),
+    }
+}
