@@ -1,1 +1,52 @@
-//! The tamper-evident audit log and its verifier.
+//! The audit log: a durable record of every request before its answer leaves.
+//!
+//! ```text
+//! event --> entry --> queue --> log (one committer thread) --> segments --> storage
+//! words     bytes     bounded   batches, group commit          files        disk
+//!                       |           |
+//!                    worker <-------+   woken once a batch
+//!
+//! recover: where the log ends after a crash      verify: is what is there whole and unchanged
+//! read:    entries in order, also of a live log  noise:  bounds for peers that proved nothing
+//! ```
+//!
+//! An append returns a [`Receipt`](log::Receipt) when its batch is durable, and only then may go on
+//! what waited for it. The crate knows neither tokio, rustls nor hyper: futures are plain, and the
+//! program `audit` verifies a log without the gateway.
+//!
+//! Not here yet, each with its place: the Merkle tree and signed checkpoints (after `frame`: `tree`,
+//! `note`, `checkpoint`, `tiles`), encryption to the readers' keys (`seal`, between `entry` and
+//! `queue`), exports (`export/`). Until there are signed checkpoints, verifying finds every change
+//! that does not rewrite the whole log, and says that it can find no more.
+
+pub mod code;
+
+pub mod event;
+
+pub mod entry;
+
+pub mod frame;
+
+pub mod error;
+
+pub mod queue;
+
+pub mod storage;
+
+mod recover;
+
+mod segments;
+
+pub mod log;
+
+pub mod worker;
+
+pub mod noise;
+
+pub mod medium;
+
+pub mod read;
+
+pub mod verify;
+
+pub mod cli;

@@ -1,0 +1,119 @@
+//! Why the log does not open, take an entry or close. The evidence stays here; what an HTTP client
+//! sees of any of these is the constant 503.
+
+use std::fmt;
+use std::io;
+
+use crate::frame::Fault;
+
+/// Why the log does not open. Nothing was changed that matters; the same attempt can be made again.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process writes to it.
+    Locked,
+    /// The disk refused.
+    Disk {
+        /// What was attempted, one word.
+        doing: &'static str,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// A segment between others, or before them, is gone.
+    Missing {
+        /// Its number.
+        segment: u64,
+    },
+    /// A segment is damaged in a way that no crash explains.
+    Damaged {
+        /// Its number.
+        segment: u64,
+        /// Where, bytes from its start.
+        offset: u64,
+        /// How.
+        fault: Fault,
+    },
+    /// There is a file that does not belong to a log.
+    Stranger {
+        /// Its name.
+        name: String,
+    },
+    /// The system has no randomness to name a new log by.
+    NoRandomness,
+}
+
+impl OpenError {
+    pub(crate) fn disk(doing: &'static str) -> impl Fn(io::Error) -> OpenError {
+        move |error| OpenError::Disk { doing, error }
+    }
+
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            OpenError::Locked => {
+                "each gateway needs an audit directory of its own; stop the other one, or name another directory"
+            }
+            OpenError::Disk { .. } => {
+                "check that the directory exists, belongs to this user and has space"
+            }
+            OpenError::Missing { .. } | OpenError::Damaged { .. } => {
+                "restore the directory from its backup, or move it away as evidence and start with an empty one; `audit verify` says more"
+            }
+            OpenError::Stranger { .. } => "move it out of the audit directory",
+            OpenError::NoRandomness => "check the system's random number generator",
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Locked => f.write_str("another process writes to this log"),
+            OpenError::Disk { doing, error } => write!(f, "cannot {doing}: {error}"),
+            OpenError::Missing { segment } => write!(f, "segment {segment} is missing"),
+            OpenError::Damaged {
+                segment,
+                offset,
+                fault,
+            } => {
+                write!(
+                    f,
+                    "segment {segment} at byte {offset} is {fault}, which no crash explains"
+                )
+            }
+            OpenError::Stranger { name } => write!(f, "{name:?} does not belong to an audit log"),
+            OpenError::NoRandomness => f.write_str("no randomness"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Why an entry was not recorded. Whoever asked must not go on as if it were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendError {
+    /// The queue holds as many entries, or bytes, as it may.
+    Full,
+    /// The disk does not take entries at the moment. What was queued may or may not be recorded.
+    Unavailable,
+    /// The disk did not answer in time. The entry may or may not be recorded.
+    Stalled,
+    /// The log is closed.
+    Closed,
+    /// The entry is longer than the format allows.
+    TooLong,
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AppendError::Full => "the audit queue is full",
+            AppendError::Unavailable => "the audit log cannot be written",
+            AppendError::Stalled => "the audit log did not answer in time",
+            AppendError::Closed => "the audit log is closed",
+            AppendError::TooLong => "the audit entry is too long",
+        })
+    }
+}
+
+impl std::error::Error for AppendError {}

@@ -1,0 +1,7 @@
+//! The program `audit`: verify a log and read it, without the gateway.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    audit::cli::main()
+}

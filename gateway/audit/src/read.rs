@@ -1,0 +1,244 @@
+//! Reading the log in order, also while a gateway writes to it.
+//!
+//! The reader checks what it passes (hashes, links, order) and stops where that fails; what the
+//! failure means is for `verify` to say. It holds one batch in memory.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::frame::{self, BLOCK, Fault, MAX_BATCH, Place, SegmentHeader};
+use crate::recover::{segment_name, segment_number};
+use crate::storage;
+
+/// What a reader comes upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A segment begins.
+    Segment(SegmentHeader),
+    /// A batch: the records of `count` entries from `sequence` on.
+    Batch {
+        /// Sequence number of its first entry.
+        sequence: u64,
+        /// Records, each with its length before it.
+        records: Vec<u8>,
+        /// How many.
+        count: u32,
+    },
+    /// Nothing more is written yet. Stepping again looks again.
+    End,
+    /// What stands here cannot be passed. Stepping again looks again.
+    Fault(Fault),
+}
+
+/// Where a reader stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Number of the segment.
+    pub segment: u64,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
+/// A walk through the log of a directory.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    at: Position,
+    file: Option<File>,
+    /// What the next batch or header must continue.
+    next: Place,
+    /// Offset and place before the last batch: the segment ends there if the write of that batch
+    /// reported a failure and it was made again in the next segment.
+    before: (u64, Place),
+    /// Entries below were handed out.
+    seen: u64,
+    log: Option<[u8; 16]>,
+    window: Vec<u8>,
+}
+
+impl Reader {
+    /// A reader at the start of the log in `directory`.
+    #[must_use]
+    pub fn new(directory: &Path) -> Reader {
+        let next = Place {
+            segment: 1,
+            sequence: 0,
+            previous: [0; 32],
+        };
+        Reader {
+            directory: directory.join("wal"),
+            at: Position {
+                segment: 1,
+                offset: 0,
+            },
+            file: None,
+            next,
+            before: (0, next),
+            seen: 0,
+            log: None,
+            window: Vec::new(),
+        }
+    }
+
+    /// Where the next step looks.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
+    /// The sequence number of the next entry.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.next.sequence
+    }
+
+    /// Goes one step further.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn step(&mut self) -> io::Result<Step> {
+        if self.at.offset == 0 {
+            return self.enter();
+        }
+        loop {
+            match self.batch()? {
+                // The same batch, written by an attempt that failed and by the one that did not.
+                Ok(_) if self.next.sequence <= self.seen => {}
+                Ok(step) => {
+                    self.seen = self.next.sequence;
+                    return Ok(step);
+                }
+                // The writer may have gone on in the next segment; then that one's header says
+                // where this one ends.
+                Err(fault) => return self.cross(fault),
+            }
+        }
+    }
+
+    fn enter(&mut self) -> io::Result<Step> {
+        let Some((file, header)) = self.header(self.at.segment)? else {
+            return Ok(Step::End);
+        };
+        let header = match header {
+            Ok(header) => header,
+            Err(Fault::Blank) => return Ok(Step::End),
+            Err(fault) => return Ok(Step::Fault(fault)),
+        };
+        if let Some(fault) = self.misfit(&header) {
+            return Ok(Step::Fault(fault));
+        }
+        self.log = Some(header.log);
+        self.file = Some(file);
+        self.at.offset = BLOCK as u64;
+        self.next = Place {
+            segment: header.number,
+            sequence: header.first_sequence,
+            previous: header.hash(),
+        };
+        Ok(Step::Segment(header))
+    }
+
+    fn misfit(&self, header: &SegmentHeader) -> Option<Fault> {
+        if header.number != self.at.segment || self.log.is_some_and(|log| log != header.log) {
+            Some(Fault::Segment {
+                found: header.number,
+            })
+        } else if header.first_sequence != self.next.sequence {
+            Some(Fault::Sequence {
+                found: header.first_sequence,
+            })
+        } else if header.previous != self.next.previous {
+            Some(Fault::Link)
+        } else {
+            None
+        }
+    }
+
+    fn batch(&mut self) -> io::Result<Result<Step, Fault>> {
+        let Some(file) = &self.file else {
+            return Ok(Err(Fault::Short));
+        };
+        // One block tells how long the batch is; most are one block.
+        self.window.resize(BLOCK, 0);
+        let mut filled = storage::read_at(file, self.at.offset, &mut self.window)?;
+        if let Err(Fault::Short) = frame::decode_batch(&self.window[..filled], &self.next) {
+            self.window.resize(MAX_BATCH, 0);
+            filled = storage::read_at(file, self.at.offset, &mut self.window)?;
+        }
+        match frame::decode_batch(&self.window[..filled], &self.next) {
+            Ok(batch) => {
+                self.before = (self.at.offset, self.next);
+                let step = Step::Batch {
+                    sequence: self.next.sequence,
+                    records: batch.records.to_vec(),
+                    count: batch.count,
+                };
+                self.at.offset += batch.bytes as u64;
+                self.next.sequence += u64::from(batch.count);
+                self.next.previous = batch.hash;
+                Ok(Ok(step))
+            }
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    /// Moves to the next segment if there is one that continues exactly here.
+    fn cross(&mut self, fault: Fault) -> io::Result<Step> {
+        let stuck = if fault == Fault::Blank {
+            Step::End
+        } else {
+            Step::Fault(fault)
+        };
+        let Some((_, Ok(header))) = self.header(self.at.segment + 1)? else {
+            return Ok(stuck);
+        };
+        if header.previous_end != self.at.offset {
+            let (offset, place) = self.before;
+            let again = header.previous_failed && header.previous_end == offset;
+            if !again || place.segment != self.at.segment {
+                return Ok(stuck);
+            }
+            self.next = place;
+        }
+        self.at = Position {
+            segment: self.at.segment + 1,
+            offset: 0,
+        };
+        self.file = None;
+        self.enter()
+    }
+
+    fn header(&self, number: u64) -> io::Result<Option<(File, Result<SegmentHeader, Fault>)>> {
+        let file = match File::open(self.directory.join(segment_name(number))) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut block = [0; BLOCK];
+        let filled = storage::read_at(&file, 0, &mut block)?;
+        Ok(Some((file, SegmentHeader::decode(&block[..filled]))))
+    }
+}
+
+/// The entries in `records`, each with its sequence number.
+pub fn entries(sequence: u64, records: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    (sequence..).zip(frame::split(records))
+}
+
+/// The numbers of the segments in the log's directory, in order, and the names of all other files.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn inventory(directory: &Path) -> io::Result<(Vec<u64>, Vec<String>)> {
+    let mut segments = Vec::new();
+    let mut others = Vec::new();
+    for name in storage::list(&directory.join("wal"))? {
+        match segment_number(&name) {
+            Some(number) => segments.push(number),
+            None => others.push(name),
+        }
+    }
+    segments.sort_unstable();
+    Ok((segments, others))
+}

@@ -1,0 +1,234 @@
+//! The segment files that batches go to: the live one, and the next one that is prepared ahead.
+//!
+//! Segments are zeroed before they are used, so that a full disk shows while there is still a whole
+//! segment to write to, and so that a batch costs one write and one sync of data. A segment gets its
+//! name only after its header is durable; a segment on which a write failed is never touched again.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::frame::{self, BATCH_OVERHEAD, BLOCK, MAX_BATCH, Place, RECORD_OVERHEAD, SegmentHeader};
+use crate::recover::{SPARE, Tail, segment_name};
+use crate::storage::{Segment, Storage};
+
+/// What one batch took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Records in it.
+    pub(crate) count: u32,
+    /// Bytes of these records.
+    pub(crate) records_bytes: usize,
+    /// Bytes of the batch on disk.
+    pub(crate) disk_bytes: u64,
+}
+
+/// Why a batch was not written.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The disk refused.
+    Disk(io::Error),
+    /// The live segment was removed or replaced.
+    Gone,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Disk(error) => error.fmt(f),
+            WriteError::Gone => f.write_str("the live segment was removed or replaced"),
+        }
+    }
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> WriteError {
+        WriteError::Disk(error)
+    }
+}
+
+/// The files, and the position in them.
+pub(crate) struct Segments {
+    storage: Arc<dyn Storage>,
+    segment_bytes: u64,
+    tail: Tail,
+    /// `None` after a write to it failed.
+    live: Option<Box<dyn Segment>>,
+    /// Whether a write to the last segment failed.
+    failed: bool,
+    /// The thread that zeroes the next segment.
+    spare: Option<JoinHandle<io::Result<()>>>,
+    /// The segment whose naming failed, and which may have got its name all the same.
+    half_named: Option<u64>,
+    batch: Vec<u8>,
+}
+
+impl Segments {
+    /// Continues at `tail` with a fresh segment.
+    pub(crate) fn begin(
+        storage: Arc<dyn Storage>,
+        segment_bytes: u64,
+        tail: &Tail,
+    ) -> Result<Segments, WriteError> {
+        let least = (BLOCK + MAX_BATCH) as u64;
+        let segment_bytes = segment_bytes.max(least).next_multiple_of(BLOCK as u64);
+        let mut segments = Segments {
+            storage,
+            segment_bytes,
+            tail: tail.clone(),
+            live: None,
+            failed: false,
+            spare: None,
+            half_named: None,
+            batch: Vec::with_capacity(MAX_BATCH),
+        };
+        segments.renew()?;
+        Ok(segments)
+    }
+
+    /// Writes as many of `records` (each with its length before it) as one batch holds. Durable when
+    /// it returns. A write that fails is tried once more, in a fresh segment.
+    pub(crate) fn append(&mut self, records: &[u8]) -> Result<Written, WriteError> {
+        let (count, bytes) = fitting(records);
+        let padded = (bytes + BATCH_OVERHEAD).next_multiple_of(BLOCK) as u64;
+        if self.live.is_none() || self.tail.end + padded > self.segment_bytes {
+            self.renew()?;
+        }
+        if self.write(count, &records[..bytes]).is_err() {
+            self.renew()?;
+            self.write(count, &records[..bytes])?;
+        }
+        Ok(Written {
+            count,
+            records_bytes: bytes,
+            disk_bytes: padded,
+        })
+    }
+
+    /// Gives up the live segment for a fresh one.
+    ///
+    /// The order matters for a crash in between: the header is durable before the segment has its
+    /// name, and a spare without a name is removed at the next start.
+    pub(crate) fn renew(&mut self) -> Result<(), WriteError> {
+        self.live = None;
+        let header = SegmentHeader {
+            log: self.tail.log,
+            number: self.tail.segment + 1,
+            first_sequence: self.tail.sequence,
+            previous: self.tail.previous,
+            previous_end: self.tail.end,
+            previous_failed: self.failed,
+        };
+        let name = segment_name(header.number);
+        if self.half_named.take() == Some(header.number) && self.storage.list()?.contains(&name) {
+            self.storage.remove(&name)?;
+        }
+        self.have_spare()?;
+        self.half_named = Some(header.number);
+        self.storage.open(SPARE)?.write_at(&header.encode(), 0)?;
+        self.storage.rename(SPARE, &name)?;
+        self.live = Some(self.storage.open(&name)?);
+        self.half_named = None;
+        self.failed = false;
+        self.tail = Tail {
+            segment: header.number,
+            end: BLOCK as u64,
+            previous: header.hash(),
+            ..self.tail.clone()
+        };
+        self.prepare_spare();
+        Ok(())
+    }
+
+    /// Whether the live segment is still the file that its name leads to.
+    pub(crate) fn check(&self) -> Result<(), WriteError> {
+        match &self.live {
+            Some(live) if !live.is_in_place()? => Err(WriteError::Gone),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes free for the log.
+    pub(crate) fn free(&self) -> io::Result<u64> {
+        self.storage.free()
+    }
+
+    /// Gives back what was reserved and not written, so that the directory holds evidence only.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if let Some(spare) = self.spare.take() {
+            let _ = spare.join();
+        }
+        if self.storage.list()?.iter().any(|name| name == SPARE) {
+            self.storage.remove(SPARE)?;
+        }
+        self.live = None;
+        self.storage
+            .truncate(&segment_name(self.tail.segment), self.tail.end)
+    }
+
+    fn write(&mut self, count: u32, records: &[u8]) -> Result<(), WriteError> {
+        let place = Place {
+            segment: self.tail.segment,
+            sequence: self.tail.sequence,
+            previous: self.tail.previous,
+        };
+        let hash = frame::encode_batch(&place, count, records, &mut self.batch);
+        let Some(live) = &mut self.live else {
+            return Err(WriteError::Disk(io::Error::other("no segment is open")));
+        };
+        if let Err(error) = live.write_at(&self.batch, self.tail.end) {
+            tracing::warn!(%error, segment = self.tail.segment, "an audit segment is given up after a failed write");
+            self.live = None;
+            self.failed = true;
+            return Err(error.into());
+        }
+        self.tail.end += self.batch.len() as u64;
+        self.tail.sequence += u64::from(count);
+        self.tail.previous = hash;
+        Ok(())
+    }
+
+    /// Makes sure that there is a blank spare. A spare of a failed attempt may hold anything.
+    fn have_spare(&mut self) -> io::Result<()> {
+        let prepared = self.spare.take().map(JoinHandle::join);
+        if !matches!(prepared, Some(Ok(Ok(())))) {
+            if self.storage.list()?.iter().any(|name| name == SPARE) {
+                self.storage.remove(SPARE)?;
+            }
+            self.storage.create_blank(SPARE, self.segment_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Zeroes the next segment on a thread of its own. Without it the next one is made when needed.
+    fn prepare_spare(&mut self) {
+        let storage = Arc::clone(&self.storage);
+        let bytes = self.segment_bytes;
+        let prepare = move || {
+            let made = storage.create_blank(SPARE, bytes);
+            if let Err(error) = &made {
+                tracing::warn!(%error, "no room for the next audit segment: requests are refused once the current one is full");
+            }
+            made
+        };
+        self.spare = std::thread::Builder::new()
+            .name("audit-spare".to_owned())
+            .spawn(prepare)
+            .ok();
+    }
+}
+
+/// How many of `records` fit into one batch, and how many bytes these are.
+fn fitting(records: &[u8]) -> (u32, usize) {
+    let (mut count, mut bytes) = (0, 0);
+    while let Some(length) = records[bytes..].first_chunk::<4>() {
+        let record = RECORD_OVERHEAD + u32::from_le_bytes(*length) as usize;
+        if (bytes + record + BATCH_OVERHEAD).next_multiple_of(BLOCK) > MAX_BATCH {
+            break;
+        }
+        bytes += record;
+        count += 1;
+    }
+    (count, bytes)
+}

@@ -1,0 +1,313 @@
+//! The disk as the log sees it: a handful of operations, each durable when it returns.
+//!
+//! `Disk` is the real one. The trait exists so that the tests can put a simulated disk in its place
+//! that fails, tears and loses in every way that a real one does.
+//!
+//! Durable means that the operating system said so: a write on a descriptor with O_DSYNC returned,
+//! or fsync did. A device that lies about its cache is outside the promise (see `medium`).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::frame::{BLOCK, MAX_BATCH};
+
+/// A directory of segment files.
+pub trait Storage: Send + Sync {
+    /// The names of all files in it.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Length of a file, bytes.
+    fn length(&self, name: &str) -> io::Result<u64>;
+
+    /// Creates a file of `bytes` zeros that did not exist; durable, the name included.
+    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<()>;
+
+    /// Creates or replaces a file with this content; durable, the name included.
+    fn create(&self, name: &str, content: &[u8]) -> io::Result<()>;
+
+    /// Gives a file another name, which must be free; durable.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file; durable.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Cuts a file; durable.
+    fn truncate(&self, name: &str, bytes: u64) -> io::Result<()>;
+
+    /// Opens a file for durable writes.
+    fn open(&self, name: &str) -> io::Result<Box<dyn Segment>>;
+
+    /// Bytes that are free for us on its file system.
+    fn free(&self) -> io::Result<u64>;
+}
+
+/// A file that batches are written to.
+pub trait Segment: Send {
+    /// Writes whole blocks at a block boundary. After an error the state of the range is unknown,
+    /// and so is that of the descriptor: the caller never uses it again.
+    fn write_at(&mut self, blocks: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Whether the file is still the one that its name leads to.
+    fn is_in_place(&self) -> io::Result<bool>;
+}
+
+/// What a write promises when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It is on the disk.
+    Durable,
+    /// It is in the operating system's cache; a crash of the machine loses it.
+    Buffered,
+}
+
+/// A directory on a real disk.
+#[derive(Debug)]
+pub struct Disk {
+    directory: PathBuf,
+    durability: Durability,
+}
+
+impl Disk {
+    /// The directory, which must exist.
+    #[must_use]
+    pub fn new(directory: PathBuf, durability: Durability) -> Disk {
+        Disk {
+            directory,
+            durability,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+impl Storage for Disk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        list(&self.directory)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        read_at(&File::open(self.path(name))?, offset, buffer)
+    }
+
+    fn length(&self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.path(name))?.len())
+    }
+
+    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<()> {
+        // Written zeros, not a hole: a later write then changes data only, which makes its sync
+        // about twice as fast, and finds its space reserved.
+        let file = create_new(&self.path(name))?;
+        let zeros = vec![0; 256 * 1024];
+        let mut at = 0;
+        while at < bytes {
+            let step =
+                usize::try_from(bytes - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+            file.write_all_at(&zeros[..step], at)?;
+            at += step as u64;
+        }
+        file.sync_all()?;
+        self.sync_directory()
+    }
+
+    fn create(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let partial = self.path(&format!("{name}.new"));
+        remove_if_present(&partial)?;
+        let file = create_new(&partial)?;
+        file.write_all_at(content, 0)?;
+        file.sync_all()?;
+        std::fs::rename(partial, self.path(name))?;
+        self.sync_directory()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            self.path(from),
+            rustix::fs::CWD,
+            self.path(to),
+            rustix::fs::RenameFlags::NOREPLACE,
+        )?;
+        self.sync_directory()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))?;
+        self.sync_directory()
+    }
+
+    fn truncate(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.path(name))?;
+        file.set_len(bytes)?;
+        file.sync_all()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(OpenSegment::open(
+            self.path(name),
+            self.durability,
+        )?))
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.directory)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The names of the files in `directory`; names that are not UTF-8 are an error.
+pub(crate) fn list(directory: &Path) -> io::Result<Vec<String>> {
+    std::fs::read_dir(directory)?
+        .map(|item| {
+            item?.file_name().into_string().map_err(|name| {
+                let message = format!("the file name {} is not UTF-8", name.display());
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            })
+        })
+        .collect()
+}
+
+/// Reads until `buffer` is full or the file ends.
+pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// A file that must not exist yet, for this user alone.
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn remove_if_present(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+struct OpenSegment {
+    path: PathBuf,
+    file: File,
+    /// Direct writes ask for memory on a block boundary.
+    aligned: Option<Aligned>,
+}
+
+impl OpenSegment {
+    fn open(path: PathBuf, durability: Durability) -> io::Result<OpenSegment> {
+        let open = |flags: OFlags| {
+            let flags = i32::try_from(flags.bits()).map_err(|_| io::ErrorKind::InvalidInput)?;
+            OpenOptions::new()
+                .write(true)
+                .custom_flags(flags)
+                .open(&path)
+        };
+        let (file, direct) = match durability {
+            Durability::Buffered => (open(OFlags::empty())?, false),
+            Durability::Durable => match open(OFlags::DSYNC | OFlags::DIRECT) {
+                Ok(file) => (file, true),
+                // Some file systems have no direct writes; O_DSYNC alone keeps the promise.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    (open(OFlags::DSYNC)?, false)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(OpenSegment {
+            path,
+            file,
+            aligned: direct.then(Aligned::new),
+        })
+    }
+}
+
+impl Segment for OpenSegment {
+    fn write_at(&mut self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        let bytes = match &mut self.aligned {
+            Some(aligned) => aligned.hold(blocks),
+            None => blocks,
+        };
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        let open = self.file.metadata()?;
+        let named = match std::fs::symlink_metadata(&self.path) {
+            Ok(named) => named,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(open.nlink() > 0 && open.ino() == named.ino() && open.dev() == named.dev())
+    }
+}
+
+/// A buffer whose content begins on a block boundary.
+struct Aligned {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Aligned {
+    fn new() -> Aligned {
+        let memory = vec![0; MAX_BATCH + BLOCK];
+        let start = memory.as_ptr().align_offset(BLOCK);
+        Aligned { memory, start }
+    }
+
+    fn hold(&mut self, blocks: &[u8]) -> &[u8] {
+        let held = &mut self.memory[self.start..self.start + blocks.len()];
+        held.copy_from_slice(blocks);
+        held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_was_removed_or_replaced_is_no_longer_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path().to_owned(), Durability::Durable);
+        disk.create_blank("a", 8192).unwrap();
+        let mut open = disk.open("a").unwrap();
+        open.write_at(&[1; BLOCK], 4096).unwrap();
+        assert!(open.is_in_place().unwrap());
+        disk.rename("a", "b").unwrap();
+        assert!(!open.is_in_place().unwrap());
+        disk.create_blank("a", 8192).unwrap();
+        assert!(!open.is_in_place().unwrap());
+    }
+
+    #[test]
+    fn a_rename_never_replaces_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path().to_owned(), Durability::Durable);
+        disk.create_blank("a", 4096).unwrap();
+        disk.create_blank("b", 4096).unwrap();
+        assert!(disk.rename("a", "b").is_err());
+    }
+}

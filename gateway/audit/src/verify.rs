@@ -1,0 +1,519 @@
+//! Whether a log is whole and unchanged: findings with their place, not a yes or no.
+//!
+//! What is found: a changed, moved, missing or added byte, batch, segment or file, a cut end, an
+//! entry that is not what an entry is. What is not: a log that was written anew as a whole, or cut
+//! exactly behind a batch, since nothing in it is signed yet. The report says so.
+//!
+//! Works on the directory of a running gateway too: the batch that is being written is then not a
+//! finding. Reads no meaning and needs no secret.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::entry::{self, EntryError};
+use crate::event::{Digest, Event, Recovered, Time};
+use crate::frame::{self, BLOCK, Fault, MAX_BATCH};
+use crate::log::{LOCK, has_writer};
+use crate::read::{self, Position, Reader, Step};
+use crate::recover::{SPARE, quarantine_origin, segment_name};
+
+/// What was looked at, and what was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Segments that were read.
+    pub segments: u64,
+    /// Batches that were read.
+    pub batches: u64,
+    /// Entries that were read.
+    pub entries: u64,
+    /// Time of the first entry.
+    pub first: Option<Time>,
+    /// Time of the last entry.
+    pub last: Option<Time>,
+    /// Whether somebody writes to it now.
+    pub live: bool,
+    /// What is wrong, in the order of the log; the first is the one to look at.
+    pub findings: Vec<Finding>,
+    /// What a crash or a failed disk left behind, and the log itself accounts for.
+    pub notes: Vec<Note>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// What stands there is not what was written.
+    Changed {
+        /// Where.
+        at: Position,
+        /// The entry that should begin there.
+        sequence: u64,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// An entry is not the canonical form of anything.
+    Entry {
+        /// Which.
+        sequence: u64,
+        /// What is wrong with it.
+        error: EntryError,
+    },
+    /// A segment ends before the place where the next one says that it ends.
+    EndsEarly {
+        /// Where it ends.
+        at: Position,
+    },
+    /// Bytes were added behind the end of a segment.
+    Added {
+        /// Where.
+        at: Position,
+    },
+    /// A segment is gone.
+    MissingSegment {
+        /// Its number.
+        segment: u64,
+    },
+    /// What was set aside after a crash is gone or changed.
+    MissingQuarantine {
+        /// The segment that it was cut from.
+        segment: u64,
+        /// Where it was cut, bytes.
+        offset: u64,
+    },
+    /// A file that does not belong to the log.
+    Stranger {
+        /// Its name.
+        name: String,
+    },
+    /// The log ends within a batch. A crash leaves that, and so does a cut.
+    Unfinished {
+        /// Where.
+        at: Position,
+    },
+    /// There is no log.
+    Empty,
+}
+
+/// Something that is not wrong, but worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A crash tore a batch that was never acknowledged; it is in quarantine.
+    Recovered {
+        /// The segment.
+        segment: u64,
+        /// Bytes that were set aside.
+        bytes: u64,
+    },
+    /// A segment was given up after a failed write; the remains of that write lie behind its end.
+    GivenUp {
+        /// The segment.
+        segment: u64,
+    },
+}
+
+/// What the findings come to. The numbers are the exit codes of `audit verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Whole and unchanged, as far as this can tell.
+    Good = 0,
+    /// Changed.
+    Tampered = 1,
+    /// Cut off.
+    Truncated = 2,
+    /// There is nothing to verify.
+    CannotVerify = 3,
+}
+
+impl Report {
+    /// The worst of the findings.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let rank = |verdict: &Verdict| match verdict {
+            Verdict::Good => 0,
+            Verdict::CannotVerify => 1,
+            Verdict::Truncated => 2,
+            Verdict::Tampered => 3,
+        };
+        self.findings
+            .iter()
+            .map(Finding::verdict)
+            .max_by_key(rank)
+            .unwrap_or(Verdict::Good)
+    }
+}
+
+impl Finding {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Finding::Changed { .. }
+            | Finding::Entry { .. }
+            | Finding::EndsEarly { .. }
+            | Finding::Added { .. }
+            | Finding::MissingQuarantine { .. }
+            | Finding::Stranger { .. } => Verdict::Tampered,
+            Finding::MissingSegment { .. } | Finding::Unfinished { .. } => Verdict::Truncated,
+            Finding::Empty => Verdict::CannotVerify,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Changed {
+                at,
+                sequence,
+                fault,
+            } => {
+                write!(
+                    f,
+                    "segment {} at byte {}: entry {sequence} should follow, and what stands there is {fault}",
+                    at.segment, at.offset
+                )
+            }
+            Finding::Entry { sequence, error } => write!(f, "entry {sequence}: {error}"),
+            Finding::EndsEarly { at } => write!(
+                f,
+                "segment {} ends at byte {}, before its successor says",
+                at.segment, at.offset
+            ),
+            Finding::Added { at } => write!(
+                f,
+                "segment {} at byte {}: bytes were added behind its end",
+                at.segment, at.offset
+            ),
+            Finding::MissingSegment { segment } => write!(f, "segment {segment} is missing"),
+            Finding::MissingQuarantine { segment, offset } => {
+                write!(
+                    f,
+                    "what a crash tore off segment {segment} at byte {offset} is missing from quarantine, or changed"
+                )
+            }
+            Finding::Stranger { name } => write!(f, "{name:?} does not belong to the log"),
+            Finding::Unfinished { at } => write!(
+                f,
+                "segment {} at byte {}: the last batch is unfinished; a crash leaves that, and the next start of the gateway sets it aside; so does a cut",
+                at.segment, at.offset
+            ),
+            Finding::Empty => f.write_str("there is no log in this directory"),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Recovered { segment, bytes } => {
+                write!(
+                    f,
+                    "a crash tore {bytes} bytes off segment {segment} that were never acknowledged; they are in quarantine"
+                )
+            }
+            Note::GivenUp { segment } => write!(
+                f,
+                "segment {segment} was given up after a failed write; the log goes on in the next"
+            ),
+        }
+    }
+}
+
+/// Looks at everything in `directory`.
+///
+/// # Errors
+/// What the operating system says when something cannot be read.
+pub fn verify(directory: &Path) -> io::Result<Report> {
+    let mut report = Report {
+        live: has_writer(directory)?,
+        ..Report::default()
+    };
+    let known = ["wal", LOCK];
+    for name in crate::storage::list(directory)? {
+        if !known.contains(&name.as_str()) {
+            report.findings.push(Finding::Stranger { name });
+        }
+    }
+    if !directory.join("wal").is_dir() {
+        report.findings.push(Finding::Empty);
+        return Ok(report);
+    }
+    if std::fs::metadata(directory.join(LOCK)).is_ok_and(|lock| lock.len() > 0) {
+        report.findings.push(Finding::Stranger {
+            name: LOCK.to_owned(),
+        });
+    }
+    let (segments, others) = read::inventory(directory)?;
+    let Some(&last) = segments.last() else {
+        report.findings.push(Finding::Empty);
+        return Ok(report);
+    };
+    if let Some(segment) = (1..=last).find(|number| !segments.contains(number)) {
+        report.findings.push(Finding::MissingSegment { segment });
+    }
+    let mut walk = Walk {
+        directory,
+        last,
+        report,
+        recovered: Vec::new(),
+    };
+    walk.run()?;
+    walk.account_for(&others)?;
+    Ok(walk.report)
+}
+
+struct Walk<'a> {
+    directory: &'a Path,
+    last: u64,
+    report: Report,
+    recovered: Vec<Recovered>,
+}
+
+impl Walk<'_> {
+    /// On a live log, so often is looked again at a place that cannot be passed.
+    const PATIENCE: u32 = 40;
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut reader = Reader::new(self.directory);
+        let mut stuck = 0;
+        loop {
+            let before = reader.position();
+            match reader.step()? {
+                Step::Segment(header) => {
+                    stuck = 0;
+                    self.report.segments += 1;
+                    self.last = self.last.max(header.number);
+                    if header.number > 1 {
+                        self.behind(
+                            header.number - 1,
+                            header.previous_end,
+                            header.previous_failed,
+                        )?;
+                    }
+                }
+                Step::Batch {
+                    sequence, records, ..
+                } => {
+                    stuck = 0;
+                    self.report.batches += 1;
+                    self.entries(sequence, &records);
+                }
+                step @ (Step::End | Step::Fault(_)) => {
+                    let moving = self.report.live && self.is_moving(before)?;
+                    if moving && stuck < Self::PATIENCE {
+                        // A live log is between two states; give it a moment to reach the next.
+                        stuck += 1;
+                        pause();
+                        continue;
+                    }
+                    let fault = match step {
+                        Step::Fault(fault) => fault,
+                        _ => Fault::Blank,
+                    };
+                    if fault == Fault::Blank && self.report.live && !moving {
+                        return Ok(());
+                    }
+                    return self.end(before, reader.sequence(), fault);
+                }
+            }
+        }
+    }
+
+    fn entries(&mut self, sequence: u64, records: &[u8]) {
+        for (sequence, bytes) in read::entries(sequence, records) {
+            self.report.entries += 1;
+            match entry::decode(bytes) {
+                Ok(entry) => {
+                    self.report.first.get_or_insert(entry.time);
+                    self.report.last = Some(entry.time);
+                    if let Event::Recovered(recovered) = entry.event {
+                        self.recovered.push(recovered);
+                    }
+                }
+                Err(error) => self
+                    .report
+                    .findings
+                    .push(Finding::Entry { sequence, error }),
+            }
+        }
+    }
+
+    /// Judges what lies behind the end of a segment that has a successor.
+    fn behind(&mut self, segment: u64, end: u64, failed: bool) -> io::Result<()> {
+        let Some(extent) = self.extent(segment, end)? else {
+            return Ok(());
+        };
+        if failed && extent.blank_after <= end + MAX_BATCH as u64 {
+            self.report.notes.push(Note::GivenUp { segment });
+        } else {
+            self.report.findings.push(Finding::Added {
+                at: Position {
+                    segment,
+                    offset: extent.first,
+                },
+            });
+        }
+        Ok(())
+    }
+
+    /// Judges the place at which the walk ended.
+    fn end(&mut self, at: Position, sequence: u64, fault: Fault) -> io::Result<()> {
+        if at.offset == 0 || at.segment < self.last {
+            // Between segments, or in one that others follow: nothing but an edit explains it.
+            let finding = match fault {
+                // The missing segment is a finding of its own.
+                Fault::Blank if at.offset > 0 && !self.exists(at.segment + 1) => return Ok(()),
+                Fault::Blank if at.offset > 0 => Finding::EndsEarly { at },
+                Fault::Blank if !self.exists(at.segment) => return Ok(()),
+                fault => Finding::Changed {
+                    at,
+                    sequence,
+                    fault,
+                },
+            };
+            self.report.findings.push(finding);
+            return Ok(());
+        }
+        let Some(extent) = self.extent(at.segment, at.offset)? else {
+            return Ok(());
+        };
+        if self.report.live && extent.blank_after <= at.offset + MAX_BATCH as u64 {
+            return Ok(());
+        }
+        let torn = fault != Fault::Blank
+            && extent.blank_after <= at.offset + MAX_BATCH as u64
+            && !extent.holds_batch;
+        self.report.findings.push(if torn {
+            Finding::Unfinished { at }
+        } else {
+            Finding::Changed {
+                at,
+                sequence,
+                fault,
+            }
+        });
+        Ok(())
+    }
+
+    fn exists(&self, segment: u64) -> bool {
+        let name = segment_name(segment);
+        self.directory.join("wal").join(name).exists()
+    }
+
+    fn is_moving(&self, at: Position) -> io::Result<bool> {
+        Ok(at.segment < self.last || self.extent(at.segment, at.offset)?.is_some())
+    }
+
+    fn is_blank_but_for_a_header(&self, name: &str) -> io::Result<bool> {
+        let file = std::fs::File::open(self.directory.join("wal").join(name))?;
+        Ok(extent_of(&file, BLOCK as u64, 0)?.is_none())
+    }
+
+    /// What stands in a segment from `from` on; `None` when there is nothing but zeros.
+    fn extent(&self, segment: u64, from: u64) -> io::Result<Option<Extent>> {
+        let path = self.directory.join("wal").join(segment_name(segment));
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        extent_of(&file, from, segment)
+    }
+
+    /// Holds the files beside the segments against what the log says of them.
+    fn account_for(&mut self, others: &[String]) -> io::Result<()> {
+        for name in others {
+            let known = match quarantine_origin(name) {
+                Some(origin) => self
+                    .recovered
+                    .iter()
+                    .any(|r| (r.segment, r.offset) == origin),
+                // What a crash, or the running writer, left in the making.
+                None if name == SPARE => {
+                    self.report.live || self.is_blank_but_for_a_header(SPARE)?
+                }
+                None => name
+                    .strip_suffix(".new")
+                    .is_some_and(|name| quarantine_origin(name).is_some()),
+            };
+            if !known {
+                self.report
+                    .findings
+                    .push(Finding::Stranger { name: name.clone() });
+            }
+        }
+        for recovered in std::mem::take(&mut self.recovered) {
+            let path = self.directory.join("wal").join(format!(
+                "{:016}-{}.torn",
+                recovered.segment, recovered.offset
+            ));
+            let kept = match std::fs::read(path) {
+                Ok(bytes) => Digest::of(&bytes) == recovered.digest,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                Err(error) => return Err(error),
+            };
+            if kept {
+                self.report.notes.push(Note::Recovered {
+                    segment: recovered.segment,
+                    bytes: recovered.bytes,
+                });
+            } else {
+                let (segment, offset) = (recovered.segment, recovered.offset);
+                self.report
+                    .findings
+                    .push(Finding::MissingQuarantine { segment, offset });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stretch of a file that is not blank.
+struct Extent {
+    first: u64,
+    /// From here on, all is blank.
+    blank_after: u64,
+    /// Whether a whole batch of the same segment begins behind its start.
+    holds_batch: bool,
+}
+
+/// What stands in `file` from `from` on; `None` when there is nothing but zeros.
+fn extent_of(file: &std::fs::File, from: u64, segment: u64) -> io::Result<Option<Extent>> {
+    let mut extent: Option<Extent> = None;
+    let mut window = vec![0; MAX_BATCH + BLOCK];
+    let mut at = from;
+    loop {
+        let filled = crate::storage::read_at(file, at, &mut window)?;
+        if filled == 0 {
+            return Ok(extent);
+        }
+        let step = filled.min(MAX_BATCH);
+        for start in (0..step).step_by(BLOCK) {
+            let block = &window[start..(start + BLOCK).min(filled)];
+            if frame::is_blank(block) {
+                continue;
+            }
+            let place = at + start as u64;
+            let extent = extent.get_or_insert(Extent {
+                first: place,
+                blank_after: place,
+                holds_batch: false,
+            });
+            extent.blank_after = place + block.len() as u64;
+            // Looks for whole batches behind the first place only; a batch fits into the window
+            // but for those that begin near its end, and one block tells enough of these.
+            if place != from {
+                let found = frame::decode_anywhere(&window[start..filled]);
+                extent.holds_batch |= found.is_ok_and(|(_, place)| place.segment == segment);
+            }
+        }
+        at += step as u64;
+    }
+}
+
+fn pause() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a command-line tool that waits for the writer of a live log"
+    )]
+    std::thread::sleep(Duration::from_millis(25));
+}

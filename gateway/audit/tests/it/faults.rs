@@ -1,0 +1,183 @@
+//! What was acknowledged survives: every operation of the disk fails in turn, in every way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::error::AppendError;
+use audit::log::Log;
+use audit::queue::Limits;
+use audit::verify::{Note, Verdict, verify};
+
+use crate::disk::{Fault, SimulatedDisk};
+use crate::{entry, numbers};
+
+const SEGMENT: u64 = 2 * 1024 * 1024;
+const LIMITS: Limits = Limits {
+    entries: 1000,
+    bytes: 1024 * 1024,
+};
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn open(disk: &SimulatedDisk) -> (Log, audit::log::Committer) {
+    Log::open_on(Arc::new(disk.clone()), SEGMENT, LIMITS).expect("opens")
+}
+
+/// Appends until the disk fails, then crashes; returns what was acknowledged and the disk.
+fn run_until_crash(operation: u64, fault: Fault) -> (Vec<u64>, SimulatedDisk) {
+    let disk = SimulatedDisk::default();
+    disk.fail_at(operation, u64::MAX / 2, fault);
+    let mut acknowledged = Vec::new();
+    if let Ok((log, _committer)) = Log::open_on(Arc::new(disk.clone()), SEGMENT, LIMITS) {
+        for number in 0..12 {
+            if log.append_blocking(&entry(number), PATIENCE).is_ok() {
+                acknowledged.push(number);
+            }
+        }
+    }
+    let crashed = disk.crash();
+    (acknowledged, crashed)
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_crash_at_any_operation() {
+    let mut some = false;
+    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
+        for operation in 0..24 {
+            let (acknowledged, disk) = run_until_crash(operation, fault);
+            some |= !acknowledged.is_empty();
+            let (log, committer) = open(&disk);
+            log.append_blocking(&entry(1000), PATIENCE)
+                .expect("the log goes on");
+            committer.close(PATIENCE).expect("closes");
+            let directory = tempfile::tempdir().unwrap();
+            disk.dump(directory.path());
+            let report = verify(directory.path()).unwrap();
+            assert_eq!(
+                report.verdict(),
+                Verdict::Good,
+                "{fault:?} at {operation}: {:?}",
+                report.findings
+            );
+            let found = numbers(directory.path());
+            let kept = found
+                .iter()
+                .filter(|number| acknowledged.contains(number))
+                .count();
+            assert_eq!(
+                kept,
+                acknowledged.len(),
+                "{fault:?} at {operation}: {acknowledged:?} in {found:?}"
+            );
+            assert_eq!(found.last(), Some(&1000));
+        }
+    }
+    assert!(some, "no run got as far as an acknowledgment");
+}
+
+#[test]
+fn a_write_that_fails_once_is_made_again_in_a_fresh_segment() {
+    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
+        let disk = SimulatedDisk::default();
+        let (log, committer) = open(&disk);
+        log.append_blocking(&entry(0), PATIENCE).unwrap();
+        // Let the spare be ready, so that the next operation is the write of the batch.
+        std::thread::sleep(Duration::from_millis(100));
+        disk.fail_at(0, 1, fault);
+        log.append_blocking(&entry(1), PATIENCE)
+            .expect("written at the second attempt");
+        log.append_blocking(&entry(2), PATIENCE).unwrap();
+        committer.close(PATIENCE).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        disk.dump(directory.path());
+        let report = verify(directory.path()).unwrap();
+        assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+        assert_eq!(numbers(directory.path()), [0, 1, 2]);
+        let given_up = report.notes.contains(&Note::GivenUp { segment: 1 });
+        assert_eq!(given_up, fault != Fault::Failed, "{fault:?}");
+    }
+}
+
+#[test]
+fn while_the_disk_fails_nothing_is_acknowledged_and_afterwards_the_log_goes_on_by_itself() {
+    let disk = SimulatedDisk::default();
+    let (log, committer) = open(&disk);
+    log.append_blocking(&entry(0), PATIENCE).unwrap();
+    let owed = log.reserve().unwrap();
+    disk.fail_at(0, u64::MAX / 2, Fault::Failed);
+    assert_eq!(
+        log.append_blocking(&entry(1), PATIENCE),
+        Err(AppendError::Unavailable)
+    );
+    assert!(!log.status().available);
+    assert!(log.reserve().is_err());
+    owed.fill(&entry(2));
+    disk.heal();
+    let mut tries = 0;
+    while !log.status().available {
+        tries += 1;
+        assert!(tries < 200, "the log did not come back");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    log.append_blocking(&entry(3), PATIENCE).unwrap();
+    committer.close(PATIENCE).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    disk.dump(directory.path());
+    assert_eq!(verify(directory.path()).unwrap().verdict(), Verdict::Good);
+    // What was refused may be there; what was owed must be.
+    assert_eq!(numbers(directory.path()), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_live_segment_that_disappears_ends_the_log_for_good() {
+    let disk = SimulatedDisk::default();
+    let (log, _committer) = open(&disk);
+    log.append_blocking(&entry(0), PATIENCE).unwrap();
+    audit::storage::Storage::remove(&disk, "0000000000000001.seg").unwrap();
+    let mut tries = 0;
+    while log.status().available {
+        tries += 1;
+        assert!(tries < 200, "nobody noticed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(
+        log.append_blocking(&entry(1), PATIENCE),
+        Err(AppendError::Unavailable)
+    );
+}
+
+#[test]
+fn a_full_segment_is_followed_by_the_next() {
+    let disk = SimulatedDisk::default();
+    let (log, committer) = open(&disk);
+    for number in 0..1200 {
+        log.append_blocking(&entry(number), PATIENCE).unwrap();
+    }
+    committer.close(PATIENCE).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    disk.dump(directory.path());
+    let report = verify(directory.path()).unwrap();
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    assert!(report.segments >= 3);
+    assert_eq!(numbers(directory.path()), (0..1200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_writer_on_one_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = audit::log::Options {
+        directory: directory.path().to_owned(),
+        durability: audit::storage::Durability::Durable,
+        segment_bytes: SEGMENT,
+        limits: LIMITS,
+    };
+    let (log, committer) = Log::open(&options).unwrap();
+    assert!(matches!(
+        Log::open(&options),
+        Err(audit::error::OpenError::Locked)
+    ));
+    log.append_blocking(&entry(0), PATIENCE).unwrap();
+    committer.close(PATIENCE).unwrap();
+    let (_log, committer) = Log::open(&options).expect("free again");
+    committer.close(PATIENCE).unwrap();
+}

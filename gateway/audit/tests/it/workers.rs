@@ -1,0 +1,143 @@
+//! A worker's appends: they end when they are durable, they end when they cannot be, and one
+//! wake-up a batch is enough.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use audit::error::AppendError;
+use audit::log::Log;
+use audit::queue::Limits;
+use audit::worker::{Append, Worker};
+
+use crate::disk::{Fault, SimulatedDisk};
+use crate::entry;
+
+struct Unpark(std::thread::Thread, AtomicU64);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.unpark();
+    }
+}
+
+/// Drives a worker and its appends on this thread, as a runtime would; returns the outcomes and how
+/// often the thread was woken.
+fn run(
+    worker: &Worker,
+    log: &Log,
+    mut appends: Vec<Append>,
+) -> (Vec<Result<u64, AppendError>>, u64) {
+    let unpark = Arc::new(Unpark(std::thread::current(), AtomicU64::new(0)));
+    let bell = Waker::from(Arc::clone(&unpark));
+    let mut drive = pin!(worker.drive());
+    let mut outcomes = vec![None; appends.len()];
+    let until = Instant::now() + Duration::from_secs(20);
+    while outcomes.iter().any(Option::is_none) {
+        assert!(Instant::now() < until, "an append never ended");
+        let Poll::Pending = drive.as_mut().poll(&mut Context::from_waker(&bell));
+        let mut none = Context::from_waker(Waker::noop());
+        for (append, outcome) in appends.iter_mut().zip(&mut outcomes) {
+            if outcome.is_none()
+                && let Poll::Ready(done) = Pin::new(append).poll(&mut none)
+            {
+                *outcome = Some(done.map(|receipt| receipt.sequence()));
+            }
+        }
+        log.kick();
+        if outcomes.iter().any(Option::is_none) {
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+    }
+    (
+        outcomes.into_iter().flatten().collect(),
+        unpark.1.load(Ordering::SeqCst),
+    )
+}
+
+fn open(entries: usize) -> (SimulatedDisk, Log, audit::log::Committer) {
+    let disk = SimulatedDisk::default();
+    let limits = Limits {
+        entries,
+        bytes: 1024 * 1024,
+    };
+    let (log, committer) = Log::open_on(Arc::new(disk.clone()), 4 * 1024 * 1024, limits).unwrap();
+    (disk, log, committer)
+}
+
+#[test]
+fn appends_end_in_their_order_and_a_batch_wakes_the_worker_once() {
+    let (_disk, log, committer) = open(1000);
+    let worker = Worker::new(&log);
+    let appends: Vec<_> = (0..20)
+        .map(|number| worker.append(&entry(number)).unwrap())
+        .collect();
+    let (outcomes, wakes) = run(&worker, &log, appends);
+    assert_eq!(outcomes, (0..20).map(Ok).collect::<Vec<_>>());
+    assert!(wakes <= 2, "{wakes} wake-ups for one batch");
+    assert_eq!(log.status().batches, 1);
+    committer.close(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn a_dropped_append_is_recorded_all_the_same() {
+    let (disk, log, committer) = open(1000);
+    let worker = Worker::new(&log);
+    drop(worker.append(&entry(7)).unwrap());
+    log.kick();
+    committer.close(Duration::from_secs(10)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    disk.dump(directory.path());
+    assert_eq!(crate::numbers(directory.path()), [7]);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let (_disk, log, _committer) = open(3);
+    let worker = Worker::new(&log);
+    let held: Vec<_> = (0..3)
+        .map(|number| worker.append(&entry(number)).unwrap())
+        .collect();
+    assert_eq!(worker.append(&entry(3)).unwrap_err(), AppendError::Full);
+    let (outcomes, _) = run(&worker, &log, held);
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert!(worker.append(&entry(4)).is_ok());
+}
+
+#[test]
+fn everybody_who_waits_is_told_when_the_disk_fails() {
+    let (disk, log, _committer) = open(1000);
+    // The spare must not be in the making when the plan begins to count.
+    std::thread::sleep(Duration::from_millis(100));
+    disk.fail_at(0, u64::MAX / 2, Fault::Failed);
+    let worker = Worker::new(&log);
+    let appends: Vec<_> = (0..5)
+        .map(|number| worker.append(&entry(number)).unwrap())
+        .collect();
+    let (outcomes, _) = run(&worker, &log, appends);
+    assert_eq!(outcomes, vec![Err(AppendError::Unavailable); 5]);
+    assert_eq!(
+        worker.append(&entry(9)).unwrap_err(),
+        AppendError::Unavailable
+    );
+}
+
+#[test]
+fn no_append_waits_longer_than_it_is_allowed_to() {
+    let (_disk, log, _committer) = open(1000);
+    let worker = Worker::new(&log);
+    // Nobody tells the committer of it for up to a second: to the worker that is a disk that stalls.
+    let append = worker.append(&entry(0)).unwrap();
+    let mut append = pin!(append);
+    let mut none = Context::from_waker(Waker::noop());
+    assert!(append.as_mut().poll(&mut none).is_pending());
+    worker.expire(Instant::now() + Duration::from_millis(1));
+    assert_eq!(
+        append.as_mut().poll(&mut none),
+        Poll::Ready(Err(AppendError::Stalled))
+    );
+}
