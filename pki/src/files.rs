@@ -253,9 +253,11 @@ impl Staging {
         &self.path
     }
 
-    /// Gives the whole directory its final name. `target` does not exist or is an empty directory;
-    /// anything else is refused and nothing changes.
-    pub fn rename_to(self, target: &Path) -> Result<(), FileError> {
+    /// Gives the whole directory its final name, and `readers` access to it. `target` does not
+    /// exist or is an empty directory; anything else is refused and nothing changes.
+    pub fn rename_to(self, target: &Path, readers: Readers) -> Result<(), FileError> {
+        fs::set_permissions(&self.path, Permissions::from_mode(readers.directory_mode()))
+            .map_err(|source| FileError::io(Doing::Write, &self.path, source))?;
         sync_directory(&self.path)?;
         fs::rename(&self.path, target).map_err(|source| match source.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => FileError::Exists {
@@ -601,11 +603,12 @@ mod tests {
         fs::create_dir(&target).unwrap();
         let staging = Staging::create(dir.path()).unwrap();
         create_new(&staging.path().join("file"), Readers::Everybody, b"x").unwrap();
-        staging.rename_to(&target).unwrap();
+        staging.rename_to(&target, Readers::Everybody).unwrap();
+        assert_eq!(mode_of(&target), 0o755);
         assert_eq!(names_in(&target), ["file"]);
         let second = Staging::create(dir.path()).unwrap();
         assert!(matches!(
-            second.rename_to(&target),
+            second.rename_to(&target, Readers::Everybody),
             Err(FileError::Exists { .. })
         ));
         assert_eq!(names_in(dir.path()), ["authority"]);

@@ -1,4 +1,28 @@
-//! The device certificate authority: profiles, requests, lints, files and keys.
+//! The device certificate authority: creates authorities, issues certificates, revokes them, and
+//! publishes what verifiers need to know.
+//!
+//! ```text
+//!  pki init                     pki issue                       pki revoke, pki crl
+//!     │                            │                                │
+//!     │           order ──► 1 Validated   profile, request          │
+//!     │                     2 Reserved    store: serial drawn       │
+//!     │                     3 Pending     authority: draft, lint    │
+//!     ▼                     4   (audit log, later)                  ▼
+//!  Authority<Root>          5 Signed      Authority<Issuing>     store: revoked
+//!   └─ Authority<Issuing>   6 Issued      store                  lint, sign, replace the file
+//!                           7 HandedOver  outbox
+//! ```
+//!
+//! The order of the modules is the law: a file imports only files above it. Words know nothing but
+//! themselves; the core (`profile`, `request`, `lint`) takes bytes, keys and time as arguments and
+//! does no I/O; what touches files, the inventory or random numbers follows; [`ca::Ca`] puts it
+//! together. The program `pki` (`main.rs`, `cli`) is the only part that prints and reads the clock.
+//!
+//! Places that are kept for what comes: enrollment over the network stands beside `request`, OCSP
+//! beside `revocation`, a token or an encrypted file behind `key`, a shared inventory behind
+//! `store`, and the audit log's entry at step 4.
+
+// words
 
 pub mod serial;
 
@@ -10,10 +34,51 @@ pub mod profile;
 
 pub mod reason;
 
+// core
+
 pub mod request;
 
 pub mod lint;
 
+// files, keys, inventory
+
+pub mod pem;
+
+pub mod inspect;
+
 pub mod files;
 
 pub mod key;
+
+pub mod store;
+
+// stages
+
+pub mod authority;
+
+pub mod error;
+
+pub mod issue;
+
+pub mod outbox;
+
+pub mod revocation;
+
+// the whole
+
+pub mod settings;
+
+pub mod ca;
+
+pub use authority::AuthorityName;
+pub use ca::{Ca, IssuedCertificate, Revoked};
+pub use error::Error;
+pub use inspect::Inspected;
+pub use issue::{KeySource, Order};
+pub use name::Name;
+pub use outbox::HandedOver;
+pub use profile::{EndEntity, Names, Validity};
+pub use reason::Reason;
+pub use revocation::PublishedCrl;
+pub use serial::Serial;
+pub use store::{Filter, Find, Record};

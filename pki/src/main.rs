@@ -1,3 +1,8 @@
-//! The `pki` program.
+//! The program `pki`: the authority on the command line. The library of the same name does the
+//! work; what a person types and reads is in `cli`.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main(std::env::args_os())
+}

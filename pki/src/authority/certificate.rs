@@ -1,0 +1,172 @@
+//! The public side of an authority: what it is called, and its certificate.
+
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
+
+use super::encode::verify_certificate;
+use super::{AuthorityError, Level};
+use crate::profile::{Role, Validity};
+use crate::public_key::{KeyId, PublicKey, sha256};
+use crate::serial::Serial;
+use crate::store::AuthorityRole;
+
+/// What an authority is called: 1 to 40 printable characters. With the words that follow it, it
+/// fits the 64 characters of a common name (RFC 5280 appendix A.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityName(String);
+
+impl AuthorityName {
+    const MAX: usize = 40;
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Result<Self, AuthorityError> {
+        let length = text.chars().count();
+        let well_formed = (1..=Self::MAX).contains(&length)
+            && text.trim() == text
+            && !text.chars().any(char::is_control);
+        if well_formed {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(AuthorityError::Name { at_most: Self::MAX })
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The common name of the authority with this key. The end of it is from the key, so that two
+    /// authorities of the same name never share a distinguished name: verifiers find issuers and
+    /// CRLs by it.
+    pub(crate) fn common_name(&self, role: AuthorityRole, key: KeyId) -> String {
+        let role = match role {
+            AuthorityRole::Root => "Root",
+            AuthorityRole::Issuing => "Issuing",
+        };
+        let key = key.to_string();
+        format!("{} {role} CA {}", self.0, &key[..8])
+    }
+}
+
+/// A certificate of an authority, read and found to be one.
+#[derive(Debug, Clone)]
+pub struct AuthorityCertificate {
+    der: CertificateDer<'static>,
+    subject: Vec<u8>,
+    common_name: String,
+    key: PublicKey,
+    serial: Serial,
+    validity: Validity,
+    tbs_sha256: [u8; 32],
+}
+
+impl AuthorityCertificate {
+    /// Reads the certificate of an authority at level `L`. Whether its issuer signed it is not
+    /// looked at; [`AuthorityCertificate::verify_signed_by`] does that.
+    pub fn parse<L: Level>(der: &[u8]) -> Result<Self, AuthorityError> {
+        let unfit = |what| AuthorityError::Certificate { what };
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|_| unfit("it cannot be read"))?;
+        if !rest.is_empty() {
+            return Err(unfit("there are bytes after it"));
+        }
+        let Role::Authority { path_length } = L::profile().role else {
+            unreachable!("every level's profile is an authority's");
+        };
+        let constraints = certificate.basic_constraints().ok().flatten();
+        let is_authority = constraints.is_some_and(|constraints| {
+            constraints.value.ca
+                && constraints.value.path_len_constraint == Some(u32::from(path_length))
+        });
+        let usage = certificate.key_usage().ok().flatten();
+        let may_sign =
+            usage.is_some_and(|usage| usage.value.key_cert_sign() && usage.value.crl_sign());
+        if !is_authority || !may_sign {
+            return Err(unfit("it is not that of such an authority"));
+        }
+        let key = PublicKey::from_spki(certificate.public_key().raw)
+            .map_err(|_| unfit("its key is not of a certified kind"))?;
+        // rcgen repeats the subject in what it signs, and collapses a name that has the same
+        // attribute twice. Ours have an organization and a common name.
+        let subject = certificate.subject();
+        let common_name = subject
+            .iter_common_name()
+            .next()
+            .and_then(|name| name.as_str().ok())
+            .ok_or(unfit("it has no common name"))?
+            .to_owned();
+        let has_key_id = certificate.extensions().iter().any(|extension| {
+            matches!(extension.parsed_extension(),
+                ParsedExtension::SubjectKeyIdentifier(id) if id.0 == key.key_id().0)
+        });
+        if !has_key_id {
+            return Err(unfit("its subject key identifier is not that of its key"));
+        }
+        let time = |time: ASN1Time| {
+            Timestamp::from_second(time.timestamp()).map_err(|_| unfit("its dates"))
+        };
+        Ok(Self {
+            der: CertificateDer::from(der.to_vec()),
+            subject: subject.as_raw().to_vec(),
+            common_name,
+            serial: Serial::from_octets(certificate.raw_serial())
+                .map_err(|_| unfit("its serial"))?,
+            validity: Validity {
+                not_before: time(certificate.validity().not_before)?,
+                not_after: time(certificate.validity().not_after)?,
+            },
+            tbs_sha256: sha256(certificate.tbs_certificate.as_ref()),
+            key,
+        })
+    }
+
+    /// Verifies that `issuer` signed it.
+    pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), AuthorityError> {
+        verify_certificate(&self.der, &issuer.key)
+    }
+
+    /// DER.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// The common name of its subject.
+    pub fn common_name(&self) -> &str {
+        &self.common_name
+    }
+
+    /// Its key identifier.
+    pub fn key_id(&self) -> KeyId {
+        self.key.key_id()
+    }
+
+    /// The DER of its subject.
+    pub(super) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    /// Its public key.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Its serial.
+    pub fn serial(&self) -> &Serial {
+        &self.serial
+    }
+
+    /// From when until when it is valid.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// SHA-256 of its signed part: how the inventory knows it.
+    pub fn tbs_sha256(&self) -> [u8; 32] {
+        self.tbs_sha256
+    }
+}

@@ -1,0 +1,347 @@
+//! What is typed: commands, flags and the reading of their values. A value that is not well formed
+//! is wrong usage (exit 64); what an authority refuses to a well-formed one is not decided here.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use jiff::SignedDuration;
+use pki::reason::REASONS;
+use pki::store::{IdFilter, MAX_PAGE, Status, StatusFilter};
+use pki::{AuthorityName, EndEntity, Reason, Serial};
+
+/// A certificate authority for devices, and for the servers, programs and people they talk to.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pki",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 refused or failed, 64 wrong usage.
+
+Example:
+  pki init  --dir pki --name \"Clinic North\"
+  pki issue --dir pki --profile device --id urn:example:pump-1 --csr pump-1.csr --out pump-1
+  pki list  --dir pki --expires-within 30d"
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Init(Init),
+    Issue(Issue),
+    Revoke(Revoke),
+    Crl(Crl),
+    List(List),
+    Show(Show),
+    Completions(Completions),
+    Manual(Manual),
+}
+
+/// Create an authority: a root, an issuing CA, an empty inventory and the first CRLs.
+///
+/// DIR must not exist or be empty. Afterwards it holds trust.pem (what a verifier trusts), crl/
+/// (what it reads for revocation) and ca/ (secret keys and inventory, for the owner alone).
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pki init --dir pki --name \"Clinic North\"")]
+pub(super) struct Init {
+    /// Directory to create.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// What the authority is called in its certificates.
+    #[arg(long, value_name = "NAME", default_value = "phigate", value_parser = authority_name)]
+    pub(super) name: AuthorityName,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Issue a certificate.
+///
+/// A device, client (a program) or operator (a person) has one name, a URI. A server has host names
+/// and addresses. Writes cert.pem, chain.pem and trust.pem in OUT, with --new-key also key.pem; no
+/// file is ever overwritten.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pki issue --dir pki --profile device --id urn:example:pump-1 --csr pump-1.csr --out pump-1
+  pki issue --dir pki --profile server --dns api.clinic.example --ip 10.0.0.5 --new-key --out api")]
+#[command(group(clap::ArgGroup::new("key").required(true).args(["csr", "new_key"])))]
+pub(super) struct Issue {
+    /// Directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// What the certificate is for.
+    #[arg(long, value_name = "PROFILE", value_parser = end_entity())]
+    pub(super) profile: EndEntity,
+    /// The name of a device, client or operator: an absolute URI. For a server, one host name.
+    #[arg(long, value_name = "NAME")]
+    pub(super) id: Option<String>,
+    /// A host name of a server. May be given several times.
+    #[arg(long, value_name = "HOST")]
+    pub(super) dns: Vec<String>,
+    /// An IP address of a server. May be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip: Vec<String>,
+    /// Certify the key of this PKCS #10 request, PEM or DER. The secret key stays where it is.
+    #[arg(long, value_name = "FILE")]
+    pub(super) csr: Option<PathBuf>,
+    /// Make a new P-256 key here. Better let the holder make it, and use --csr.
+    #[arg(long)]
+    pub(super) new_key: bool,
+    /// Directory for the files; created if it is not there.
+    #[arg(long, value_name = "OUT")]
+    pub(super) out: PathBuf,
+    /// Lifetime in days, within the profile's limit [default: 90].
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) days: Option<u32>,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Revoke certificates, and publish the CRL that says so.
+///
+/// Final: a revoked certificate never becomes good again. --id revokes every live certificate of
+/// that name.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pki revoke --dir pki --id urn:example:pump-1 --reason keyCompromise")]
+pub(super) struct Revoke {
+    /// Directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Why (RFC 5280 section 5.3.1).
+    #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reason())]
+    pub(super) reason: Reason,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Sign all CRLs anew from the inventory.
+///
+/// Run it from a timer, well before nextUpdate: a verifier that fails closed refuses everybody
+/// once its CRL is stale.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pki crl --dir pki")]
+pub(super) struct Crl {
+    /// Directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Validity of the issuing CA's CRL in days [default: crl.issuing_days in ca/authority.toml].
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) days: Option<u32>,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// List certificates, in the order in which they were issued, with an exact count.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pki list --dir pki --profile device --expires-within 30d
+  pki list --dir pki --id 'urn:example:pump-*' --json")]
+pub(super) struct List {
+    /// Directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Only those in this state; "issued" includes what has expired since.
+    #[arg(long, value_name = "STATUS", value_parser = status())]
+    pub(super) status: Option<StatusFilter>,
+    /// Only those of this profile.
+    #[arg(long, value_name = "PROFILE", value_parser = any_profile())]
+    pub(super) profile: Option<String>,
+    /// Only those with a name that contains TEXT, or that begins with it if it ends with `*`.
+    #[arg(long, value_name = "TEXT", value_parser = id_filter)]
+    pub(super) id: Option<IdFilter>,
+    /// Only live ones that expire within this time: 12h, 30d, 2w.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(super) expires_within: Option<SignedDuration>,
+    /// At most this many.
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PAGE)))]
+    pub(super) limit: u32,
+    /// Continue after this place: the "next" of the page before.
+    #[arg(long, value_name = "PLACE", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(super) after: Option<i64>,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Show everything that is known of a certificate; of a name, of all its certificates, latest first.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pki show --dir pki --id urn:example:pump-1
+  pki show --dir pki --serial 4f0c… --pem > cert.pem")]
+pub(super) struct Show {
+    /// Directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Print the certificates themselves in PEM.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) pem: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Which certificate.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// By serial number, in hexadecimal.
+    #[arg(long, value_name = "HEX", value_parser = serial)]
+    pub(super) serial: Option<Serial>,
+    /// By name, in full.
+    #[arg(long, value_name = "NAME")]
+    pub(super) id: Option<String>,
+    /// By the certificate itself, PEM or DER; of a chain, its first.
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+}
+
+/// Print a completion script for a shell.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pki completions bash > /etc/bash_completion.d/pki")]
+pub(super) struct Completions {
+    /// Which shell.
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
+}
+
+/// Write the manual pages, one a command.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pki manual /usr/local/share/man/man1")]
+pub(super) struct Manual {
+    /// Directory for the pages; it must be there.
+    #[arg(value_name = "DIR")]
+    pub(super) dir: PathBuf,
+}
+
+fn authority_name(text: &str) -> Result<AuthorityName, String> {
+    AuthorityName::parse(text).map_err(|error| error.to_string())
+}
+
+fn serial(text: &str) -> Result<Serial, String> {
+    Serial::parse(text).map_err(|error| error.to_string())
+}
+
+const END_ENTITIES: [EndEntity; 4] = [
+    EndEntity::Server,
+    EndEntity::Device,
+    EndEntity::Client,
+    EndEntity::Operator,
+];
+
+fn end_entity() -> impl clap::builder::TypedValueParser<Value = EndEntity> {
+    PossibleValuesParser::new(END_ENTITIES.map(|profile| profile.profile().name)).map(|name| {
+        END_ENTITIES
+            .into_iter()
+            .find(|profile| profile.profile().name == name)
+            .expect("the value is one of the possible ones")
+    })
+}
+
+fn any_profile() -> PossibleValuesParser {
+    PossibleValuesParser::new(pki::profile::PROFILES.iter().map(|profile| profile.name))
+}
+
+fn reason() -> impl clap::builder::TypedValueParser<Value = Reason> {
+    PossibleValuesParser::new(REASONS.iter().map(|row| row.name))
+        .map(|name| Reason::parse(&name).expect("the value is one of the possible ones"))
+}
+
+const STATUSES: [(&str, StatusFilter); 5] = [
+    ("reserved", StatusFilter::Stored(Status::Reserved)),
+    ("pending", StatusFilter::Stored(Status::Pending)),
+    ("issued", StatusFilter::Stored(Status::Issued)),
+    ("revoked", StatusFilter::Stored(Status::Revoked)),
+    ("expired", StatusFilter::Expired),
+];
+
+fn status() -> impl clap::builder::TypedValueParser<Value = StatusFilter> {
+    PossibleValuesParser::new(STATUSES.map(|(name, _)| name)).map(|name| {
+        STATUSES
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, status)| status)
+            .expect("the value is one of the possible ones")
+    })
+}
+
+// clap wants a Result of every parser.
+#[allow(clippy::unnecessary_wraps)]
+fn id_filter(text: &str) -> Result<IdFilter, String> {
+    Ok(match text.strip_suffix('*') {
+        Some(prefix) => IdFilter::Prefix(prefix.to_owned()),
+        None => IdFilter::Contains(text.to_owned()),
+    })
+}
+
+fn span(text: &str) -> Result<SignedDuration, String> {
+    const WANTED: &str = "a time is a number and h, d or w, such as 30d, up to 100 years";
+    const MOST_HOURS: i64 = 100 * 365 * 24;
+    let hours_of = |unit| match unit {
+        'h' => Some(1),
+        'd' => Some(24),
+        'w' => Some(7 * 24),
+        _ => None,
+    };
+    let unit = text.chars().last().ok_or(WANTED)?;
+    let number: u32 = text
+        .strip_suffix(unit)
+        .and_then(|number| number.parse().ok())
+        .ok_or(WANTED)?;
+    let hours = hours_of(unit).ok_or(WANTED)? * i64::from(number);
+    if hours > MOST_HOURS {
+        return Err(WANTED.to_owned());
+    }
+    Ok(SignedDuration::from_hours(hours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            assert!(
+                help.is_some_and(|help| help.contains("pki ")),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(span("30d"), Ok(SignedDuration::from_hours(720)));
+        assert_eq!(span("12h"), Ok(SignedDuration::from_hours(12)));
+        assert_eq!(span("2w"), Ok(SignedDuration::from_hours(336)));
+        for wrong in ["", "d", "30", "30m", "-1d", "1.5d", "4294967295w", "30é"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What to do about an error: one hint for each, where there is something to do.
+//!
+//! Exhaustive, so that a new way to fail cannot be left without a thought about the person who
+//! meets it.
+
+use pki::Error;
+use pki::authority::AuthorityError;
+use pki::files::{Doing, FileError};
+use pki::key::KeyError;
+use pki::profile::ProfileError;
+use pki::public_key::{PublicKeyError, SignatureError};
+use pki::request::RequestError;
+use pki::store::StoreError;
+
+/// What to do, if there is something.
+pub(super) fn hint(error: &Error) -> Option<String> {
+    let text = match error {
+        Error::File(error) => return file(error),
+        Error::Store(error) => return store(error),
+        Error::Key { error, .. } => return key(*error),
+        Error::Profile(error) => return profile(error),
+        Error::Request(error) => return request(error),
+        Error::Authority(error) => return authority(error),
+        Error::NoAuthority { path } => {
+            format!(
+                "create one with `pki init --dir {}`, or give the right --dir",
+                path.display()
+            )
+        }
+        Error::AuthorityExists { .. } => {
+            "use it as it is, or give another directory; an authority is never overwritten".into()
+        }
+        Error::NotEmpty { .. } => "give a directory that does not exist or is empty".into(),
+        Error::NoDirectoryName { .. } => "give a path that ends in a name".into(),
+        Error::Settings { .. } => "repair the file; `pki init` wrote a working one".into(),
+        Error::CrlDays { at_most, .. } => format!("choose 1 to {at_most} days"),
+        Error::KeyCompromised => "let the holder make a new key, and a request with it".into(),
+        Error::KeyOfAnother => {
+            "each holder has a key of its own: check that the request is the right one".into()
+        }
+        Error::IssuerRevoked => "start a new authority with `pki init`".into(),
+        Error::HandOver { serial, .. } => format!(
+            "`pki show --serial {serial} --pem` prints the certificate again; if its key is lost, \
+             revoke it: `pki revoke --serial {serial} --reason cessationOfOperation`"
+        ),
+        Error::NotFound => "`pki list` shows what is there".into(),
+        Error::Foreign => "give the --dir of the authority that issued it".into(),
+        Error::NoCertificate { .. } => "give a certificate in PEM or DER".into(),
+        Error::Expired { .. } => "an expired certificate is refused by every verifier".into(),
+        Error::AlreadyRevoked { .. } => "`pki crl` publishes the CRL again".into(),
+        Error::NeverSigned { .. } => "there is nothing to revoke; the serial stays unused".into(),
+        Error::RootRevocation => {
+            "take the root out of the trust stores, and start a new authority".into()
+        }
+        Error::ReasonForAuthorities { .. } => "use keyCompromise for a device's key".into(),
+        Error::Unpublished { error, .. } => {
+            let cause = hint(error).map_or(String::new(), |hint| format!("{hint}; then "));
+            format!("{cause}run `pki crl` to publish it")
+        }
+    };
+    Some(text)
+}
+
+fn file(error: &FileError) -> Option<String> {
+    match error {
+        FileError::Io { doing, source, .. } => match (doing, source.kind()) {
+            (_, std::io::ErrorKind::PermissionDenied) => {
+                Some("run it as the user that owns the directory".into())
+            }
+            (_, std::io::ErrorKind::StorageFull) => Some("make room on the disk".into()),
+            (Doing::Rename, std::io::ErrorKind::ResourceBusy) => {
+                Some("a mount point cannot be replaced: name a directory below it".into())
+            }
+            (Doing::Rename, std::io::ErrorKind::CrossesDevices) => {
+                Some("crl/ and ca/ must be on one file system".into())
+            }
+            _ => None,
+        },
+        FileError::Exists { .. } => {
+            Some("nothing is overwritten: move it away, or give another directory".into())
+        }
+        FileError::TooLarge { .. } => Some("check that it is the right file".into()),
+        FileError::Exposed { path, .. } => Some(format!(
+            "find out who read it, then `chmod 600 {}`",
+            path.display()
+        )),
+        FileError::NoRandomness => None,
+    }
+}
+
+fn store(error: &StoreError) -> Option<String> {
+    let text = match error {
+        StoreError::File(error) => return file(error),
+        StoreError::Missing { .. } | StoreError::Corrupt { .. } => {
+            "restore the directory from its backup"
+        }
+        StoreError::Foreign { .. } | StoreError::UnknownAuthority { .. } => {
+            "the parts of ca/ come from different authorities: restore them together"
+        }
+        StoreError::Version { .. } => "use the version of the program that wrote it",
+        StoreError::NoWriteAheadLog => "keep the authority on a local disk",
+        StoreError::Busy => "try again when the other process is done",
+        StoreError::Full => "make room on the disk",
+        StoreError::ReadOnly => "run it as the user that owns the directory",
+        StoreError::SerialTaken => "issue nothing more on this machine",
+        StoreError::State => {
+            "another process changed it at the same time; `pki list --status pending` shows what is left"
+        }
+        StoreError::Sqlite(_) => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn key(error: KeyError) -> Option<String> {
+    match error {
+        KeyError::Unreadable => Some("restore the key file from its backup".into()),
+        KeyError::Kind | KeyError::Generate => None,
+    }
+}
+
+fn profile(error: &ProfileError) -> Option<String> {
+    let text = match error {
+        ProfileError::KindOfName { .. }
+        | ProfileError::NumberOfNames { .. }
+        | ProfileError::SameNameTwice => "`pki issue --help` shows an example".into(),
+        ProfileError::Days { at_most, .. } => format!("ask for {at_most} days or fewer"),
+        ProfileError::BeyondIssuer { .. } => {
+            "leave --days away: the certificate then ends with its issuer at the latest".into()
+        }
+        ProfileError::IssuerOutOfDate { .. } => {
+            "check the clock; if it is right, the authority has to be replaced".into()
+        }
+        ProfileError::Clock { .. } => "set the clock".into(),
+    };
+    Some(text)
+}
+
+fn request(error: &RequestError) -> Option<String> {
+    let text = match error {
+        RequestError::TooLarge => "a request has a few KiB: check that it is the right file",
+        RequestError::NoRequest | RequestError::Malformed { .. } => {
+            "make one with: openssl req -new -key key.pem -subj / -out request.csr"
+        }
+        RequestError::Label { label } if label.contains("PRIVATE KEY") => {
+            "a secret key stays with its holder: give the request that was made with it"
+        }
+        RequestError::Label { .. } => "give the request, not another file",
+        RequestError::SeveralBlocks => "give one request a file",
+        RequestError::RepeatedExtension { .. } => "make a request that names it once",
+        RequestError::Key(error) => match error {
+            PublicKeyError::Malformed { .. } | PublicKeyError::Point => {
+                "make the request with another tool"
+            }
+            PublicKeyError::Algorithm { .. }
+            | PublicKeyError::Curve { .. }
+            | PublicKeyError::RsaSize { .. }
+            | PublicKeyError::RsaNumbers => {
+                "make a key on P-256: openssl ecparam -name prime256v1 -genkey -noout -out key.pem"
+            }
+        },
+        RequestError::Possession(error) => match error {
+            SignatureError::Algorithm { .. } => "sign the request with SHA-256 or better",
+            SignatureError::Wrong => "the request was changed on its way: fetch it again",
+        },
+        RequestError::Authority => "device requests ask for CA:FALSE, or for nothing",
+        RequestError::CriticalExtension { .. } => {
+            "make a request without it, or mark it as not critical"
+        }
+        RequestError::Purpose => "issue with the profile that fits, or make a request without it",
+        RequestError::ForeignName { .. } => {
+            "give every name that the request asks for, or check that it is the right request"
+        }
+    };
+    Some(text.to_owned())
+}
+
+fn authority(error: &AuthorityError) -> Option<String> {
+    let text = match error {
+        AuthorityError::Name { .. } => "choose a short name, such as that of the clinic",
+        AuthorityError::Certificate { .. } | AuthorityError::KeyMismatch => {
+            "restore the directory from its backup"
+        }
+        AuthorityError::Profile(error) => return profile(error),
+        AuthorityError::Lint(_) => "nothing was signed; please report this as a defect",
+        AuthorityError::Encoding(_) | AuthorityError::Signature => return None,
+    };
+    Some(text.to_owned())
+}

@@ -1,0 +1,323 @@
+//! What is printed on success: for people, and as one JSON document for programs.
+//!
+//! JSON names are stable. Times are RFC 3339 in UTC, serials and fingerprints lower-case
+//! hexadecimal; what is not known yet is `null`.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use pki::authority::AuthorityCertificate;
+use pki::store::{Page, Status};
+use pki::{Ca, IssuedCertificate, PublishedCrl, Record, Revoked};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub(super) fn init(ca: &Ca, crls: &[PublishedCrl], json: bool) -> String {
+    let (trust, crl_directory) = (ca.trust_file(), ca.crl_directory());
+    if json {
+        let authority = |certificate: &AuthorityCertificate| {
+            json!({
+                "subject": certificate.common_name(),
+                "serial": certificate.serial().to_string(),
+                "key_id": certificate.key_id().to_string(),
+                "not_before": certificate.validity().not_before.to_string(),
+                "not_after": certificate.validity().not_after.to_string(),
+            })
+        };
+        return document(&json!({
+            "name": ca.name(),
+            "root": authority(ca.root()),
+            "issuing": authority(ca.issuing()),
+            "files": { "trust": trust, "crl": crl_directory },
+            "crls": crls.iter().map(crl_json).collect::<Vec<_>>(),
+        }));
+    }
+    let mut text = String::new();
+    for (role, certificate) in [("root", ca.root()), ("issuing", ca.issuing())] {
+        let _ = writeln!(
+            text,
+            "{role:<9} {}, until {}",
+            certificate.common_name(),
+            certificate.validity().not_after
+        );
+    }
+    let _ = writeln!(text, "trust     {}", trust.display());
+    let _ = writeln!(text, "crl       {}", crl_directory.display());
+    text
+}
+
+pub(super) fn issued(issued: &IssuedCertificate, now: Timestamp, json: bool) -> String {
+    let files = &issued.files;
+    if json {
+        let mut value = to_value(&CertificateJson::new(&issued.record, now, None));
+        value["files"] = json!({
+            "certificate": files.certificate,
+            "chain": files.chain,
+            "key": files.key,
+            "trust": files.trust,
+        });
+        return document(&value);
+    }
+    let mut text = details(&issued.record, now);
+    let _ = writeln!(text, "wrote        {}", files.certificate.display());
+    let _ = writeln!(text, "             {}", files.chain.display());
+    if let Some(key) = &files.key {
+        let _ = writeln!(text, "             {} (secret)", key.display());
+    }
+    let _ = writeln!(text, "             {}", files.trust.display());
+    text
+}
+
+pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
+    if json {
+        return document(&json!({
+            "revoked": certificates(&revoked.records, now),
+            "count": revoked.records.len(),
+            "crls": revoked.crls.iter().map(crl_json).collect::<Vec<_>>(),
+        }));
+    }
+    let mut text = String::new();
+    for record in &revoked.records {
+        let _ = writeln!(text, "revoked   {} {}", record.serial, record.label);
+    }
+    let _ = writeln!(text, "{}", counted(revoked.records.len() as u64, "revoked"));
+    text + &crl_lines(&revoked.crls)
+}
+
+pub(super) fn crls(crls: &[PublishedCrl], json: bool) -> String {
+    if json {
+        return document(&json!({ "crls": crls.iter().map(crl_json).collect::<Vec<_>>() }));
+    }
+    crl_lines(crls)
+}
+
+pub(super) fn list(page: &Page, now: Timestamp, json: bool) -> String {
+    if json {
+        return document(&json!({
+            "certificates": certificates(&page.records, now),
+            "total": page.total,
+            "next": page.next.map(pki::store::CertificateId::number),
+        }));
+    }
+    let mut rows = vec![["STATUS", "PROFILE", "ID", "NOT AFTER", "SERIAL"].map(str::to_owned)];
+    rows.extend(page.records.iter().map(|record| {
+        [
+            shown_status(record, now).to_owned(),
+            record.profile.name.to_owned(),
+            record.label.clone(),
+            record
+                .validity
+                .map_or_else(|| "-".to_owned(), |validity| validity.not_after.to_string()),
+            record.serial.to_string(),
+        ]
+    }));
+    let mut text = String::new();
+    if !page.records.is_empty() {
+        text += &table(&rows);
+    }
+    match page.next {
+        None if page.records.len() as u64 == page.total => {
+            let _ = writeln!(text, "{}", counted(page.total, ""));
+        }
+        None => {
+            let _ = writeln!(text, "the last {} of {}", page.records.len(), page.total);
+        }
+        Some(next) => {
+            let _ = writeln!(
+                text,
+                "{} of {}; go on with --after {}",
+                page.records.len(),
+                page.total,
+                next.number()
+            );
+        }
+    }
+    text
+}
+
+/// With `pem`, the octets that belong to each record, if they were stored.
+pub(super) fn show(records: &[(Record, Option<String>)], now: Timestamp, json: bool) -> String {
+    if json {
+        let certificates: Vec<Value> = records
+            .iter()
+            .map(|(record, pem)| to_value(&CertificateJson::new(record, now, Some(pem.as_deref()))))
+            .collect();
+        return document(&json!({ "certificates": certificates }));
+    }
+    let texts: Vec<String> = records
+        .iter()
+        .map(|(record, _)| details(record, now))
+        .collect();
+    texts.join("\n")
+}
+
+/// A certificate in JSON.
+#[derive(Serialize)]
+struct CertificateJson<'a> {
+    serial: String,
+    status: &'static str,
+    expired: bool,
+    profile: &'static str,
+    id: &'a str,
+    names: Vec<NameJson>,
+    issuer: &'a str,
+    key: &'static str,
+    not_before: Option<String>,
+    not_after: Option<String>,
+    reserved_at: String,
+    issued_at: Option<String>,
+    revoked_at: Option<String>,
+    reason: Option<String>,
+    sha256: Option<&'a str>,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pem: Option<Option<&'a str>>,
+}
+
+#[derive(Serialize)]
+struct NameJson {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: String,
+}
+
+impl<'a> CertificateJson<'a> {
+    fn new(record: &'a Record, now: Timestamp, pem: Option<Option<&'a str>>) -> Self {
+        let validity = record.validity;
+        Self {
+            serial: record.serial.to_string(),
+            status: record.status.as_str(),
+            expired: record.is_expired(now),
+            profile: record.profile.name,
+            id: &record.label,
+            names: record
+                .names
+                .iter()
+                .map(|name| NameJson {
+                    kind: name.kind(),
+                    value: name.to_string(),
+                })
+                .collect(),
+            issuer: &record.issuer,
+            key: record.key_origin.as_str(),
+            not_before: validity.map(|validity| validity.not_before.to_string()),
+            not_after: validity.map(|validity| validity.not_after.to_string()),
+            reserved_at: record.reserved_at.to_string(),
+            issued_at: record.issued_at.map(|at| at.to_string()),
+            revoked_at: record.revoked.map(|(at, _)| at.to_string()),
+            reason: record.revoked.map(|(_, reason)| reason.to_string()),
+            sha256: record.fingerprint.as_deref(),
+            pem,
+        }
+    }
+}
+
+fn certificates(records: &[Record], now: Timestamp) -> Vec<Value> {
+    records
+        .iter()
+        .map(|record| to_value(&CertificateJson::new(record, now, None)))
+        .collect()
+}
+
+fn crl_json(crl: &PublishedCrl) -> Value {
+    json!({
+        "issuer": crl.issuer.as_str(),
+        "file": crl.path,
+        "number": crl.state.number,
+        "this_update": crl.state.this_update.to_string(),
+        "next_update": crl.state.next_update.to_string(),
+        "entries": crl.state.entries,
+    })
+}
+
+fn crl_lines(crls: &[PublishedCrl]) -> String {
+    let mut text = String::new();
+    for crl in crls {
+        let _ = writeln!(
+            text,
+            "crl       {} (number {}, {} revoked, next by {})",
+            crl.path.display(),
+            crl.state.number,
+            crl.state.entries,
+            crl.state.next_update
+        );
+    }
+    text
+}
+
+fn details(record: &Record, now: Timestamp) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<12} {value}");
+    };
+    line("serial", &record.serial.to_string());
+    line("status", shown_status(record, now));
+    line("profile", record.profile.name);
+    if record.names.is_empty() {
+        line("subject", &record.label);
+    }
+    for name in &record.names {
+        line(name.kind(), &name.to_string());
+    }
+    if let Some(validity) = record.validity {
+        line("not before", &validity.not_before.to_string());
+        line("not after", &validity.not_after.to_string());
+    }
+    if let Some((at, reason)) = record.revoked {
+        line("revoked", &format!("{at} ({reason})"));
+    }
+    line(
+        "key",
+        match record.key_origin {
+            pki::store::KeyOrigin::New => "made by the authority",
+            pki::store::KeyOrigin::Request => "made by its holder",
+        },
+    );
+    if let Some(fingerprint) = &record.fingerprint {
+        line("sha256", fingerprint);
+    }
+    text
+}
+
+fn shown_status(record: &Record, now: Timestamp) -> &'static str {
+    match record.status {
+        Status::Issued if record.is_expired(now) => "expired",
+        status => status.as_str(),
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let noun = if count == 1 {
+        "certificate"
+    } else {
+        "certificates"
+    };
+    format!("{count} {noun} {what}").trim_end().to_owned()
+}
+
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    text
+}
+
+fn to_value(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("strings, numbers and options always serialize")
+}
+
+fn document(value: &Value) -> String {
+    format!("{value:#}\n")
+}

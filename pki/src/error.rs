@@ -1,0 +1,258 @@
+//! The sum of everything that a verb of the authority can refuse or fail at.
+//!
+//! Each stage owns its own small error; this one adds what only a whole verb can know. The words
+//! say what happened; what to do about it is `cli`'s to say, which matches exhaustively.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::authority::AuthorityError;
+use crate::files::FileError;
+use crate::key::KeyError;
+use crate::profile::ProfileError;
+use crate::reason::Reason;
+use crate::request::RequestError;
+use crate::serial::Serial;
+use crate::store::StoreError;
+
+/// Why a verb did not do what was asked. Unless a variant says otherwise, nothing was changed.
+#[derive(Debug)]
+pub enum Error {
+    /// A file or directory.
+    File(FileError),
+    /// The inventory.
+    Store(StoreError),
+    /// A secret key file.
+    Key {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: KeyError,
+    },
+    /// What the profile does not grant.
+    Profile(ProfileError),
+    /// A signing request.
+    Request(RequestError),
+    /// An authority's certificate, name or signature.
+    Authority(AuthorityError),
+    /// There is no authority in the directory.
+    NoAuthority {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is an authority in the directory already.
+    AuthorityExists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds something else.
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The path cannot name a new directory.
+    NoDirectoryName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The settings file cannot be used.
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// In what, with its place.
+        message: String,
+    },
+    /// A CRL would be valid for a time that is not offered.
+    CrlDays {
+        /// What was asked for.
+        asked: u32,
+        /// The limit.
+        at_most: u32,
+    },
+    /// The public key was reported as compromised.
+    KeyCompromised,
+    /// The public key belongs to a certificate with another name.
+    KeyOfAnother,
+    /// The issuing authority's own certificate was revoked.
+    IssuerRevoked,
+    /// The certificate was issued and is in the inventory, but its files could not be put in place.
+    HandOver {
+        /// Its serial.
+        serial: Serial,
+        /// What went wrong.
+        error: FileError,
+    },
+    /// No certificate is known like this.
+    NotFound,
+    /// The certificate in the file is not one of this authority.
+    Foreign,
+    /// The file holds no certificate.
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The certificate expired; there is nothing left to revoke.
+    Expired {
+        /// Its serial.
+        serial: Serial,
+        /// When.
+        not_after: Timestamp,
+    },
+    /// The certificate was revoked before.
+    AlreadyRevoked {
+        /// Its serial.
+        serial: Serial,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: Reason,
+    },
+    /// The serial was drawn, but nothing was built with it that could be revoked.
+    NeverSigned {
+        /// The serial.
+        serial: Serial,
+    },
+    /// A root cannot be on its own CRL in any way that helps.
+    RootRevocation,
+    /// The reason is one for authorities.
+    ReasonForAuthorities {
+        /// The reason.
+        reason: Reason,
+    },
+    /// The revocation is in the inventory, but the CRL that says so could not be published.
+    Unpublished {
+        /// How many certificates were revoked.
+        revoked: usize,
+        /// What went wrong.
+        error: Box<Error>,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => write!(f, "{error}"),
+            Self::Store(error) => write!(f, "{error}"),
+            Self::Key { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Profile(error) => write!(f, "{error}"),
+            Self::Request(error) => write!(f, "{error}"),
+            Self::Authority(error) => write!(f, "{error}"),
+            Self::NoAuthority { path } => write!(f, "there is no authority in {}", path.display()),
+            Self::AuthorityExists { path } => {
+                write!(f, "{} holds an authority already", path.display())
+            }
+            Self::NotEmpty { path } => write!(f, "{} is not an empty directory", path.display()),
+            Self::NoDirectoryName { path } => {
+                write!(
+                    f,
+                    "{} cannot be the name of a new directory",
+                    path.display()
+                )
+            }
+            Self::Settings { path, message } => write!(f, "{}: {message}", path.display()),
+            Self::CrlDays { asked, at_most } => write!(
+                f,
+                "a CRL is valid for 1 to {at_most} days; {asked} were asked for"
+            ),
+            Self::KeyCompromised => write!(f, "the public key was reported as compromised"),
+            Self::KeyOfAnother => write!(
+                f,
+                "the public key belongs to a certificate with another name"
+            ),
+            Self::IssuerRevoked => write!(f, "the issuing CA's own certificate was revoked"),
+            Self::HandOver { serial, error } => write!(
+                f,
+                "certificate {serial} was issued, but its files could not be put in place: {error}"
+            ),
+            Self::NotFound => write!(f, "no such certificate is in the inventory"),
+            Self::Foreign => write!(f, "the certificate is not one of this authority"),
+            Self::NoCertificate { path } => {
+                write!(f, "{} holds no certificate", path.display())
+            }
+            Self::Expired { serial, not_after } => {
+                write!(f, "certificate {serial} expired at {not_after}")
+            }
+            Self::AlreadyRevoked { serial, at, reason } => {
+                write!(f, "certificate {serial} was revoked at {at} ({reason})")
+            }
+            Self::NeverSigned { serial } => write!(
+                f,
+                "serial {serial} was drawn, but no certificate was built with it"
+            ),
+            Self::RootRevocation => write!(f, "a root cannot revoke itself"),
+            Self::ReasonForAuthorities { reason } => {
+                write!(f, "{reason} is a reason to revoke an authority")
+            }
+            Self::Unpublished { revoked, error } => write!(
+                f,
+                "{revoked} revoked in the inventory, but the CRL could not be published: {error}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) | Self::HandOver { error, .. } => Some(error),
+            Self::Store(error) => Some(error),
+            Self::Key { error, .. } => Some(error),
+            Self::Profile(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Authority(error) => Some(error),
+            Self::Unpublished { error, .. } => Some(error),
+            Self::NoAuthority { .. }
+            | Self::AuthorityExists { .. }
+            | Self::NotEmpty { .. }
+            | Self::NoDirectoryName { .. }
+            | Self::Settings { .. }
+            | Self::CrlDays { .. }
+            | Self::KeyCompromised
+            | Self::KeyOfAnother
+            | Self::IssuerRevoked
+            | Self::NotFound
+            | Self::Foreign
+            | Self::NoCertificate { .. }
+            | Self::Expired { .. }
+            | Self::AlreadyRevoked { .. }
+            | Self::NeverSigned { .. }
+            | Self::RootRevocation
+            | Self::ReasonForAuthorities { .. } => None,
+        }
+    }
+}
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<ProfileError> for Error {
+    fn from(error: ProfileError) -> Self {
+        Self::Profile(error)
+    }
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<AuthorityError> for Error {
+    fn from(error: AuthorityError) -> Self {
+        match error {
+            AuthorityError::Profile(error) => Self::Profile(error),
+            error => Self::Authority(error),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Issuing an end-entity certificate in seven steps, after Let's Encrypt's boulder.
+//!
+//! Each step consumes the value of the one before it, so none can be left out or taken twice, and
+//! each leaves in the inventory what a later look needs. Dead after step 2 leaves a serial that
+//! nobody gets again; dead after step 3, 5 or 6 leaves a `pending` or `issued` serial that can be
+//! revoked: a certificate that may exist is always known. Files are `outbox`'s business.
+
+use jiff::Timestamp;
+
+use crate::authority::{Authority, AuthorityCertificate, Draft, Issuing, Subject};
+use crate::error::Error;
+use crate::key::{KeyError, PrivateKey};
+use crate::profile::{EndEntity, Names, whole_seconds};
+use crate::request::Request;
+use crate::serial::Serial;
+use crate::store::{AuthorityId, CertificateId, KeyHistory, KeyOrigin, Reservation, Store};
+
+/// A certificate that somebody asks for.
+#[derive(Debug)]
+pub struct Order {
+    /// The profile.
+    pub profile: EndEntity,
+    /// The names it is to carry. They come from whoever runs the authority, never from a request.
+    pub names: Names,
+    /// The key it is to certify.
+    pub key: KeySource,
+    /// Its lifetime in days; the profile's if `None`.
+    pub days: Option<u32>,
+}
+
+/// Where the key of a new certificate comes from.
+#[derive(Debug)]
+pub enum KeySource {
+    /// It is made here. That is explicit, and recorded, because a key should not leave its holder.
+    New,
+    /// It is in this signing request, PEM or DER.
+    Request(Vec<u8>),
+}
+
+/// After step 1: the profile grants it.
+#[derive(Debug)]
+pub(crate) struct Validated {
+    subject: Subject,
+    secret: Option<PrivateKey>,
+}
+
+/// After step 2: the serial is drawn, and nobody else gets it.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    id: CertificateId,
+    serial: Serial,
+    subject: Subject,
+}
+
+/// After step 3: what will be signed is linted and known by its hash.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    id: CertificateId,
+    serial: Serial,
+    draft: Draft<Issuing>,
+}
+
+/// After step 5: it is signed.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    id: CertificateId,
+    serial: Serial,
+    der: Vec<u8>,
+}
+
+/// After step 6: it is in the inventory, and may be handed over.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    /// Its serial.
+    pub(crate) serial: Serial,
+    /// Its octets.
+    pub(crate) der: Vec<u8>,
+}
+
+impl Validated {
+    /// Step 1: judges the order by the profile, the request by its signature and its wishes, and
+    /// the key by what the inventory knows of it. Nothing is recorded yet.
+    pub(crate) fn check(
+        order: Order,
+        issuer: &AuthorityCertificate,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let profile = order.profile.profile();
+        let validity = profile.validity(order.days, now, Some(&issuer.validity()))?;
+        let (key, secret) = match order.key {
+            KeySource::New => {
+                let secret = PrivateKey::generate(profile.new_key).map_err(unnamed)?;
+                (secret.public().clone(), Some(secret))
+            }
+            KeySource::Request(bytes) => {
+                let request = Request::parse(&bytes)?;
+                (request.agree(order.profile, &order.names)?, None)
+            }
+        };
+        match store.key_history(&key, order.names.all())? {
+            KeyHistory::Clean => {}
+            KeyHistory::Compromised => return Err(Error::KeyCompromised),
+            KeyHistory::AnothersName => return Err(Error::KeyOfAnother),
+        }
+        Ok(Self {
+            subject: Subject {
+                profile: order.profile,
+                names: order.names,
+                key,
+                validity,
+            },
+            secret,
+        })
+    }
+
+    /// The secret key, if it was made here.
+    pub(crate) fn secret(&self) -> Option<&PrivateKey> {
+        self.secret.as_ref()
+    }
+
+    /// Step 2: records the serial as drawn.
+    pub(crate) fn reserve(
+        self,
+        serial: Serial,
+        issuer: AuthorityId,
+        store: &mut Store,
+        now: Timestamp,
+    ) -> Result<Reserved, Error> {
+        let reservation = Reservation {
+            profile: self.subject.profile.profile(),
+            label: &self.subject.names.first().to_string(),
+            names: self.subject.names.all(),
+            key: &self.subject.key,
+            key_origin: match self.secret {
+                Some(_) => KeyOrigin::New,
+                None => KeyOrigin::Request,
+            },
+        };
+        let id = store.reserve(issuer, &serial, &reservation, whole_seconds(now)?)?;
+        Ok(Reserved {
+            id,
+            serial,
+            subject: self.subject,
+        })
+    }
+}
+
+impl Reserved {
+    /// Step 3: builds and lints what will be signed, and records its hash as pending.
+    pub(crate) fn draft(
+        self,
+        authority: &Authority<Issuing>,
+        store: &mut Store,
+    ) -> Result<Pending, Error> {
+        let draft = authority.draft(&self.subject, &self.serial)?;
+        store.pending(self.id, draft.tbs_sha256(), draft.validity())?;
+        Ok(Pending {
+            id: self.id,
+            serial: self.serial,
+            draft,
+        })
+    }
+}
+
+// Step 4, a durable entry in the audit log that this will be signed, stands between `Pending` and
+// `sign`, as a type of its own that only the log gives out.
+
+impl Pending {
+    /// Step 5: signs exactly what was linted.
+    pub(crate) fn sign(self, authority: &Authority<Issuing>) -> Result<Signed, Error> {
+        let der = authority.sign(&self.draft)?;
+        Ok(Signed {
+            id: self.id,
+            serial: self.serial,
+            der,
+        })
+    }
+}
+
+impl Signed {
+    /// Step 6: records the certificate as issued. Whoever revoked the pending serial meanwhile has
+    /// the last word: then it is not issued.
+    pub(crate) fn record(self, store: &mut Store, now: Timestamp) -> Result<Issued, Error> {
+        store.issued(self.id, &self.der, whole_seconds(now)?)?;
+        Ok(Issued {
+            serial: self.serial,
+            der: self.der,
+        })
+    }
+}
+
+/// Draws a serial of 128 random bits.
+pub(crate) fn draw_serial() -> Result<Serial, Error> {
+    let mut octets = [0; Serial::RANDOM_OCTETS];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| crate::files::FileError::NoRandomness)?;
+    Serial::from_octets(&octets).map_err(|_| crate::files::FileError::NoRandomness.into())
+}
+
+/// A key that was never in a file.
+fn unnamed(error: KeyError) -> Error {
+    Error::Key {
+        path: "new key".into(),
+        error,
+    }
+}

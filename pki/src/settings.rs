@@ -1,0 +1,137 @@
+//! `authority.toml`: the format of the directory and the few things an operator may change in it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::authority::AuthorityName;
+use crate::error::Error;
+use crate::files::{FileError, Readers, create_new, read_bounded};
+use crate::revocation::MAX_CRL_DAYS;
+
+/// The format of the directory that this program writes and reads.
+const FORMAT: u32 = 1;
+/// Longest settings file that is read, in octets.
+const MAX_OCTETS: usize = 64 * 1024;
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The format of the directory.
+    format: u32,
+    /// What the authority is called.
+    pub name: String,
+    /// How long CRLs are valid.
+    pub crl: CrlSettings,
+}
+
+/// How long CRLs are valid, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrlSettings {
+    /// That of the issuing authority: how long a verifier that gets no news goes on.
+    pub issuing_days: u32,
+    /// That of the root. Longer, because its key belongs in a safe and comes out to sign it.
+    pub root_days: u32,
+}
+
+impl Settings {
+    /// Those of a new authority: a week for the issuing CRL, half a year for the root's.
+    pub fn new(name: &AuthorityName) -> Self {
+        Self {
+            format: FORMAT,
+            name: name.as_str().to_owned(),
+            crl: CrlSettings {
+                issuing_days: 7,
+                root_days: 180,
+            },
+        }
+    }
+
+    /// Writes them to a new file.
+    pub(crate) fn create(&self, path: &Path) -> Result<(), Error> {
+        let text = toml::to_string(self).map_err(|error| Error::Settings {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        create_new(path, Readers::Owner, text.as_bytes())?;
+        Ok(())
+    }
+
+    /// Reads and judges them. `None` if there is no such file.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let bytes = match read_bounded(path, MAX_OCTETS) {
+            Ok(bytes) => bytes,
+            Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let unusable = |message: String| Error::Settings {
+            path: path.to_owned(),
+            message,
+        };
+        let text = String::from_utf8(bytes).map_err(|_| unusable("it is no text".to_owned()))?;
+        let settings: Self =
+            toml::from_str(&text).map_err(|error| unusable(error.to_string().trim().to_owned()))?;
+        if settings.format != FORMAT {
+            return Err(unusable(format!(
+                "format {} is not known to this program, which knows {FORMAT}",
+                settings.format
+            )));
+        }
+        for (key, days) in [
+            ("crl.issuing_days", settings.crl.issuing_days),
+            ("crl.root_days", settings.crl.root_days),
+        ] {
+            if !(1..=MAX_CRL_DAYS).contains(&days) {
+                return Err(unusable(format!(
+                    "{key} = {days}: 1 to {MAX_CRL_DAYS} days are possible"
+                )));
+            }
+        }
+        Ok(Some(settings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<Settings>, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("authority.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::read(&path)
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("authority.toml");
+        let settings = Settings::new(&AuthorityName::parse("Clinic \"North\"").unwrap());
+        settings.create(&path).unwrap();
+        assert_eq!(Settings::read(&path).unwrap(), Some(settings));
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_refused_with_its_place() {
+        let good = "format = 1\nname = \"x\"\n[crl]\nissuing_days = 7\nroot_days = 180\n";
+        assert!(read(good).unwrap().is_some());
+        for (from, to, says) in [
+            ("format = 1", "format = 2", "format 2"),
+            (
+                "issuing_days = 7",
+                "issuing_days = 0",
+                "crl.issuing_days = 0",
+            ),
+            ("root_days = 180", "root_days = 366", "crl.root_days = 366"),
+            ("issuing_days", "issuing_day", "line 4"),
+            ("name", "nome", "line 2"),
+        ] {
+            let message = read(&good.replace(from, to)).unwrap_err().to_string();
+            assert!(message.contains(says), "{message}");
+        }
+    }
+}

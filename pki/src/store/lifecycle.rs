@@ -1,0 +1,395 @@
+//! The life of a certificate in the inventory: reserved, pending, issued, revoked. Forward only.
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension as _;
+
+use super::query::{self, Find};
+use super::{AuthorityId, CertificateId, KeyOrigin, Record, Store, StoreError};
+use crate::name::Name;
+use crate::profile::{Profile, Validity};
+use crate::public_key::{PublicKey, hex, sha256};
+use crate::reason::Reason;
+use crate::serial::Serial;
+
+/// What is known when a serial is drawn.
+#[derive(Debug)]
+pub struct Reservation<'a> {
+    /// The profile.
+    pub profile: &'static Profile,
+    /// What lists call it.
+    pub label: &'a str,
+    /// The names it will carry.
+    pub names: &'a [Name],
+    /// The key it will certify.
+    pub key: &'a PublicKey,
+    /// Where that key was made.
+    pub key_origin: KeyOrigin,
+}
+
+/// What the inventory knows of a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyHistory {
+    /// Nothing that speaks against it.
+    Clean,
+    /// A certificate with this key was revoked for keyCompromise or cACompromise.
+    Compromised,
+    /// A certificate with this key carries another name.
+    AnothersName,
+}
+
+impl Store {
+    /// Records a serial as drawn. Afterwards nobody gets it again, whatever becomes of it.
+    pub fn reserve(
+        &mut self,
+        issuer: AuthorityId,
+        serial: &Serial,
+        reservation: &Reservation<'_>,
+        now: Timestamp,
+    ) -> Result<CertificateId, StoreError> {
+        let transaction = self.begin()?;
+        let inserted = transaction.execute(
+            "INSERT INTO certificates
+                 (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at)
+             VALUES (?1, ?2, 'reserved', ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (issuer, serial) DO NOTHING",
+            (
+                issuer.0,
+                serial.to_string(),
+                reservation.profile.name,
+                reservation.label,
+                reservation.key_origin.as_str(),
+                hex(&reservation.key.sha256()),
+                now.as_second(),
+            ),
+        )?;
+        if inserted == 0 {
+            return Err(StoreError::SerialTaken);
+        }
+        let id = transaction.last_insert_rowid();
+        for (position, name) in (0_i64..).zip(reservation.names) {
+            transaction.execute(
+                "INSERT INTO names (certificate, position, kind, value) VALUES (?1, ?2, ?3, ?4)",
+                (id, position, name.kind(), name.to_string()),
+            )?;
+        }
+        transaction.commit()?;
+        Ok(CertificateId(id))
+    }
+
+    /// Records what is about to be signed. From here on a certificate with this serial may exist.
+    pub fn pending(
+        &mut self,
+        id: CertificateId,
+        tbs_sha256: &[u8; 32],
+        validity: &Validity,
+    ) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        let changed = transaction.execute(
+            "UPDATE certificates
+                SET status = 'pending', tbs_sha256 = ?2, not_before = ?3, not_after = ?4
+              WHERE id = ?1 AND status = 'reserved'",
+            (
+                id.0,
+                hex(tbs_sha256),
+                validity.not_before.as_second(),
+                validity.not_after.as_second(),
+            ),
+        )?;
+        one_row(changed)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Records the signed certificate.
+    ///
+    /// Refused with [`StoreError::State`] if it was revoked meanwhile: a pending serial can be.
+    pub fn issued(
+        &mut self,
+        id: CertificateId,
+        der: &[u8],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        let changed = transaction.execute(
+            "UPDATE certificates
+                SET status = 'issued', der = ?2, fingerprint = ?3, issued_at = ?4
+              WHERE id = ?1 AND status = 'pending'",
+            (id.0, der, hex(&sha256(der)), now.as_second()),
+        )?;
+        one_row(changed)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Revokes the certificates that `judge` picks among those that `find` finds, all of them or
+    /// none. Nothing changes between the judgement and the revocation.
+    pub fn revoke<E: From<StoreError>>(
+        &mut self,
+        find: &Find,
+        reason: Reason,
+        now: Timestamp,
+        judge: impl FnOnce(Vec<Record>) -> Result<Vec<Record>, E>,
+    ) -> Result<Vec<Record>, E> {
+        let transaction = self.begin()?;
+        let mut picked = judge(query::find(&transaction, find)?)?;
+        for record in &mut picked {
+            let changed = transaction
+                .execute(
+                    "UPDATE certificates SET status = 'revoked', revoked_at = ?2, reason = ?3
+                      WHERE id = ?1 AND status IN ('pending', 'issued')",
+                    (record.id.0, now.as_second(), reason.row().name),
+                )
+                .map_err(StoreError::from)?;
+            one_row(changed)?;
+            record.status = super::Status::Revoked;
+            record.revoked = Some((now, reason));
+        }
+        transaction.commit().map_err(StoreError::from)?;
+        Ok(picked)
+    }
+
+    /// What the inventory knows of `key` that speaks against certifying it under `names`.
+    pub fn key_history(&self, key: &PublicKey, names: &[Name]) -> Result<KeyHistory, StoreError> {
+        let key = hex(&key.sha256());
+        let compromised: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT 1 FROM certificates
+                  WHERE key_sha256 = ?1 AND reason IN ('keyCompromise', 'cACompromise') LIMIT 1",
+                [&key],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if compromised.is_some() {
+            return Ok(KeyHistory::Compromised);
+        }
+        // Labels are compared, not sets of names: a server may add a host and keep its key.
+        let label = names.first().map(ToString::to_string).unwrap_or_default();
+        let another: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT 1 FROM certificates WHERE key_sha256 = ?1 AND label <> ?2 LIMIT 1",
+                [&key, &label],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(if another.is_some() {
+            KeyHistory::AnothersName
+        } else {
+            KeyHistory::Clean
+        })
+    }
+}
+
+fn one_row(changed: usize) -> Result<(), StoreError> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::State)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::key::PrivateKey;
+    use crate::profile::EndEntity;
+    use crate::public_key::KeyKind;
+    use crate::store::tests::new_store;
+
+    pub(crate) fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    pub(crate) fn serial(number: u64) -> Serial {
+        Serial::from_octets(&number.to_be_bytes()).unwrap()
+    }
+
+    pub(crate) fn a_key() -> PublicKey {
+        PrivateKey::generate(KeyKind::P256)
+            .unwrap()
+            .public()
+            .clone()
+    }
+
+    pub(crate) fn reserve(
+        store: &mut Store,
+        issuer: AuthorityId,
+        number: u64,
+        name: &str,
+        key: &PublicKey,
+    ) -> Result<CertificateId, StoreError> {
+        let names = [Name::uri(name).unwrap()];
+        let reservation = Reservation {
+            profile: EndEntity::Device.profile(),
+            label: name,
+            names: &names,
+            key,
+            key_origin: KeyOrigin::New,
+        };
+        store.reserve(issuer, &serial(number), &reservation, at(0))
+    }
+
+    /// Issued at `at(0)`, valid for `seconds`.
+    pub(crate) fn issue(
+        store: &mut Store,
+        issuer: AuthorityId,
+        number: u64,
+        name: &str,
+        seconds: i64,
+    ) -> CertificateId {
+        let id = reserve(store, issuer, number, name, &a_key()).unwrap();
+        let validity = Validity {
+            not_before: at(0),
+            not_after: at(seconds),
+        };
+        store.pending(id, &[1; 32], &validity).unwrap();
+        store.issued(id, &number.to_be_bytes(), at(0)).unwrap();
+        id
+    }
+
+    fn revoke(store: &mut Store, number: u64, reason: Reason) -> Result<Vec<Record>, StoreError> {
+        store.revoke(&Find::Serial(serial(number)), reason, at(5), Ok)
+    }
+
+    #[test]
+    fn no_serial_is_drawn_twice() {
+        let (_dir, mut store, issuing) = new_store();
+        reserve(&mut store, issuing, 1, "urn:example:a", &a_key()).unwrap();
+        assert!(matches!(
+            reserve(&mut store, issuing, 1, "urn:example:b", &a_key()),
+            Err(StoreError::SerialTaken)
+        ));
+    }
+
+    #[test]
+    fn steps_are_taken_in_order_or_not_at_all() {
+        let (_dir, mut store, issuing) = new_store();
+        let id = reserve(&mut store, issuing, 1, "urn:example:a", &a_key()).unwrap();
+        let validity = Validity {
+            not_before: at(0),
+            not_after: at(10),
+        };
+        assert!(matches!(
+            store.issued(id, b"der", at(0)),
+            Err(StoreError::State)
+        ));
+        assert!(matches!(
+            revoke(&mut store, 1, Reason::Superseded),
+            Err(StoreError::State)
+        ));
+        store.pending(id, &[1; 32], &validity).unwrap();
+        assert!(matches!(
+            store.pending(id, &[1; 32], &validity),
+            Err(StoreError::State)
+        ));
+        store.issued(id, b"der", at(0)).unwrap();
+        revoke(&mut store, 1, Reason::Superseded).unwrap();
+        assert!(matches!(
+            revoke(&mut store, 1, Reason::Superseded),
+            Err(StoreError::State)
+        ));
+    }
+
+    #[test]
+    fn a_serial_that_was_revoked_while_pending_is_not_issued() {
+        let (_dir, mut store, issuing) = new_store();
+        let id = reserve(&mut store, issuing, 1, "urn:example:a", &a_key()).unwrap();
+        let validity = Validity {
+            not_before: at(0),
+            not_after: at(10),
+        };
+        store.pending(id, &[1; 32], &validity).unwrap();
+        revoke(&mut store, 1, Reason::CessationOfOperation).unwrap();
+        assert!(matches!(
+            store.issued(id, b"der", at(0)),
+            Err(StoreError::State)
+        ));
+    }
+
+    #[test]
+    fn the_schema_itself_forbids_to_forget_rename_or_go_back() {
+        let (_dir, mut store, issuing) = new_store();
+        issue(&mut store, issuing, 1, "urn:example:a", 10);
+        revoke(&mut store, 1, Reason::KeyCompromise).unwrap();
+        for forbidden in [
+            "DELETE FROM certificates",
+            "DELETE FROM names",
+            "UPDATE certificates SET serial = '02'",
+            "UPDATE certificates SET issuer = 2",
+            "UPDATE certificates SET status = 'issued'",
+            "UPDATE certificates SET revoked_at = NULL",
+            "UPDATE authorities SET next_crl_number = 0",
+            "INSERT INTO certificates (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at)
+             VALUES (1, '05', 'issued', 'device', 'x', 'new', '', 0)",
+        ] {
+            assert!(store.connection.execute(forbidden, []).is_err(), "{forbidden}");
+        }
+    }
+
+    #[test]
+    fn revoking_several_is_all_or_nothing() {
+        let (_dir, mut store, issuing) = new_store();
+        issue(&mut store, issuing, 1, "urn:example:a", 10);
+        reserve(&mut store, issuing, 2, "urn:example:a", &a_key()).unwrap();
+        let find = Find::Id("urn:example:a".to_owned());
+        assert!(matches!(
+            store.revoke::<StoreError>(&find, Reason::Superseded, at(5), Ok),
+            Err(StoreError::State)
+        ));
+        let untouched = &store.find(&Find::Serial(serial(1))).unwrap()[0];
+        assert!(untouched.revoked.is_none());
+    }
+
+    #[test]
+    fn a_key_is_remembered_when_it_was_compromised_or_is_anothers() {
+        let (_dir, mut store, issuing) = new_store();
+        let key = a_key();
+        let name = |text| [Name::uri(text).unwrap()];
+        let (own, other) = (name("urn:example:a"), name("urn:example:b"));
+        assert_eq!(store.key_history(&key, &own).unwrap(), KeyHistory::Clean);
+        let id = reserve(&mut store, issuing, 1, "urn:example:a", &key).unwrap();
+        assert_eq!(store.key_history(&key, &own).unwrap(), KeyHistory::Clean);
+        assert_eq!(
+            store.key_history(&key, &other).unwrap(),
+            KeyHistory::AnothersName
+        );
+        let validity = Validity {
+            not_before: at(0),
+            not_after: at(10),
+        };
+        store.pending(id, &[1; 32], &validity).unwrap();
+        revoke(&mut store, 1, Reason::KeyCompromise).unwrap();
+        assert_eq!(
+            store.key_history(&key, &own).unwrap(),
+            KeyHistory::Compromised
+        );
+    }
+
+    #[test]
+    fn two_connections_wait_for_each_other() {
+        let (dir, mut first, issuing) = new_store();
+        let mut second = Store::open(&dir.path().join("inventory.db")).unwrap();
+        let writer = std::thread::spawn(move || {
+            for number in 0..50 {
+                reserve(
+                    &mut second,
+                    issuing,
+                    1000 + number,
+                    "urn:example:b",
+                    &a_key(),
+                )
+                .unwrap();
+            }
+        });
+        for number in 1..=50 {
+            reserve(&mut first, issuing, number, "urn:example:a", &a_key()).unwrap();
+        }
+        writer.join().unwrap();
+        let count: i64 = first
+            .connection
+            .query_row("SELECT count(*) FROM certificates", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(count, 100);
+    }
+}

@@ -1,0 +1,334 @@
+//! Looking up: one certificate by what is known of it, or a page of many with an exact count.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+
+use super::record::{COLUMNS, read};
+use super::{CertificateId, Record, Status, Store, StoreError};
+use crate::profile::Profile;
+use crate::public_key::hex;
+use crate::serial::Serial;
+
+/// How a certificate is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Find {
+    /// By its serial.
+    Serial(Serial),
+    /// By one of its names, in full. There may be several such certificates.
+    Id(String),
+    /// By the hash of its to-be-signed part, which also finds one that was signed but not stored.
+    Tbs([u8; 32]),
+}
+
+/// Which certificates a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only those in this state.
+    pub status: Option<StatusFilter>,
+    /// Only those of this profile.
+    pub profile: Option<&'static Profile>,
+    /// Only those with such a name.
+    pub id: Option<IdFilter>,
+    /// Only those that were issued, are not expired, and expire at this time or before.
+    pub expires_by: Option<Timestamp>,
+}
+
+/// A state to list. The first four are the stored ones; `Issued` includes what has expired since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// As stored.
+    Stored(Status),
+    /// Issued and past its notAfter.
+    Expired,
+}
+
+/// Part of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdFilter {
+    /// The name begins with this.
+    Prefix(String),
+    /// The name contains this.
+    Contains(String),
+}
+
+/// Part of a list, in the order in which serials were drawn.
+#[derive(Debug)]
+pub struct Page {
+    /// At most as many as were asked for.
+    pub records: Vec<Record>,
+    /// How many match the filter in all.
+    pub total: u64,
+    /// Where the next page begins, if there is one.
+    pub next: Option<CertificateId>,
+}
+
+/// Longest page.
+pub const MAX_PAGE: u32 = 10_000;
+
+impl Store {
+    /// Every certificate that is known like this, latest first.
+    pub fn find(&self, find: &Find) -> Result<Vec<Record>, StoreError> {
+        self::find(&self.connection, find)
+    }
+
+    /// The certificates that match, at most `limit` (and [`MAX_PAGE`]), after `after`.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        after: Option<CertificateId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Page, StoreError> {
+        let (condition, mut values) = condition(filter, now);
+        // One snapshot for the count and the rows.
+        let snapshot = self.connection.unchecked_transaction()?;
+        let total: i64 = snapshot.query_row(
+            &format!("SELECT count(*) FROM certificates AS c WHERE {condition}"),
+            params_from_iter(&values),
+            |row| row.get(0),
+        )?;
+        let limit = limit.clamp(1, MAX_PAGE);
+        values.push(after.map_or(0, |id| id.0).into());
+        let after_at = values.len();
+        values.push(i64::from(limit).saturating_add(1).into());
+        let limit_at = values.len();
+        let mut statement = snapshot.prepare(&format!(
+            "SELECT {COLUMNS} FROM certificates AS c JOIN authorities AS a ON a.id = c.issuer
+              WHERE {condition} AND c.id > ?{after_at} ORDER BY c.id LIMIT ?{limit_at}"
+        ))?;
+        let mut records = Vec::new();
+        let mut rows = statement.query(params_from_iter(&values))?;
+        while let Some(row) = rows.next()? {
+            records.push(read(&snapshot, row)?);
+        }
+        // One row more than asked for says that there is a next page.
+        let more = records.len() > limit as usize;
+        records.truncate(limit as usize);
+        Ok(Page {
+            next: more.then(|| records.last().map(|last| last.id)).flatten(),
+            records,
+            total: total.unsigned_abs(),
+        })
+    }
+
+    /// The certificate's octets, if it was stored.
+    pub fn der(&self, id: CertificateId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self
+            .connection
+            .query_row(
+                "SELECT der FROM certificates WHERE id = ?1",
+                [id.0],
+                |row| row.get::<_, Option<Vec<u8>>>(0),
+            )
+            .optional()?
+            .flatten())
+    }
+}
+
+pub(super) fn find(connection: &Connection, find: &Find) -> Result<Vec<Record>, StoreError> {
+    let (condition, value) = match find {
+        Find::Serial(serial) => ("c.serial = ?1", serial.to_string()),
+        Find::Id(name) => (
+            "c.id IN (SELECT certificate FROM names WHERE value = ?1)",
+            name.clone(),
+        ),
+        Find::Tbs(hash) => ("c.tbs_sha256 = ?1", hex(hash)),
+    };
+    let mut statement = connection.prepare(&format!(
+        "SELECT {COLUMNS} FROM certificates AS c JOIN authorities AS a ON a.id = c.issuer
+          WHERE {condition} ORDER BY c.id DESC"
+    ))?;
+    let mut rows = statement.query([value])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(read(connection, row)?);
+    }
+    Ok(records)
+}
+
+/// The filter as SQL, with numbered parameters and their values.
+fn condition(filter: &Filter, now: Timestamp) -> (String, Vec<Value>) {
+    let mut terms = vec!["1".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut term = |sql: &str, new: Vec<Value>| {
+        let mut sql = sql.to_owned();
+        for value in new {
+            values.push(value);
+            sql = sql.replacen('?', &format!("${}", values.len()), 1);
+        }
+        terms.push(sql.replace('$', "?"));
+    };
+    match filter.status {
+        None => {}
+        Some(StatusFilter::Stored(status)) => {
+            term("c.status = ?", vec![status.as_str().to_owned().into()]);
+        }
+        Some(StatusFilter::Expired) => term(
+            "c.status = 'issued' AND c.not_after < ?",
+            vec![now.as_second().into()],
+        ),
+    }
+    if let Some(profile) = filter.profile {
+        term("c.profile = ?", vec![profile.name.to_owned().into()]);
+    }
+    match &filter.id {
+        None => {}
+        Some(IdFilter::Contains(part)) => term(
+            "c.id IN (SELECT certificate FROM names WHERE instr(value, ?) > 0)",
+            vec![part.clone().into()],
+        ),
+        // Names are ASCII below DEL, so this range holds all that begin so, and the index serves it.
+        Some(IdFilter::Prefix(prefix)) => term(
+            "c.id IN (SELECT certificate FROM names WHERE value >= ? AND value < ?)",
+            vec![prefix.clone().into(), format!("{prefix}\x7f").into()],
+        ),
+    }
+    if let Some(until) = filter.expires_by {
+        term(
+            "c.status = 'issued' AND c.not_after BETWEEN ? AND ?",
+            vec![now.as_second().into(), until.as_second().into()],
+        );
+    }
+    (terms.join(" AND "), values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lifecycle::tests::{a_key, at, issue, reserve, serial};
+    use super::super::tests::new_store;
+    use super::*;
+    use crate::profile;
+    use crate::reason::Reason;
+
+    fn labels(page: &Page) -> Vec<&str> {
+        page.records
+            .iter()
+            .map(|record| record.label.as_str())
+            .collect()
+    }
+
+    fn three_devices() -> (tempfile::TempDir, Store) {
+        let (dir, mut store, issuing) = new_store();
+        issue(&mut store, issuing, 1, "urn:example:pump-1", 100);
+        issue(&mut store, issuing, 2, "urn:example:pump-2", 200);
+        issue(&mut store, issuing, 3, "urn:example:monitor-1", 300);
+        reserve(&mut store, issuing, 4, "urn:example:pump-3", &a_key()).unwrap();
+        store
+            .revoke::<StoreError>(&Find::Serial(serial(2)), Reason::Superseded, at(5), Ok)
+            .unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn each_filter_shows_what_it_says() {
+        let (_dir, store) = three_devices();
+        let listed = |filter: Filter| {
+            let page = store.list(&filter, None, 100, at(150)).unwrap();
+            assert_eq!(page.total as usize, page.records.len());
+            labels(&page)
+                .iter()
+                .map(|label| label.trim_start_matches("urn:example:").to_owned())
+                .collect::<Vec<_>>()
+        };
+        let status = |status| Filter {
+            status: Some(status),
+            ..Filter::default()
+        };
+        let id = |id| Filter {
+            id: Some(id),
+            ..Filter::default()
+        };
+        assert_eq!(
+            listed(Filter::default()),
+            ["pump-1", "pump-2", "monitor-1", "pump-3"]
+        );
+        assert_eq!(
+            listed(status(StatusFilter::Stored(Status::Issued))),
+            ["pump-1", "monitor-1"]
+        );
+        assert_eq!(
+            listed(status(StatusFilter::Stored(Status::Revoked))),
+            ["pump-2"]
+        );
+        assert_eq!(
+            listed(status(StatusFilter::Stored(Status::Reserved))),
+            ["pump-3"]
+        );
+        assert_eq!(listed(status(StatusFilter::Expired)), ["pump-1"]);
+        assert_eq!(
+            listed(id(IdFilter::Prefix("urn:example:pump-".to_owned()))),
+            ["pump-1", "pump-2", "pump-3"]
+        );
+        assert_eq!(
+            listed(id(IdFilter::Contains("-1".to_owned()))),
+            ["pump-1", "monitor-1"]
+        );
+        assert_eq!(listed(id(IdFilter::Contains("%".to_owned()))), [""; 0]);
+        assert_eq!(
+            listed(Filter {
+                expires_by: Some(at(300)),
+                ..Filter::default()
+            }),
+            ["monitor-1"]
+        );
+        assert_eq!(
+            listed(Filter {
+                profile: Some(profile::root()),
+                ..Filter::default()
+            }),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn pages_join_without_gap_or_overlap_and_each_says_the_total() {
+        let (_dir, mut store, issuing) = new_store();
+        for number in 1..=7 {
+            issue(&mut store, issuing, number, "urn:example:a", 100);
+        }
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let page = store.list(&Filter::default(), after, 3, at(1)).unwrap();
+            assert_eq!(page.total, 7);
+            seen.extend(page.records.iter().map(|record| record.serial.clone()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, (1..=7).map(serial).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_certificate_is_found_by_serial_name_and_signed_part() {
+        let (_dir, store) = three_devices();
+        let by_serial = store.find(&Find::Serial(serial(2))).unwrap();
+        assert_eq!(by_serial[0].label, "urn:example:pump-2");
+        assert_eq!(by_serial[0].revoked, Some((at(5), Reason::Superseded)));
+        let by_name = store
+            .find(&Find::Id("urn:example:monitor-1".to_owned()))
+            .unwrap();
+        assert_eq!(by_name[0].serial, serial(3));
+        assert_eq!(store.find(&Find::Tbs([1; 32])).unwrap().len(), 3);
+        assert!(
+            store
+                .find(&Find::Id("urn:example:pump".to_owned()))
+                .unwrap()
+                .is_empty()
+        );
+        assert!(store.der(by_serial[0].id).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_serial_with_the_high_bit_reads_back() {
+        let (_dir, mut store, issuing) = new_store();
+        let high = u64::MAX - 1;
+        issue(&mut store, issuing, high, "urn:example:a", 100);
+        assert_eq!(
+            store.find(&Find::Serial(serial(high))).unwrap()[0].serial,
+            serial(high)
+        );
+    }
+}
