@@ -51,8 +51,8 @@ impl Decoder {
     /// The next frame, or `None` when the buffer must be filled further. Between calls bytes may be
     /// appended to the buffer and nothing else done with it, until the body has ended.
     ///
-    /// After the end this stays at [`Frame::End`] and leaves the buffer alone. A fault is final: the
-    /// same is returned at each later call, and the connection must be closed.
+    /// After the end this stays at [`Frame::End`] and leaves the buffer alone. A fault is final:
+    /// the same is returned at each later call, and the connection must be closed.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, Error> {
         match &mut self.0 {
             State::Done => Ok(Some(Frame::End)),

@@ -1,6 +1,8 @@
-//! Messages as bytes. Each message is framed anew here: Content-Length, Transfer-Encoding and
-//! Connection are written by this file alone, and any of them among the fields given are left out,
-//! so that nothing a peer said about framing travels on.
+//! Messages as bytes. Each message is framed anew here: the fields that frame it and those that
+//! speak of its connection (Content-Length, Transfer-Encoding, Connection, Upgrade, TE, Keep-Alive,
+//! Proxy-Connection) are written by this file alone. Any of them among the fields given are left
+//! out, so that nothing a peer said about this hop travels on by mistake: not a length, not an
+//! upgrade to a protocol that nobody judged.
 //!
 //! Standard: RFC 9112 3 to 7, 9.3 and 9.6; RFC 9110 7.8, 8.6, 10.1.4 and 15. Every head is checked
 //! before its first byte is written: what is refused leaves the buffer as it was, and what is
@@ -15,8 +17,7 @@ use crate::target::Form;
 use crate::token::is_token;
 use crate::{Error, RequestHead, Version, may_be_trailer};
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -42,6 +43,30 @@ impl Answered {
         Self {
             version: request.version,
             is_head: request.method == Method::HEAD,
+        }
+    }
+}
+
+/// What a message says to its next hop alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// Whether another message may follow on the connection.
+    pub persistence: Persistence,
+    /// The protocols that a request offers to switch to, or that a response (101, 426) names. It is
+    /// written as Upgrade, and Connection names it (RFC 9110 7.8).
+    pub upgrade: Option<&'a HeaderValue>,
+    /// Whether a request says that trailers will be read: `TE: trailers`, and Connection names it
+    /// (RFC 9110 10.1.4). A response says nothing of the kind.
+    pub reads_trailers: bool,
+}
+
+impl From<Persistence> for Hop<'_> {
+    /// No upgrade and no trailers.
+    fn from(persistence: Persistence) -> Self {
+        Self {
+            persistence,
+            upgrade: None,
+            reads_trailers: false,
         }
     }
 }
@@ -73,14 +98,15 @@ pub enum EncodeError {
     InterimToHttp10,
 }
 
-/// Writes the head of a request. The target is written as given; the fields should hold Host.
+/// Writes the head of a request. The target is written as given. The fields must hold Host, which
+/// is not checked here (RFC 9112 3.2).
 pub fn request(
     out: &mut BytesMut,
     method: &Method,
     target: &[u8],
     headers: &HeaderMap,
     body: Framing,
-    persistence: Persistence,
+    hop: Hop<'_>,
 ) -> Result<(), EncodeError> {
     if method.as_str().len() > METHOD_BYTES {
         return Err(EncodeError::MethodTooLong);
@@ -97,7 +123,7 @@ pub fn request(
     out.extend_from_slice(b" HTTP/1.1\r\n");
     fields(out, headers);
     framing(out, body);
-    connection(out, headers, persistence);
+    connection(out, hop);
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -114,13 +140,18 @@ pub fn response(
     headers: &HeaderMap,
     body: Framing,
     answered: Answered,
-    persistence: Persistence,
+    hop: Hop<'_>,
 ) -> Result<(), EncodeError> {
     let body = declared(status, body, answered)?;
     let persistence = match answered.version {
         _ if status.is_informational() => Persistence::KeepAlive,
         Version::Http10 => Persistence::Close,
-        Version::Http11 => persistence,
+        Version::Http11 => hop.persistence,
+    };
+    let hop = Hop {
+        persistence,
+        reads_trailers: false,
+        ..hop
     };
     if body == Framing::UntilClose && persistence == Persistence::KeepAlive {
         return Err(EncodeError::KeepAliveUntilClose);
@@ -134,7 +165,7 @@ pub fn response(
     out.extend_from_slice(b"\r\n");
     fields(out, headers);
     framing(out, body);
-    connection(out, headers, persistence);
+    connection(out, hop);
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -214,8 +245,18 @@ fn fields(out: &mut BytesMut, headers: &HeaderMap) {
     }
 }
 
+/// What this file writes itself, or that died with HTTP/1.0.
 fn is_ours(name: &HeaderName) -> bool {
-    [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name)
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "upgrade"
+            | "te"
+            | "keep-alive"
+            | "proxy-connection"
+    )
 }
 
 fn framing(out: &mut BytesMut, body: Framing) {
@@ -230,13 +271,20 @@ fn framing(out: &mut BytesMut, body: Framing) {
     }
 }
 
-/// The Connection field: close, and the options that a sender of TE (RFC 9110 10.1.4) and of
-/// Upgrade (RFC 9110 7.8) must name.
-fn connection(out: &mut BytesMut, headers: &HeaderMap, persistence: Persistence) {
+/// Connection, and the fields that it names.
+fn connection(out: &mut BytesMut, hop: Hop<'_>) {
+    if hop.reads_trailers {
+        out.extend_from_slice(b"te: trailers\r\n");
+    }
+    if let Some(protocols) = hop.upgrade {
+        out.extend_from_slice(b"upgrade: ");
+        out.extend_from_slice(protocols.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     let options = [
-        (persistence == Persistence::Close, "close"),
-        (headers.contains_key(TE), "te"),
-        (headers.contains_key(UPGRADE), "upgrade"),
+        (hop.persistence == Persistence::Close, "close"),
+        (hop.reads_trailers, "te"),
+        (hop.upgrade.is_some(), "upgrade"),
     ];
     let mut before: &[u8] = b"connection: ";
     for (_, option) in options.iter().filter(|(named, _)| *named) {

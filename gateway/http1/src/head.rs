@@ -4,9 +4,9 @@
 //! once: its end, the limits, and the start line as soon as it is whole, so that garbage is refused
 //! without waiting for more. When the empty line is there, the head is split off and frozen, and
 //! the fields are read as slices of it. However the bytes were split on their way, the outcome is
-//! the same. What this file does not do: it says nothing about the body ([`framing`](crate::framing)
-//! does) and gives no field a meaning; a missing or doubled Host is for the gateway to refuse, which
-//! must do so for HTTP/2 as well.
+//! the same. What this file does not do: it says nothing about the body, as
+//! [`framing`](crate::framing) does, and gives no field a meaning; a missing or doubled Host is for
+//! the gateway to refuse, which must do so for HTTP/2 as well.
 
 use crate::lines::Lines;
 use crate::start_line::{RequestLine, StartLine, StatusLine};
@@ -105,7 +105,10 @@ impl ResponseReader {
     }
 
     /// The next head, on the terms of [`RequestReader::read`]. An interim response (1xx) is a head
-    /// like any other: the final one follows it.
+    /// like any other and the final one follows it; how many may come is for the caller to limit.
+    ///
+    /// Bytes that are there when no response is owed mean that server and client are out of step:
+    /// close the connection, and never take them for the answer to the next request.
     pub fn read(&mut self, buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Error> {
         let head = self.0.read(buffer)?;
         Ok(head.map(|(line, _, headers)| ResponseHead {

@@ -1,193 +1,23 @@
-//! What is written is what is read back, and nothing is written that could not be.
+//! What is written, row by row, and what is refused to be written.
 
-use crate::laws::limits;
-use crate::support::{decode, hear};
+use crate::support::hear;
 use bytes::BytesMut;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::header::{TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode};
-use http1::connection::{Persistence, persistence};
-use http1::encode::{self, Answered, EncodeError};
-use http1::framing::{self, Framing};
-use http1::{Limits, RequestReader, ResponseReader, Version, may_be_trailer};
-use proptest::prelude::*;
-use proptest::sample::select;
-use std::num::NonZeroUsize;
+use http1::connection::Persistence;
+use http1::encode::{self, Answered, EncodeError, Hop};
+use http1::framing::Framing;
+use http1::{Limits, ResponseReader, Version};
 
 const BY_HTTP11: Answered = Answered {
     version: Version::Http11,
     is_head: false,
 };
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
-
-    #[test]
-    fn a_request_is_read_as_it_was_written(
-        method in methods(),
-        target in "/[!-\"$-~]{0,30}",
-        headers in fields(),
-        body in select(vec![Framing::None, Framing::Length(0), Framing::Length(u64::MAX), Framing::Chunked]),
-        keep in select(vec![Persistence::KeepAlive, Persistence::Close]),
-    ) {
-        let mut out = BytesMut::new();
-        encode::request(&mut out, &method, target.as_bytes(), &headers, body, keep).unwrap();
-        let heard = hear::<RequestReader>(Limits::default(), [&out]);
-        prop_assert_eq!(heard.fault, None);
-        prop_assert_eq!(heard.left, Some(Vec::new()));
-        let head = &heard.heads[0];
-        prop_assert_eq!(&head.method, &method);
-        prop_assert_eq!(head.target.as_str(), target);
-        prop_assert_eq!(framing::request(head), Ok(body));
-        prop_assert_eq!(persistence(head.version, &head.headers), keep);
-        prop_assert_eq!(without_ours(&head.headers), without_ours(&headers));
-    }
-
-    #[test]
-    fn a_response_is_read_as_it_was_written(
-        code in 100..600_u16,
-        headers in fields(),
-        body in select(vec![Framing::None, Framing::Length(0), Framing::Length(7), Framing::Chunked, Framing::UntilClose]),
-        is_head in any::<bool>(),
-        version in select(vec![Version::Http10, Version::Http11]),
-        keep in select(vec![Persistence::KeepAlive, Persistence::Close]),
-    ) {
-        let status = StatusCode::from_u16(code).unwrap();
-        let answered = Answered { version, is_head };
-        let mut out = BytesMut::new();
-        if encode::response(&mut out, status, &headers, body, answered, keep).is_err() {
-            prop_assert!(out.is_empty(), "a refusal leaves the buffer as it was");
-            return Ok(());
-        }
-        let heard = hear::<ResponseReader>(Limits::default(), [&out]);
-        prop_assert_eq!(heard.fault, None);
-        prop_assert_eq!(heard.left, Some(Vec::new()));
-        let head = &heard.heads[0];
-        prop_assert_eq!(head.status, status);
-        prop_assert_eq!(without_ours(&head.headers), without_ours(&headers));
-        let bodiless = is_head || code < 200 || code == 204 || code == 304;
-        let expected = match body {
-            _ if bodiless => Framing::None,
-            Framing::None => Framing::Length(0),
-            other => other,
-        };
-        let method = if is_head { Method::HEAD } else { Method::GET };
-        prop_assert_eq!(framing::response(&method, head), Ok(expected));
-        if version == Version::Http10 || (keep == Persistence::Close && code >= 200) {
-            prop_assert_eq!(persistence(head.version, &head.headers), Persistence::Close);
-        }
-    }
-
-    #[test]
-    fn chunks_and_trailers_are_read_as_they_were_written(
-        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..5),
-        fields in fields(),
-    ) {
-        let trailers = trailers_of(&fields);
-        let mut out = BytesMut::new();
-        for chunk in &chunks {
-            encode::chunk_head(&mut out, NonZeroUsize::new(chunk.len()).unwrap());
-            out.extend_from_slice(chunk);
-            out.extend_from_slice(encode::CHUNK_END);
-        }
-        encode::last_chunk(&mut out, &trailers).unwrap();
-        let body = decode(Framing::Chunked, Limits::default(), [&out]);
-        prop_assert_eq!(body.fault, None);
-        prop_assert_eq!(body.data, chunks.concat());
-        prop_assert_eq!(body.trailers, trailers);
-        prop_assert_eq!(body.left, Some(Vec::new()));
-    }
-
-    #[test]
-    fn a_target_is_written_only_if_it_can_be_read(
-        method in select(vec![Method::GET, Method::OPTIONS, Method::CONNECT]),
-        target in "[ -~]{0,3}(\\*|/|://|:)?[\\x00-\\x7f]{0,6}",
-    ) {
-        let mut out = BytesMut::new();
-        let written = encode::request(&mut out, &method, target.as_bytes(), &HeaderMap::new(), Framing::None, Persistence::KeepAlive);
-        let line = format!("{method} {target} HTTP/1.1\r\n\r\n");
-        let read = hear::<RequestReader>(Limits::default(), [&line]);
-        let whole = read.fault.is_none() && read.heads.len() == 1 && read.left == Some(Vec::new());
-        prop_assert_eq!(written.is_ok(), whole && read.heads[0].target.as_str() == target);
-        prop_assert_eq!(out.is_empty(), written.is_err());
-    }
-
-    #[test]
-    fn limits_of_any_size_are_taken(limits in limits()) {
-        prop_assert_eq!(hear::<RequestReader>(limits, [b""]).fault.is_some(), limits.head_bytes == 0);
-    }
-}
-
-fn methods() -> impl Strategy<Value = Method> {
-    let known = vec![
-        Method::GET,
-        Method::POST,
-        Method::HEAD,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    let any = "[A-Z][!#$%&'*+.^_`|~0-9A-Za-z-]{0,31}".prop_map(|token| token.parse().unwrap());
-    prop_oneof![select(known), any].prop_filter("CONNECT has a form of its own", |method| {
-        method != Method::CONNECT
-    })
-}
-
-fn fields() -> impl Strategy<Value = HeaderMap> {
-    let names = vec![
-        "host",
-        "accept",
-        "x-a",
-        "x-b",
-        "content-type",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "te",
-        "!#$%&'*+-.^_`|~09az",
-    ];
-    let value = prop_oneof![
-        select(vec![
-            &b""[..],
-            b"a",
-            b"chunked",
-            b"5",
-            b"close",
-            b"a \t b",
-            b"\xff\x80\t\x80"
-        ])
-        .prop_map(<[u8]>::to_vec),
-        "[!-~]([ -~\t]{0,20}[!-~])?".prop_map(String::into_bytes),
-    ];
-    prop::collection::vec((select(names), value), 0..8).prop_map(|fields| {
-        let mut map = HeaderMap::new();
-        for (name, value) in fields {
-            map.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_bytes(&value).unwrap(),
-            );
-        }
-        map
-    })
-}
-
-fn without_ours(headers: &HeaderMap) -> HeaderMap {
-    let mut rest = headers.clone();
-    for ours in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
-        rest.remove(ours);
-    }
-    rest
-}
-
-fn trailers_of(fields: &HeaderMap) -> HeaderMap {
-    let kept = fields.iter().filter(|(name, _)| may_be_trailer(name));
-    kept.map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
-}
-
-fn written_request(headers: &HeaderMap, body: Framing, persistence: Persistence) -> String {
+fn written_request(headers: &HeaderMap, body: Framing, hop: Hop<'_>) -> String {
     let mut out = BytesMut::new();
-    encode::request(&mut out, &Method::POST, b"/a?b", headers, body, persistence).unwrap();
+    encode::request(&mut out, &Method::POST, b"/a?b", headers, body, hop).unwrap();
     String::from_utf8(out.to_vec()).unwrap()
 }
 
@@ -199,7 +29,14 @@ fn response_of(
 ) -> Result<String, EncodeError> {
     let mut out = BytesMut::new();
     let status = StatusCode::from_u16(code).unwrap();
-    encode::response(&mut out, status, &HeaderMap::new(), body, answered, keep)?;
+    encode::response(
+        &mut out,
+        status,
+        &HeaderMap::new(),
+        body,
+        answered,
+        keep.into(),
+    )?;
     Ok(String::from_utf8(out.to_vec()).unwrap())
 }
 
@@ -212,41 +49,64 @@ fn map(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
 }
 
 #[test]
-fn framing_fields_of_the_caller_are_left_out() {
+fn fields_of_this_hop_that_the_caller_holds_are_left_out() {
     let headers = map(&[
         (CONTENT_LENGTH, "5"),
         (HOST, "a"),
         (TRANSFER_ENCODING, "gzip, chunked"),
-        (CONNECTION, "x-secret, keep-alive"),
+        (CONNECTION, "upgrade, http2-settings, keep-alive"),
+        (UPGRADE, "h2c"),
+        (TE, "gzip"),
+        (HeaderName::from_static("keep-alive"), "timeout=5"),
+        (HeaderName::from_static("proxy-connection"), "keep-alive"),
     ]);
-    assert_eq!(
-        written_request(&headers, Framing::Length(7), Persistence::Close),
-        "POST /a?b HTTP/1.1\r\nhost: a\r\ncontent-length: 7\r\nconnection: close\r\n\r\n"
-    );
-    assert_eq!(
-        written_request(&headers, Framing::Chunked, Persistence::KeepAlive),
-        "POST /a?b HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
-    );
-    assert_eq!(
-        written_request(&headers, Framing::None, Persistence::KeepAlive),
-        "POST /a?b HTTP/1.1\r\nhost: a\r\n\r\n"
-    );
+    let rows = [
+        (Framing::None, Persistence::KeepAlive, ""),
+        (
+            Framing::Length(7),
+            Persistence::Close,
+            "content-length: 7\r\nconnection: close\r\n",
+        ),
+        (
+            Framing::Chunked,
+            Persistence::KeepAlive,
+            "transfer-encoding: chunked\r\n",
+        ),
+    ];
+    for (body, persistence, ours) in rows {
+        assert_eq!(
+            written_request(&headers, body, persistence.into()),
+            format!("POST /a?b HTTP/1.1\r\nhost: a\r\n{ours}\r\n")
+        );
+    }
 }
 
 #[test]
-fn te_and_upgrade_are_named_in_connection() {
-    let headers = map(&[(TE, "trailers"), (UPGRADE, "websocket")]);
-    let head = written_request(&headers, Framing::None, Persistence::Close);
-    assert!(
-        head.ends_with("connection: close, te, upgrade\r\n\r\n"),
-        "{head}"
-    );
-    let head = written_request(
-        &map(&[(UPGRADE, "websocket")]),
+fn an_upgrade_and_te_are_written_when_asked_for_and_named_in_connection() {
+    let websocket = HeaderValue::from_static("websocket");
+    let hop = Hop {
+        persistence: Persistence::Close,
+        upgrade: Some(&websocket),
+        reads_trailers: true,
+    };
+    let head = written_request(&HeaderMap::new(), Framing::None, hop);
+    let expected = "te: trailers\r\nupgrade: websocket\r\nconnection: close, te, upgrade\r\n\r\n";
+    assert!(head.ends_with(expected), "{head}");
+
+    let mut out = BytesMut::new();
+    let status = StatusCode::SWITCHING_PROTOCOLS;
+    encode::response(
+        &mut out,
+        status,
+        &HeaderMap::new(),
         Framing::None,
-        Persistence::KeepAlive,
-    );
-    assert!(head.ends_with("connection: upgrade\r\n\r\n"), "{head}");
+        BY_HTTP11,
+        hop,
+    )
+    .unwrap();
+    let expected =
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    assert_eq!(out, expected);
 }
 
 #[test]
@@ -441,7 +301,7 @@ fn what_a_reader_would_refuse_is_not_written() {
     headers.insert(quoted, HeaderValue::from_static("a"));
     let none = HeaderMap::new();
     let long: Method = "M".repeat(33).parse().unwrap();
-    let keep = Persistence::KeepAlive;
+    let keep = Hop::from(Persistence::KeepAlive);
 
     let refused = [
         encode::request(&mut out, &Method::GET, b"/", &headers, Framing::None, keep),

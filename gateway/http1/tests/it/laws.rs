@@ -13,18 +13,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_split_changes_how_requests_are_read(input in nearly(request_seeds()), limits in limits(), cuts in cuts()) {
+    fn no_split_changes_how_requests_are_read(
+        input in nearly(request_seeds()),
+        limits in limits(),
+        cuts in cuts(),
+    ) {
         same_however_split::<RequestReader>(&input, limits, &cuts)?;
     }
 
     #[test]
-    fn no_split_changes_how_responses_are_read(input in nearly(response_seeds()), limits in limits(), cuts in cuts()) {
+    fn no_split_changes_how_responses_are_read(
+        input in nearly(response_seeds()),
+        limits in limits(),
+        cuts in cuts(),
+    ) {
         same_however_split::<ResponseReader>(&input, limits, &cuts)?;
     }
 
     #[test]
     fn no_split_changes_how_a_body_is_read(
-        (framing, input) in select(body_seeds()).prop_flat_map(|(framing, seed)| (Just(framing), edited(Just(seed)))),
+        (framing, input) in nearly_a_body(),
         limits in limits(),
         cuts in cuts(),
     ) {
@@ -41,14 +49,17 @@ proptest! {
     ) {
         same_however_split::<RequestReader>(&input, limits, &cuts)?;
         same_however_split::<ResponseReader>(&input, limits, &cuts)?;
-        for framing in [Framing::None, Framing::Length(100), Framing::Chunked, Framing::UntilClose] {
+        for framing in [Framing::Length(100), Framing::Chunked, Framing::UntilClose] {
             let whole = decode(framing, limits, [&input]);
             prop_assert_eq!(&decode(framing, limits, pieces(&input, &cuts)), &whole);
         }
     }
 
     #[test]
-    fn a_head_that_is_read_is_within_its_limits(input in nearly(request_seeds()), limits in limits()) {
+    fn a_head_that_is_read_is_within_its_limits(
+        input in nearly(request_seeds()),
+        limits in limits(),
+    ) {
         let mut reader = RequestReader::new(limits);
         let mut buffer = BytesMut::from(&input[..]);
         while let Ok(Some(head)) = reader.read(&mut buffer) {
@@ -60,7 +71,10 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_asks_for_no_more_than_its_limit(input in nearly(request_seeds()), limits in limits()) {
+    fn a_reader_asks_for_no_more_than_its_limit(
+        input in nearly(request_seeds()),
+        limits in limits(),
+    ) {
         for end in 0..=input.len() {
             let mut buffer = BytesMut::from(&input[..end]);
             let mut reader = RequestReader::new(limits);
@@ -77,8 +91,9 @@ proptest! {
         let heard = hear::<RequestReader>(Limits::default(), [head]);
         let read = framing::request(&heard.heads[0]).ok();
         let trimmed = value.trim_matches(' ');
-        let expected = trimmed.bytes().all(|byte| byte.is_ascii_digit()).then(|| trimmed.parse().ok());
-        prop_assert_eq!(read, expected.flatten().map(Framing::Length));
+        let digits = trimmed.bytes().all(|byte| byte.is_ascii_digit());
+        let expected = trimmed.parse().ok().filter(|_| digits);
+        prop_assert_eq!(read, expected.map(Framing::Length));
     }
 
     #[test]
@@ -103,6 +118,10 @@ proptest! {
 /// Bytes of a vector file with a few of them changed: what is nearly right finds more than noise.
 pub(crate) fn nearly(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     edited(select(seeds))
+}
+
+fn nearly_a_body() -> impl Strategy<Value = (Framing, Vec<u8>)> {
+    select(body_seeds()).prop_flat_map(|(framing, seed)| (Just(framing), edited(Just(seed))))
 }
 
 fn edited(seed: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
@@ -155,10 +174,10 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The default, and small ones that short input can cross.
-pub(crate) fn limits() -> impl Strategy<Value = Limits> {
+fn limits() -> impl Strategy<Value = Limits> {
     prop_oneof![
         Just(Limits::default()),
-        (0..120_usize, 0..40_usize, 0..6_usize).prop_map(|(head_bytes, target_bytes, fields)| {
+        (1..120_usize, 0..40_usize, 0..6_usize).prop_map(|(head_bytes, target_bytes, fields)| {
             Limits {
                 head_bytes,
                 target_bytes,

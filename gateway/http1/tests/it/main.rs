@@ -7,7 +7,9 @@
 )]
 
 mod encoding;
+mod handing_over;
 mod laws;
 mod oracle;
+mod round_trip;
 mod support;
 mod vectors;
