@@ -29,16 +29,18 @@ pub fn persistence(version: Version, headers: &HeaderMap) -> Persistence {
 }
 
 /// The names of the fields that end at this hop because Connection names them (RFC 9110 7.6.1), as
-/// received: compare them without case. The options `close` and `keep-alive` are among them; what
-/// is not a token names no field and is left out.
+/// received: compare them without case. The options `close` and `keep-alive` are among them, and
+/// whatever else the peer chose to name, Host and Content-Length too: know the framing of the
+/// message before a field is removed. What is not a token names no field and is left out.
 pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     options(headers)
         .filter(|option| is_token(option))
         .filter_map(|token| str::from_utf8(token).ok())
 }
 
-/// Whether the client waits for `100 (Continue)` before it sends the body. Not in HTTP/1.0, where
-/// the expectation is ignored as RFC 9110 10.1.1 asks. Any other expectation is a fault (417).
+/// Whether the client waits for `100 (Continue)` before it sends the body, if it has one. Not in
+/// HTTP/1.0, where the expectation is ignored as RFC 9110 10.1.1 asks. Any other expectation is a
+/// fault (417).
 pub fn expects_continue(head: &RequestHead) -> Result<bool, Error> {
     if head.version == Version::Http10 {
         return Ok(false);

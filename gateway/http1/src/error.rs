@@ -17,14 +17,18 @@ macro_rules! faults {
         /// A fault in a received message. It ends the connection: after it nobody can say where
         /// the next message would begin.
         ///
-        /// `at` counts bytes from the start of the head (after an ignored empty line) or, for a
-        /// fault in a body or its trailers, from the start of the body as it was transferred.
+        /// The evidence: `at` is where the fault stands, in bytes from the start of the head
+        /// (after an ignored empty line) or, for a body and its trailers, from the start of the
+        /// body as it was transferred; a field line is named by its start, the trailers by theirs.
+        /// `limit` is the limit that was crossed, `lines` how many lines there were, `received` how
+        /// many bytes; `status`, `major` and `minor` are the numbers received. [`Error::ALL`] holds
+        /// zeros in their places.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Error {
             $(
                 #[doc = concat!($section, ": ", $text, ".")]
                 $name $({
-                    $(#[doc = concat!("Evidence: `", stringify!($evidence), "`.")] $evidence: $kind),*
+                    $(#[doc = "See the evidence of [`Error`]."] $evidence: $kind),*
                 })?,
             )*
         }
@@ -72,7 +76,7 @@ faults! {
         "a line ends in LF without CR";
     BareCr { at: u64 } = 400, "bare_cr", "RFC 9112 2.2",
         "CR is not followed by LF";
-    EmptyLine { at: u64 } = 400, "empty_line", "RFC 9112 2.2",
+    EmptyLine = 400, "empty_line", "RFC 9112 2.2",
         "an empty line stands before the start line";
     HeadTooLarge { limit: usize } = 431, "head_too_large", "RFC 6585 5",
         "the head is longer than the limit in bytes";

@@ -219,7 +219,7 @@ impl<S: StartLine> Progress<S> {
                 }
                 None => {
                     if self.empty_lines == S::EMPTY_LINES {
-                        return Err(Error::EmptyLine { at: 0 });
+                        return Err(Error::EmptyLine);
                     }
                     self.empty_lines += 1;
                     buffer.advance(self.lines.position());

@@ -78,6 +78,17 @@ impl Target {
         text(&self.bytes)
     }
 
+    /// Path and query as received, which an origin server is sent (RFC 9112 3.2.1). Of an absolute
+    /// target they may be empty or begin with `?`: the path that is meant is then `/`. `None` for
+    /// the forms that have none.
+    pub fn path_and_query(&self) -> Option<&str> {
+        match self.form {
+            Form::Origin { .. } => Some(self.as_str()),
+            Form::Absolute { authority_end, .. } => Some(&self.as_str()[authority_end..]),
+            Form::Authority | Form::Asterisk => None,
+        }
+    }
+
     /// The parts.
     pub fn form(&self) -> TargetForm<'_> {
         let all = self.as_str();
@@ -120,7 +131,7 @@ pub(crate) enum Form {
 impl Form {
     /// The one form that `target` has for this method. `at` is where the target begins, for faults.
     pub(crate) fn of(method: &Method, target: &[u8], at: u64) -> Result<Self, Error> {
-        if let Some(bad) = first_outside(target) {
+        if let Some(bad) = first_forbidden(target) {
             return Err(Error::TargetByte {
                 at: at + bad as u64,
             });
@@ -189,7 +200,7 @@ impl<'a> Authority<'a> {
 
 /// The place of the first byte that no target may hold: what is not visible ASCII, and `#`, because
 /// a reader that drops fragments would see another path than the one that was judged.
-fn first_outside(target: &[u8]) -> Option<usize> {
+fn first_forbidden(target: &[u8]) -> Option<usize> {
     let bad = |byte: u8| !byte.is_ascii_graphic() || byte == b'#';
     // without an early end the loop becomes vector code, and targets are good as a rule
     if target.iter().fold(false, |found, &byte| found | bad(byte)) {
@@ -294,6 +305,22 @@ mod tests {
                     port: Some(443)
                 })
         );
+    }
+
+    #[test]
+    fn path_and_query_are_what_follows_the_authority() {
+        let rows = [
+            (Method::GET, "/a?b", Some("/a?b")),
+            (Method::GET, "http://a/b?c", Some("/b?c")),
+            (Method::GET, "http://a?c", Some("?c")),
+            (Method::GET, "http://a", Some("")),
+            (Method::OPTIONS, "*", None),
+            (Method::CONNECT, "a:443", None),
+        ];
+        for (method, target, expected) in rows {
+            let target = parse(&method, target).unwrap();
+            assert_eq!(target.path_and_query(), expected);
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn one_empty_line_is_ignored_before_each_request() {
     let heard = hear::<RequestReader>(Limits::default(), [format!("{request}\r\n{request}")]);
     assert_eq!((heard.heads.len(), heard.fault), (2, None));
     let heard = hear::<RequestReader>(Limits::default(), [format!("{request}\r\n\r\n{request}")]);
-    let fault = Some(Error::EmptyLine { at: 0 });
+    let fault = Some(Error::EmptyLine);
     assert_eq!((heard.heads.len(), heard.fault), (1, fault));
 }
 
@@ -121,6 +121,33 @@ fn data_comes_in_one_piece_and_is_no_copy() {
             }
             other => panic!("{framing:?}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn the_end_of_a_connection_loses_no_data_that_was_read() {
+    let mut buffer = buffer(b"body");
+    let mut decoder = Decoder::new(Framing::UntilClose, Limits::default());
+    assert_eq!(decoder.eof(), Ok(()));
+    assert!(!decoder.is_finished());
+    assert_eq!(
+        decoder.decode(&mut buffer),
+        Ok(Some(Frame::Data("body".into())))
+    );
+    assert_eq!(decoder.decode(&mut buffer), Ok(Some(Frame::End)));
+    assert!(decoder.is_finished());
+}
+
+#[test]
+fn a_body_that_was_cut_short_cannot_be_mended() {
+    for framing in [Framing::Length(5), Framing::Chunked] {
+        let mut decoder = Decoder::new(framing, Limits::default());
+        let fault = Error::BodyIncomplete { at: 0 };
+        assert_eq!(decoder.eof(), Err(fault));
+        let read = decoder.decode(&mut buffer(b"0\r\n\r\n"));
+        assert_eq!(read, Err(fault), "{framing:?}");
+        assert_eq!(decoder.eof(), Err(fault), "{framing:?}");
+        assert!(!decoder.is_finished());
     }
 }
 
