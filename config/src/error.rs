@@ -197,28 +197,39 @@ impl Report {
     }
 }
 
-/// `did you mean "x"?` for the candidate that is near enough to be a slip of the pen.
+/// The candidate that is near enough to be what a slip of the pen was meant to be.
 pub(crate) fn nearest<'c>(
     found: &str,
     candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<String> {
+) -> Option<&'c str> {
     if found.len() > LONGEST_COMPARED {
         return None;
     }
-    let folded = fold(found);
-    let near = |candidate: &&str| {
+    let found = fold(found);
+    let near = |candidate: &str| {
         let candidate = fold(candidate);
-        let distance = strsim::damerau_levenshtein(&folded, &candidate);
-        let extends = folded.len() >= 4 && candidate.starts_with(&folded);
-        (extends || distance <= (folded.len() / 3).max(1)).then_some(distance)
+        let (short, long) = if found.len() < candidate.len() {
+            (&found, &candidate)
+        } else {
+            (&candidate, &found)
+        };
+        let extends = short.len() >= SHORTEST_STEM && long.starts_with(short.as_str());
+        let distance = strsim::damerau_levenshtein(&found, &candidate);
+        (extends || distance <= (found.len() / 3).max(1)).then_some(distance)
     };
     candidates
         .into_iter()
-        .filter_map(|candidate| near(&candidate).map(|distance| (distance, candidate)))
+        .filter_map(|candidate| near(candidate).map(|distance| (distance, candidate)))
         .min()
-        .map(|(_, candidate)| format!("did you mean {}?", quoted(candidate)))
+        .map(|(_, candidate)| candidate)
 }
 
+/// `did you mean "x"?`
+pub(crate) fn did_you_mean(word: &str) -> String {
+    format!("did you mean {}?", quoted(word))
+}
+
+const SHORTEST_STEM: usize = 4;
 const LONGEST_COMPARED: usize = 64;
 
 fn fold(word: &str) -> String {
@@ -233,22 +244,11 @@ mod tests {
     #[test]
     fn a_slip_of_the_pen_finds_its_word_and_a_stranger_does_not() {
         let known = ["allow", "hosts", "encoded_slash", "body_limit"];
-        assert_eq!(
-            nearest("alow", known).as_deref(),
-            Some("did you mean \"allow\"?")
-        );
-        assert_eq!(
-            nearest("host", known).as_deref(),
-            Some("did you mean \"hosts\"?")
-        );
-        assert_eq!(
-            nearest("body-limit", known).as_deref(),
-            Some("did you mean \"body_limit\"?")
-        );
-        assert_eq!(
-            nearest("encoded", known).as_deref(),
-            Some("did you mean \"encoded_slash\"?")
-        );
+        assert_eq!(nearest("alow", known), Some("allow"));
+        assert_eq!(nearest("host", known), Some("hosts"));
+        assert_eq!(nearest("hosts_and_ports", known), Some("hosts"));
+        assert_eq!(nearest("body-limit", known), Some("body_limit"));
+        assert_eq!(nearest("encoded", known), Some("encoded_slash"));
         assert_eq!(nearest("colour", known), None);
         assert_eq!(nearest(&"allow".repeat(100), known), None);
     }

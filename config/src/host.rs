@@ -146,7 +146,7 @@ impl HostError {
         match self {
             Self::Url => Some("write the host alone, such as api.clinic.example"),
             Self::Wildcard => Some("name each host; a route lives only on the hosts that it names"),
-            Self::Port => Some("leave the port out: it is ignored when a host is compared"),
+            Self::Port => Some("leave the port out"),
             Self::TrailingDot => Some("leave the last dot out"),
             Self::Character { found } if !found.is_ascii() => {
                 Some("write the name as DNS has it (\"xn--...\", RFC 5890)")

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::error::{Advice, nearest};
+use crate::error::{Advice, did_you_mean};
 use crate::place::quoted;
 use crate::word::Word;
 
@@ -101,7 +101,7 @@ impl Word for Method {
                     Some("write a method such as \"GET\" or \"POST\"".to_owned())
                 }
                 MethodError::Refused { .. } => Some("leave it out".to_owned()),
-                MethodError::Case { upper, .. } => nearest(upper, REGISTERED),
+                MethodError::Case { upper, .. } => Some(did_you_mean(upper)),
                 MethodError::Star => Some("name each method".to_owned()),
             };
             Advice {

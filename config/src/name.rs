@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::error::Advice;
 use crate::place::quoted;
-use crate::word::Word;
+use crate::word::{StandIn, Word};
 
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,12 @@ macro_rules! names {
             /// The name.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl StandIn for $type {
+            fn stand_in() -> Self {
+                Self(String::new())
             }
         }
 
@@ -208,14 +214,15 @@ impl Sentence {
         Ok(Self(text.to_owned()))
     }
 
-    /// Stands in for one that is wrong, in a draft that never leaves this crate.
-    pub(crate) fn stand_in() -> Self {
-        Self(String::new())
-    }
-
     /// The sentence, trimmed.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl StandIn for Sentence {
+    fn stand_in() -> Self {
+        Self(String::new())
     }
 }
 

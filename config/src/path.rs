@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::error::Advice;
 use crate::place::quoted;
-use crate::word::Word;
+use crate::word::{StandIn, Word};
 
 /// A path prefix of whole segments: `/fhir` covers `/fhir` and `/fhir/Patient`, never `/fhirx`.
 ///
@@ -62,6 +62,14 @@ impl PathPrefix {
         self.segments
             .iter()
             .all(|segment| found.next().is_some_and(|found| decodes_to(found, segment)))
+    }
+}
+
+impl StandIn for PathPrefix {
+    fn stand_in() -> Self {
+        Self {
+            segments: vec![String::new()],
+        }
     }
 }
 

@@ -194,7 +194,8 @@ impl UrlError {
             Self::Path => {
                 Some("paths are forwarded as received: write scheme, host and port alone")
             }
-            Self::Prefix(error) => error.hint(),
+            Self::Prefix(PathError::TrailingSlash) => Some("leave the last \"/\" out"),
+            Self::Prefix(_) => Some("write the path of the server's base, such as /fhir"),
             Self::Socket => Some("write it like unix:/run/portal.sock"),
         }
     }

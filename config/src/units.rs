@@ -121,21 +121,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     }
 }
 
-/// A duration as [`parse_duration`] reads it; what is below a millisecond is left out.
+/// A duration in its largest whole unit; [`parse_duration`] reads it back. What is below a
+/// millisecond is left out.
 pub fn show_duration(duration: Duration) -> String {
-    let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut shown = String::new();
-    for (unit, factor) in DURATION_UNITS {
-        if left >= factor {
-            shown.push_str(&(left / factor).to_string());
-            shown.push_str(unit);
-            left %= factor;
-        }
-    }
-    if shown.is_empty() {
-        "0s".to_owned()
-    } else {
-        shown
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let whole = |factor: u64| millis >= factor && millis.is_multiple_of(factor);
+    match DURATION_UNITS.iter().find(|(_, factor)| whole(*factor)) {
+        Some((unit, factor)) => format!("{}{unit}", millis / factor),
+        None => "0s".to_owned(),
     }
 }
 

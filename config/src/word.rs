@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use serde_json::{Value as Json, json};
 
-use crate::error::{Advice, nearest};
+use crate::error::{Advice, did_you_mean, nearest};
 use crate::place::quoted;
 
 /// A value spelled as one string.
@@ -66,14 +66,21 @@ pub(crate) fn choose<T: Copy>(text: &str, rows: &[Row<T>]) -> Result<T, Advice> 
         return Ok(*value);
     }
     let words = rows.iter().map(|(word, ..)| *word);
-    let hint = nearest(text, words.clone()).unwrap_or_else(|| {
-        let words: Vec<String> = words.map(quoted).collect();
+    let all = || {
+        let words: Vec<String> = words.clone().map(quoted).collect();
         format!("write {}", words.join(" or "))
-    });
+    };
+    let hint = nearest(text, words.clone()).map_or_else(all, did_you_mean);
     Err(Advice {
         message: format!("unknown value {}", quoted(text)),
         hint: Some(hint),
     })
+}
+
+/// Stands in for a name or a text that is wrong or missing, in a draft that never leaves this
+/// crate. It equals nothing that can be parsed.
+pub(crate) trait StandIn {
+    fn stand_in() -> Self;
 }
 
 /// The JSON Schema of a choice: its words, and what each of them does.

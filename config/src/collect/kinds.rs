@@ -91,7 +91,7 @@ impl Read for NonZeroU32 {
             report.error(
                 &value.place,
                 "out of bounds",
-                "write a number from 1 to 4294967295",
+                "write a whole number such as 100",
             );
         }
         number
@@ -210,7 +210,7 @@ impl<N: Word + Ord + Clone, T: Read> Read for Named<N, T> {
     }
 
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
-        let table = value.into_table(report)?;
+        let table = value.into_entries(report)?;
         let (mut tables, mut names) = (Vec::new(), BTreeSet::new());
         for (key, value) in table.entries {
             let path = join(&table.place.key, key.get_ref());

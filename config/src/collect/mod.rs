@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
-use crate::error::{Advice, Report, nearest};
+use crate::error::{Advice, MAX_FINDINGS, Report, did_you_mean, nearest};
 use crate::place::{Lines, Place, Placed, join};
 use crate::refused;
 use crate::schema::Absence;
@@ -46,6 +46,7 @@ impl<'t> Source<'t> {
     pub(crate) fn read<T: Read>(&self, report: &mut Report) -> Option<T> {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         let mut readable = true;
+        let mut hint = "the rest is read once this is mended";
         for error in errors {
             let span = error.span().unwrap_or_default();
             // The first of two equal keys is kept, so what follows can still be read. Anything
@@ -62,7 +63,7 @@ impl<'t> Source<'t> {
                 report.error(&place, "given twice", "keep one of the two");
             } else {
                 let message = format!("this is not TOML: {}", error.message());
-                report.error(&place, message, "the rest is read once this is mended");
+                report.error(&place, message, std::mem::take(&mut hint));
             }
         }
         let root = DeValue::Table(document.into_inner());
@@ -153,16 +154,39 @@ impl<'a> Value<'a> {
         T::read(self, report).map(|value| Placed { value, place })
     }
 
-    /// The value's table, or a note that it is none.
-    pub(crate) fn into_table(self, report: &mut Report) -> Option<Table<'a>> {
+    /// The value's table, or a note that it is none. Notes every key that is not among `keys`.
+    pub(crate) fn into_table(
+        self,
+        keys: &'static [&'static str],
+        report: &mut Report,
+    ) -> Option<Table<'a>> {
+        let entries = self.into_entries(report)?;
+        let table = Table { keys, ..entries };
+        for key in table.unknown() {
+            let name = key.get_ref();
+            let place = table
+                .source
+                .place(key.span().start, join(&table.place.key, name));
+            report.advise(&place, || match refused::key(&place.key) {
+                Some(refusal) => refusal.into_advice("unknown key".to_owned()),
+                None => unknown_key(name, keys),
+            });
+        }
+        Some(table)
+    }
+
+    /// The value's table, whatever its keys are, or a note that it is none.
+    fn into_entries(self, report: &mut Report) -> Option<Table<'a>> {
         let DeValue::Table(entries) = self.node else {
             self.wrong_type("a table", report);
             return None;
         };
+        let Value { place, source, .. } = self;
         Some(Table {
             entries,
-            place: self.place,
-            source: self.source,
+            keys: &[],
+            place,
+            source,
         })
     }
 
@@ -184,6 +208,8 @@ impl<'a> Value<'a> {
 /// A table of the document.
 pub(crate) struct Table<'a> {
     entries: &'a DeTable<'a>,
+    /// The keys that it can have.
+    keys: &'static [&'static str],
     place: Place,
     source: &'a Source<'a>,
 }
@@ -217,7 +243,7 @@ impl<T> Optional<T> {
     }
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
@@ -233,6 +259,8 @@ impl Table<'_> {
         match self.optional(key, within, report) {
             Optional::Given(given) => Some(given),
             Optional::Wrong => None,
+            // Noted as the unknown key that it is.
+            Optional::Absent if self.is_misspelt(key) => None,
             Optional::Absent => {
                 let eg = if eg.is_empty() {
                     T::example()
@@ -296,25 +324,18 @@ impl Table<'_> {
         )
     }
 
-    /// Notes every key that is none of these.
-    pub(crate) fn refuse_unknown(&self, known: &[&str], report: &mut Report) {
-        for key in self
-            .entries
+    fn unknown(&self) -> impl Iterator<Item = &'a Spanned<DeString<'a>>> {
+        self.entries
             .keys()
-            .filter(|key| !known.contains(&key.get_ref().as_ref()))
-        {
-            let name = key.get_ref();
-            let place = self
-                .source
-                .place(key.span().start, join(&self.place.key, name));
-            report.advise(&place, || {
-                let message = "unknown key".to_owned();
-                refused::key(&place.key).map_or_else(
-                    || unknown_key(name, known),
-                    |refusal| refusal.into_advice(message),
-                )
-            });
-        }
+            .filter(|key| !self.keys.contains(&key.get_ref().as_ref()))
+    }
+
+    /// Whether a key that is not there was meant by one that nobody knows.
+    fn is_misspelt(&self, key: &str) -> bool {
+        // Beyond what is listed nobody looks for a cause.
+        self.unknown()
+            .take(MAX_FINDINGS)
+            .any(|name| nearest(name.get_ref(), self.keys.iter().copied()) == Some(key))
     }
 
     fn get(&self, key: &str) -> Option<Value<'_>> {
@@ -328,9 +349,9 @@ impl Table<'_> {
     }
 }
 
-fn unknown_key(name: &str, known: &[&str]) -> Advice {
-    let hint = nearest(name, known.iter().copied())
-        .unwrap_or_else(|| format!("the keys here are {}", known.join(", ")));
+fn unknown_key(name: &str, keys: &[&str]) -> Advice {
+    let all = || format!("the keys here are {}", keys.join(", "));
+    let hint = nearest(name, keys.iter().copied()).map_or_else(all, did_you_mean);
     Advice {
         message: "unknown key".to_owned(),
         hint: Some(hint),

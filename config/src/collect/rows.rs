@@ -42,8 +42,7 @@ macro_rules! table {
                 value: $crate::collect::Value<'_>,
                 report: &mut $crate::error::Report,
             ) -> Option<Self> {
-                let table = value.into_table(report)?;
-                table.refuse_unknown(&[$(stringify!($key)),+], report);
+                let table = value.into_table(&[$(stringify!($key)),+], report)?;
                 Some(Self {
                     $($key: table!(
                         @read table, report, stringify!($key), $absence $(($argument))?,

@@ -66,14 +66,14 @@ pub const ADDRESSABLE: &[Addressable] = &[
     Addressable {
         control: Control::NoClientCertificates,
         paragraph: "45 CFR 164.312(d)",
-        weakened: "ePHI passes to clients that no certificate names",
+        weakened: "clients of this listener have no certificate",
         instead: "write certificates = \"required\"",
         found: Found::Here(no_client_certificates),
     },
     Addressable {
         control: Control::OptionalClientCertificates,
         paragraph: "45 CFR 164.312(d)",
-        weakened: "ePHI passes a listener that works without a client certificate",
+        weakened: "clients of this listener get in without a certificate",
         instead: "write certificates = \"required\"",
         found: Found::Here(optional_client_certificates),
     },
@@ -87,7 +87,7 @@ pub const ADDRESSABLE: &[Addressable] = &[
     Addressable {
         control: Control::UnprovenGateway,
         paragraph: "45 CFR 164.312(d)",
-        weakened: "this upstream cannot tell the gateway from anybody else who connects, and it holds ePHI",
+        weakened: "this upstream cannot tell the gateway from anybody else who connects",
         instead: "give it a client_certificate over https, or a unix socket",
         found: Found::Here(unproven_gateway),
     },

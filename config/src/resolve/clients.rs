@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{Context, must_exist, rationale};
 use crate::collect::Optional;
 use crate::file;
-use crate::model::{Purpose, Revocation, Role, Trust};
+use crate::model::{Purpose, Revocation, Role, Trust, WhenStale};
 use crate::name::TrustName;
 use crate::place::{Placed, quoted};
 
@@ -22,7 +22,7 @@ pub(super) fn trust(table: file::Trust, context: &mut Context<'_>) -> Trust {
         intermediates: context.files(table.intermediates.value.0),
         revocation: match table.revocation {
             None => Placed {
-                value: Revocation::Off,
+                value: STRICT,
                 place: place.child("revocation"),
             },
             Some(Placed { value, place }) => Placed {
@@ -35,6 +35,12 @@ pub(super) fn trust(table: file::Trust, context: &mut Context<'_>) -> Trust {
         place,
     }
 }
+
+/// Stands in for what is missing or wrong, so that it is not also judged to be weak.
+const STRICT: Revocation = Revocation::Crls {
+    sources: Vec::new(),
+    when_stale: WhenStale::Refuse,
+};
 
 fn revocation(value: file::Revocation, context: &Context<'_>) -> Revocation {
     match value {

@@ -171,7 +171,15 @@ pub(super) fn refuse_shared_addresses(draft: &Draft, report: &mut Report) {
                     "{} meets {} of {key} ({line}:{column})",
                     later.value, earlier.value
                 );
-                report.error(&later.place, message, "give each its own address or port");
+                // The admin listener has an address even where nobody wrote one.
+                let hint = if earlier.place.key == "admin.listen"
+                    || later.place.key == "admin.listen"
+                {
+                    "give each its own; [admin] with listen = \"127.0.0.1:PORT\" moves that of admin"
+                } else {
+                    "give each its own address or port"
+                };
+                report.error(&later.place, message, hint);
             }
             _ => first = Some(address),
         }

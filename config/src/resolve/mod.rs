@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::collect::{Named, Optional};
 use crate::decision::Decision;
-use crate::error::{Advice, Findings, Report, nearest};
+use crate::error::{Advice, Findings, Report, did_you_mean, nearest};
 use crate::file::File;
 use crate::model::{
     AccessLog, Admin, Audit, Certificate, Config, FilePath, Listener, Rationale, Role, Route,
@@ -31,6 +31,7 @@ use crate::name::{
 };
 use crate::place::{Place, Placed, quoted};
 use crate::secret::PathText;
+use crate::word::StandIn;
 
 /// What could be resolved, before it is known whether all of it could.
 pub(crate) struct Draft {
@@ -86,7 +87,6 @@ pub(crate) fn resolve(file: File, path: &Path, report: &mut Report) -> Draft {
         routes: routes::routes(file.routes, &mut context),
     };
     listeners::refuse_shared_addresses(&draft, context.report);
-    routes::refuse_equal_routes(&draft.routes, context.report);
     draft
 }
 
@@ -170,15 +170,18 @@ fn must_exist<N: Ord + fmt::Display + AsRef<str>>(
     };
     report.advise(&name.place, || {
         let known = || given.iter().map(AsRef::as_ref);
-        let all = || match given.len() {
-            0 => Some(format!("no {noun} is given in this file")),
-            1..=12 => Some(format!(
-                "there is {}",
-                known().map(quoted).collect::<Vec<_>>().join(", ")
-            )),
-            _ => None,
+        let all = || {
+            let list = known().map(quoted).collect::<Vec<_>>().join(", ");
+            match given.len() {
+                0 => Some(format!("no {noun} is given in this file")),
+                1 => Some(format!("there is only {list}")),
+                2..=12 => Some(format!("there are {list}")),
+                _ => None,
+            }
         };
-        let hint = nearest(name.value.as_ref(), known()).or_else(all);
+        let hint = nearest(name.value.as_ref(), known())
+            .map(did_you_mean)
+            .or_else(all);
         Advice {
             message: format!("unknown {noun} {}", quoted(name.value.as_ref())),
             hint,

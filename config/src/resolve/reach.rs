@@ -2,7 +2,7 @@
 //!
 //! Nothing here stops a configuration from being used. Whoever is not reached is refused anyway.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::error::Report;
@@ -13,12 +13,36 @@ use crate::place::{Place, quoted};
 /// Notes everything that nobody reaches.
 pub(crate) fn warn(draft: &Draft, report: &mut Report) {
     unused(draft, report);
-    for (name, role) in &draft.roles {
-        role_reaches(name, role, draft, report);
+    let doors: Vec<Door<'_>> = draft
+        .routes
+        .iter()
+        .map(|route| Door::of(route, draft))
+        .collect();
+    roles_reach(draft, &doors, report);
+    for role in draft.roles.values() {
         names_can_exist(role, draft, report);
     }
-    for route in &draft.routes {
-        route_is_reached(route, draft, report);
+    for door in &doors {
+        route_is_reached(door, draft, report);
+    }
+}
+
+/// A route, and under which trust sets clients can come to it.
+struct Door<'d> {
+    route: &'d Route,
+    trust: BTreeSet<&'d TrustName>,
+}
+
+impl<'d> Door<'d> {
+    fn of(route: &'d Route, draft: &'d Draft) -> Self {
+        let listeners = route
+            .listeners
+            .iter()
+            .filter_map(|name| draft.listeners.get(&name.value));
+        Self {
+            route,
+            trust: listeners.filter_map(|listener| listener.trust()).collect(),
+        }
     }
 }
 
@@ -99,35 +123,44 @@ fn unused(draft: &Draft, report: &mut Report) {
     }
 }
 
-fn role_reaches(name: &RoleName, role: &Role, draft: &Draft, report: &mut Report) {
-    let allowed = |route: &&Route| match &route.allow.value {
-        Allow::Roles(roles) => roles.iter().any(|role| role.value == *name),
-        Allow::Nobody | Allow::Anyone => false,
-    };
-    let routes: Vec<&Route> = draft.routes.iter().filter(allowed).collect();
-    if role.clients.is_empty() {
-        report.warning(
-            &role.place,
-            "the role has no clients",
-            "name them in clients",
-        );
-    } else if routes.is_empty() {
-        let hint = "name it in the allow of a route, or leave it out";
-        report.warning(&role.place, "the role reaches no route", hint);
-    } else if !routes.iter().any(|route| admits(route, role, draft)) {
-        let trust = quoted(role.trust.value.as_str());
-        let message = format!(
-            "the role reaches no route: none is on a listener that relies on trust set {trust}"
-        );
-        report.warning(
-            &role.place,
-            message,
-            "compare the clients of the listeners with the role's trust",
-        );
+fn roles_reach(draft: &Draft, doors: &[Door<'_>], report: &mut Report) {
+    let mut reached: BTreeMap<&RoleName, BTreeSet<&TrustName>> = BTreeMap::new();
+    for door in doors {
+        if let Allow::Roles(roles) = &door.route.allow.value {
+            for role in roles {
+                reached.entry(&role.value).or_default().extend(&door.trust);
+            }
+        }
+    }
+    for (name, role) in &draft.roles {
+        let trust = &role.trust.value;
+        match reached.get(name) {
+            _ if role.clients.is_empty() => {
+                report.warning(
+                    &role.place,
+                    "the role has no clients",
+                    "name them in clients",
+                );
+            }
+            None => {
+                let hint = "name it in the allow of a route, or leave it out";
+                report.warning(&role.place, "the role reaches no route", hint);
+            }
+            Some(reached) if !reached.contains(trust) => {
+                let message = format!(
+                    "the role reaches no route: none is on a listener that relies on trust set {}",
+                    quoted(trust.as_str())
+                );
+                let hint = "compare the clients of the listeners with the role's trust";
+                report.warning(&role.place, message, hint);
+            }
+            Some(_) => {}
+        }
     }
 }
 
-fn route_is_reached(route: &Route, draft: &Draft, report: &mut Report) {
+fn route_is_reached(door: &Door<'_>, draft: &Draft, report: &mut Report) {
+    let route = door.route;
     let roles = match &route.allow.value {
         Allow::Anyone => return,
         Allow::Nobody => {
@@ -136,15 +169,11 @@ fn route_is_reached(route: &Route, draft: &Draft, report: &mut Report) {
         }
         Allow::Roles(roles) => roles,
     };
-    let roles: Vec<&Role> = roles
-        .iter()
-        .filter_map(|name| draft.roles.get(&name.value))
-        .collect();
+    let roles = roles.iter().filter_map(|name| draft.roles.get(&name.value));
+    let with_clients = roles.filter(|role| !role.clients.is_empty());
+    let trust: BTreeSet<&TrustName> = with_clients.map(|role| &role.trust.value).collect();
     let hint = "compare the clients of the listener with the trust of the roles";
-    if !roles
-        .iter()
-        .any(|role| !role.clients.is_empty() && admits(route, role, draft))
-    {
+    if door.trust.is_disjoint(&trust) {
         let message = "no client can have a role that this route allows";
         return report.warning(&route.place, message, hint);
     }
@@ -152,28 +181,14 @@ fn route_is_reached(route: &Route, draft: &Draft, report: &mut Report) {
         let Some(listener) = draft.listeners.get(&name.value) else {
             continue;
         };
-        if !roles
-            .iter()
-            .any(|role| listener.trust() == Some(&role.trust.value))
-        {
-            let listener = quoted(name.value.as_str());
+        if listener.trust().is_none_or(|set| !trust.contains(set)) {
             let message = format!(
-                "no client of the listener {listener} can have a role that this route allows"
+                "no client of the listener {} can have a role that this route allows",
+                quoted(name.value.as_str())
             );
             report.warning(&name.place, message, hint);
         }
     }
-}
-
-/// Whether a client with this role can come by one of the route's listeners.
-fn admits(route: &Route, role: &Role, draft: &Draft) -> bool {
-    let listeners = route
-        .listeners
-        .iter()
-        .filter_map(|name| draft.listeners.get(&name.value));
-    listeners
-        .into_iter()
-        .any(|listener| listener.trust() == Some(&role.trust.value))
 }
 
 /// Warns of patterns that no name of the trust set's kind can match.

@@ -16,6 +16,7 @@ use crate::model::{Allow, Rate, Route};
 use crate::name::{AllowWord, ListenerName, RoleName, RouteName};
 use crate::path::PathPrefix;
 use crate::place::{Place, Placed, quoted};
+use crate::word::StandIn;
 
 pub(super) fn routes(rows: Optional<Rows<file::Route>>, context: &mut Context<'_>) -> Vec<Route> {
     let rows = match rows {
@@ -23,13 +24,12 @@ pub(super) fn routes(rows: Optional<Rows<file::Route>>, context: &mut Context<'_
         Optional::Absent | Optional::Wrong => Vec::new(),
     };
     refuse_equal_names(&rows, context.report);
-    rows.into_iter()
-        .filter_map(|row| route(row, context))
-        .collect()
+    let routes: Vec<Route> = rows.into_iter().map(|row| route(row, context)).collect();
+    refuse_equal_routes(&routes, context.listeners.as_ref(), context.report);
+    routes
 }
 
-/// `None`: its name, path or upstream is not known, and that is noted.
-fn route(table: file::Route, context: &mut Context<'_>) -> Option<Route> {
+fn route(table: file::Route, context: &mut Context<'_>) -> Route {
     let listeners = table
         .listeners
         .map(|names| names.value.0)
@@ -40,7 +40,7 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Option<Route> {
     if let Some(name) = &table.upstream {
         must_exist("upstream", name, context.upstreams.as_ref(), context.report);
     }
-    let methods = table
+    let mut methods = table
         .methods
         .map(|methods| methods.value.0)
         .unwrap_or_default();
@@ -52,16 +52,16 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Option<Route> {
         context
             .report
             .error(&extra.place, message, "divide the route");
-        return None;
+        methods.truncate(MOST_METHODS);
     }
-    Some(Route {
+    Route {
         allow: allow(table.allow, context),
-        name: table.name?,
+        name: or_stand_in(table.name, &table.place),
         listeners,
         hosts: table.hosts.map(|hosts| hosts.value.0).unwrap_or_default(),
-        path: table.path?,
+        path: or_stand_in(table.path, &table.place),
         methods,
-        upstream: table.upstream?,
+        upstream: or_stand_in(table.upstream, &table.place),
         fhir: table.fhir.value,
         ephi: table.ephi,
         intent: table.intent.value,
@@ -72,6 +72,14 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Option<Route> {
         encoded_slash: table.encoded_slash.value,
         rationale: rationale(table.rationale, &table.place),
         place: table.place,
+    }
+}
+
+/// What is missing is noted; the rest of the route is judged all the same.
+fn or_stand_in<T: StandIn>(given: Option<Placed<T>>, place: &Place) -> Placed<T> {
+    given.unwrap_or_else(|| Placed {
+        value: T::stand_in(),
+        place: place.clone(),
     })
 }
 
@@ -156,35 +164,68 @@ fn refuse_equal_names(rows: &[file::Route], report: &mut Report) {
     }
 }
 
-/// Notes each pair of routes that would answer the same request, once.
-pub(super) fn refuse_equal_routes(routes: &[Route], report: &mut Report) {
-    let mut found: BTreeSet<(usize, usize)> = BTreeSet::new();
+/// Notes each route that would answer a request which an earlier one answers, once.
+///
+/// Listeners that are not given are left out: what is said about them is said, and the work stays
+/// bounded by what is really there.
+fn refuse_equal_routes(
+    routes: &[Route],
+    given: Option<&BTreeSet<ListenerName>>,
+    report: &mut Report,
+) {
+    let is_given = |name: &&ListenerName| given.is_some_and(|given| given.contains(*name));
+    let listeners: Vec<BTreeSet<&ListenerName>> = routes
+        .iter()
+        .map(|route| {
+            route
+                .listeners
+                .iter()
+                .map(|name| &name.value)
+                .filter(is_given)
+                .collect()
+        })
+        .collect();
+    let stand_in = PathPrefix::stand_in();
+    let known = |(_, route): &(usize, &Route)| route.path.value != stand_in;
     let mut takers: BTreeMap<(&PathPrefix, &HostName, &Method), Vec<usize>> = BTreeMap::new();
-    for (at, route) in routes.iter().enumerate() {
-        for host in &route.hosts {
-            for method in &route.methods {
-                let key = (&route.path.value, &host.value, &method.value);
-                let earlier = takers.entry(key).or_default();
-                for &other in earlier.iter() {
-                    if let Some(listener) = shared_listener(&routes[other], route)
-                        && found.insert((other, at))
-                    {
-                        say_equal(&routes[other], route, key, listener, report);
-                    }
-                }
-                earlier.push(at);
+    let mut keys = 0;
+    for (at, route) in routes.iter().enumerate().filter(known) {
+        keys += route.hosts.len() * route.methods.len();
+        if keys > MOST_KEYS {
+            let message =
+                format!("up to here, routes have more than {MOST_KEYS} pairs of host and method");
+            return report.error(
+                &route.place,
+                message,
+                "name fewer hosts, or divide the file",
+            );
+        }
+        let mut told = false;
+        for (host, method) in pairs(&route.hosts, &route.methods) {
+            let key = (&route.path.value, host, method);
+            let earlier = takers.entry(key).or_default();
+            let shared = |&other: &usize| {
+                let listener = listeners[other].intersection(&listeners[at]).next()?;
+                Some((&routes[other], *listener))
+            };
+            if !told && let Some((other, listener)) = earlier.iter().find_map(shared) {
+                say_equal(other, route, key, listener, report);
+                told = true;
             }
+            earlier.push(at);
         }
     }
 }
 
-fn shared_listener<'r>(one: &Route, other: &'r Route) -> Option<&'r ListenerName> {
-    let named = |name: &ListenerName| one.listeners.iter().any(|listener| listener.value == *name);
-    other
-        .listeners
-        .iter()
-        .map(|listener| &listener.value)
-        .find(|name| named(name))
+/// A bound on what a file of a mebibyte can make of itself here and in the gateway's route table.
+const MOST_KEYS: usize = 500_000;
+
+fn pairs<'r, A, B>(
+    ones: &'r [Placed<A>],
+    others: &'r [Placed<B>],
+) -> impl Iterator<Item = (&'r A, &'r B)> {
+    ones.iter()
+        .flat_map(|one| others.iter().map(|other| (&one.value, &other.value)))
 }
 
 fn say_equal(
