@@ -204,3 +204,171 @@ fn unnamed(error: KeyError) -> Error {
         error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::tests::{new_issuing, new_root, now};
+    use crate::inspect::Inspected;
+    use crate::name::Name;
+    use crate::reason::Reason;
+    use crate::store::{Find, Record, Status, StoreError};
+
+    /// An authority and its inventory, in a directory that outlives them.
+    struct World {
+        directory: tempfile::TempDir,
+        store: Store,
+        issuer: AuthorityId,
+        authority: Authority<Issuing>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (name, root) = new_root();
+            let authority = new_issuing(&name, &root);
+            let directory = tempfile::tempdir().unwrap();
+            let mut store = Store::create(&directory.path().join("inventory.db")).unwrap();
+            let issuer = store
+                .add_authority(
+                    crate::store::AuthorityRole::Issuing,
+                    authority.certificate().key_id(),
+                )
+                .unwrap();
+            Self {
+                directory,
+                store,
+                issuer,
+                authority,
+            }
+        }
+
+        fn validated(&self, key: KeySource) -> Result<Validated, Error> {
+            let profile = EndEntity::Device;
+            let name = Name::uri("urn:example:pump-1").unwrap();
+            let order = Order {
+                profile,
+                names: profile.admit(vec![name]).unwrap(),
+                key,
+                days: None,
+            };
+            Validated::check(order, self.authority.certificate(), &self.store, now())
+        }
+
+        fn reserved(&mut self) -> Reserved {
+            self.validated(KeySource::New)
+                .unwrap()
+                .reserve(draw_serial().unwrap(), self.issuer, &mut self.store, now())
+                .unwrap()
+        }
+
+        fn pending(&mut self) -> Pending {
+            let reserved = self.reserved();
+            reserved.draft(&self.authority, &mut self.store).unwrap()
+        }
+
+        /// What somebody finds who opens the inventory after a crash.
+        fn after_a_crash(self, serial: &Serial) -> Record {
+            drop(self.store);
+            let store = Store::open(&self.directory.path().join("inventory.db")).unwrap();
+            store.find(&Find::Serial(serial.clone())).unwrap().remove(0)
+        }
+    }
+
+    #[test]
+    fn dead_after_step_1_nothing_is_recorded() {
+        let world = World::new();
+        let validated = world.validated(KeySource::New).unwrap();
+        assert!(validated.secret().is_some());
+        let found = world.store.find(&Find::Id("urn:example:pump-1".to_owned()));
+        assert!(found.unwrap().is_empty());
+    }
+
+    #[test]
+    fn dead_after_step_2_the_serial_is_never_drawn_again() {
+        let mut world = World::new();
+        let serial = world.reserved().serial;
+        let again = world.validated(KeySource::New).unwrap().reserve(
+            serial.clone(),
+            world.issuer,
+            &mut world.store,
+            now(),
+        );
+        assert!(matches!(again, Err(Error::Store(StoreError::SerialTaken))));
+        assert_eq!(world.after_a_crash(&serial).status, Status::Reserved);
+    }
+
+    #[test]
+    fn dead_after_step_3_what_would_have_been_signed_is_known() {
+        let mut world = World::new();
+        let pending = world.pending();
+        let serial = pending.serial.clone();
+        let record = world.after_a_crash(&serial);
+        assert_eq!(record.status, Status::Pending);
+        assert!(record.validity.is_some() && record.tbs_sha256.is_some());
+    }
+
+    #[test]
+    fn dead_after_step_5_the_signed_certificate_is_found_and_can_be_revoked() {
+        let mut world = World::new();
+        let signed = world.pending().sign(&world.authority).unwrap();
+        let found_somewhere = Inspected::read(&signed.der).unwrap();
+        let find = Find::Tbs(found_somewhere.tbs_sha256);
+        let revoked = world
+            .store
+            .revoke(&find, Reason::KeyCompromise, now(), |found| {
+                crate::revocation::judge(found, &find, Reason::KeyCompromise, now())
+            })
+            .unwrap();
+        assert_eq!(revoked[0].serial, signed.serial);
+        assert_eq!(world.after_a_crash(&signed.serial).status, Status::Revoked);
+    }
+
+    #[test]
+    fn dead_after_step_6_the_certificate_can_be_handed_over_later() {
+        let mut world = World::new();
+        let signed = world.pending().sign(&world.authority).unwrap();
+        let issued = signed.record(&mut world.store, now()).unwrap();
+        let id = world
+            .store
+            .find(&Find::Serial(issued.serial.clone()))
+            .unwrap()[0]
+            .id;
+        assert_eq!(world.store.der(id).unwrap().unwrap(), issued.der);
+        assert_eq!(world.after_a_crash(&issued.serial).status, Status::Issued);
+    }
+
+    #[test]
+    fn who_revokes_a_pending_serial_has_the_last_word() {
+        let mut world = World::new();
+        let signed = world.pending().sign(&world.authority).unwrap();
+        let find = Find::Serial(signed.serial.clone());
+        world
+            .store
+            .revoke::<StoreError>(&find, Reason::CessationOfOperation, now(), Ok)
+            .unwrap();
+        assert!(matches!(
+            signed.record(&mut world.store, now()),
+            Err(Error::Store(StoreError::State))
+        ));
+    }
+
+    #[test]
+    fn a_key_from_a_request_leaves_no_secret_here() {
+        let world = World::new();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = rcgen::CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        let validated = world
+            .validated(KeySource::Request(request.der().to_vec()))
+            .unwrap();
+        assert!(validated.secret().is_none());
+    }
+
+    #[test]
+    fn two_serials_are_never_alike() {
+        let serials: std::collections::BTreeSet<Serial> =
+            (0..1000).map(|_| draw_serial().unwrap()).collect();
+        assert_eq!(serials.len(), 1000);
+    }
+}

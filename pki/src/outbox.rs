@@ -39,8 +39,9 @@ pub struct HandedOver {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     directory: PathBuf,
-    created: CreatedDirectories,
+    /// Dropped before the directories that it lies in, which must be empty to go.
     staging: Staging,
+    created: CreatedDirectories,
     has_key: bool,
 }
 
@@ -66,8 +67,8 @@ impl Outbox {
         }
         Ok(Self {
             directory: directory.to_owned(),
-            created,
             staging,
+            created,
             has_key: secret.is_some(),
         })
     }

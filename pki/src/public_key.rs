@@ -9,7 +9,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use rcgen::{PublicKeyData, SignatureAlgorithm, SubjectPublicKeyInfo};
 use rustls_pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
-use x509_parser::asn1_rs::oid;
+use x509_parser::asn1_rs::{Tag, oid};
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::{PublicKey as Parsed, RSAPublicKey};
@@ -103,7 +103,7 @@ impl PublicKey {
             .iter()
             .find(|row| row.key == self.kind && row.oid == *algorithm)
             .ok_or_else(|| SignatureError::Algorithm {
-                oid: algorithm.to_id_string(),
+                oid: shown_oid(algorithm),
             })?;
         let spki = SubjectPublicKeyInfoDer::from(self.spki.as_slice());
         webpki::RawPublicKeyEntity::try_from(&spki)
@@ -140,6 +140,12 @@ impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(&self.0))
     }
+}
+
+/// An object identifier from outside, short enough for an error message.
+pub(crate) fn shown_oid(oid: &Oid<'_>) -> String {
+    const MAX: usize = 64;
+    oid.to_id_string().chars().take(MAX).collect()
 }
 
 /// Lower-case hexadecimal.
@@ -259,7 +265,7 @@ fn judge(spki: &x509::SubjectPublicKeyInfo<'_>) -> Result<KeyKind, PublicKeyErro
         return Ok(KeyKind::Ed25519);
     }
     Err(PublicKeyError::Algorithm {
-        oid: algorithm.to_id_string(),
+        oid: shown_oid(algorithm),
     })
 }
 
@@ -268,6 +274,8 @@ fn judge_curve(spki: &x509::SubjectPublicKeyInfo<'_>) -> Result<KeyKind, PublicK
         .algorithm
         .parameters
         .as_ref()
+        // `as_oid` reads any value as an identifier, parameters that are spelt out among them.
+        .filter(|parameters| parameters.tag() == Tag::Oid)
         .and_then(|parameters| parameters.as_oid().ok())
         .ok_or(PublicKeyError::Curve { oid: None })?;
     let (kind, field_octets) = if curve == SECP256R1 {
@@ -276,7 +284,7 @@ fn judge_curve(spki: &x509::SubjectPublicKeyInfo<'_>) -> Result<KeyKind, PublicK
         (KeyKind::P384, 48)
     } else {
         return Err(PublicKeyError::Curve {
-            oid: Some(curve.to_id_string()),
+            oid: Some(shown_oid(&curve)),
         });
     };
     let point = &spki.subject_public_key.data;

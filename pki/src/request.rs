@@ -19,7 +19,7 @@ use x509_parser::x509::X509Version;
 
 use crate::name::Name;
 use crate::profile::{EndEntity, NameRule, Names, Purpose};
-use crate::public_key::{PublicKey, PublicKeyError, SignatureError};
+use crate::public_key::{PublicKey, PublicKeyError, SignatureError, shown_oid};
 
 /// Longest request that is read, in octets. A request with an RSA key of 4096 bits and fifty names
 /// has about 4 KiB.
@@ -155,7 +155,7 @@ impl Request {
                 what: "a requested extension",
             }),
             _ if extension.critical => Err(RequestError::CriticalExtension {
-                oid: extension.oid.to_id_string(),
+                oid: shown_oid(&extension.oid),
             }),
             _ => Ok(()),
         }
@@ -302,7 +302,7 @@ fn requested_extensions<'a>(
         let earlier = &parsed.extensions[..position];
         if earlier.iter().any(|other| other.oid == extension.oid) {
             return Err(RequestError::RepeatedExtension {
-                oid: extension.oid.to_id_string(),
+                oid: shown_oid(&extension.oid),
             });
         }
     }
@@ -589,7 +589,7 @@ mod tests {
             request(|params| {
                 params
                     .distinguished_name
-                    .push(DnType::CommonName, common_name)
+                    .push(DnType::CommonName, common_name);
             })
         };
         assert!(agreed(&named("Pump 1, ward 3")).is_ok());

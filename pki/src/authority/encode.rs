@@ -44,7 +44,7 @@ pub(super) fn authority_draft<I, L: Level>(
         organization: Some(name.as_str()),
         common_name: Some(&common_name),
         validity,
-        issuer_name: issuer.map(|issuer| issuer.subject()),
+        issuer_name: issuer.map(AuthorityCertificate::subject),
         issuer_key: issuer.map_or(key.key_id(), AuthorityCertificate::key_id),
         issuer_validity: issuer.map(AuthorityCertificate::validity),
     };

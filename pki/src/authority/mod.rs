@@ -66,6 +66,16 @@ mod sealed {
 }
 
 /// An authority that can sign.
+///
+/// A root signs no end entities, and an issuing authority no authorities:
+///
+/// ```compile_fail,E0599
+/// # use pki::authority::{Authority, Root, Subject};
+/// # use pki::Serial;
+/// fn impossible(root: &Authority<Root>, subject: &Subject, serial: &Serial) {
+///     let _ = root.draft(subject, serial);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Authority<L> {
     certificate: AuthorityCertificate,
@@ -317,6 +327,220 @@ impl std::error::Error for AuthorityError {
             Self::Name { .. } | Self::Certificate { .. } | Self::KeyMismatch | Self::Signature => {
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::name::Name;
+    use crate::public_key::KeyKind;
+    use crate::reason::Reason;
+    use rustls_pki_types::{CertificateDer, UnixTime};
+    use std::time::Duration;
+    use webpki::{
+        CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
+        RevocationOptionsBuilder,
+    };
+
+    pub(crate) fn now() -> Timestamp {
+        "2026-06-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn serial(octet: u8) -> Serial {
+        Serial::from_octets(&[octet; 16]).unwrap()
+    }
+
+    pub(crate) fn new_root() -> (AuthorityName, Authority<Root>) {
+        let name = AuthorityName::parse("Test").unwrap();
+        let key = PrivateKey::generate(profile::root().new_key).unwrap();
+        let draft = Authority::draft_root(&name, &key, &serial(1), now()).unwrap();
+        (name, Authority::establish(key, &draft).unwrap())
+    }
+
+    pub(crate) fn new_issuing(name: &AuthorityName, root: &Authority<Root>) -> Authority<Issuing> {
+        let key = PrivateKey::generate(profile::issuing().new_key).unwrap();
+        let draft = root
+            .draft_issuing(name, key.public(), &serial(2), now())
+            .unwrap();
+        let der = root.sign(&draft).unwrap();
+        let certificate = AuthorityCertificate::parse::<Issuing>(&der).unwrap();
+        certificate.verify_signed_by(root.certificate()).unwrap();
+        Authority::unlock(certificate, key).unwrap()
+    }
+
+    fn pump(issuing: &Authority<Issuing>) -> Subject {
+        let profile = EndEntity::Device;
+        let key = PrivateKey::generate(KeyKind::P256).unwrap();
+        Subject {
+            profile,
+            names: profile
+                .admit(vec![Name::uri("urn:example:pump-1").unwrap()])
+                .unwrap(),
+            key: key.public().clone(),
+            validity: profile
+                .profile()
+                .validity(None, now(), Some(&issuing.certificate().validity()))
+                .unwrap(),
+        }
+    }
+
+    fn crl<L: Level>(authority: &Authority<L>, entries: &[RevokedEntry]) -> Vec<u8> {
+        authority
+            .sign_crl(&CrlContent {
+                number: 1,
+                this_update: now(),
+                next_update: now() + jiff::SignedDuration::from_hours(24),
+                entries,
+            })
+            .unwrap()
+    }
+
+    /// The judgement of the verifier that gateways use, revocation of the whole chain included.
+    fn verify(
+        leaf: &[u8],
+        issuing: &Authority<Issuing>,
+        root: &Authority<Root>,
+        crls: &[Vec<u8>],
+    ) -> Result<(), webpki::Error> {
+        let crls: Vec<CertRevocationList<'_>> = crls
+            .iter()
+            .map(|crl| OwnedCertRevocationList::from_der(crl).unwrap().into())
+            .collect();
+        let crls: Vec<&CertRevocationList<'_>> = crls.iter().collect();
+        let revocation = RevocationOptionsBuilder::new(&crls)
+            .unwrap()
+            .with_expiration_policy(ExpirationPolicy::Enforce)
+            .build();
+        let leaf = CertificateDer::from(leaf);
+        let anchor = webpki::anchor_from_trusted_cert(root.certificate().der()).unwrap();
+        let at = Duration::from_secs(now().as_second().unsigned_abs() + 60);
+        EndEntityCert::try_from(&leaf)?
+            .verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                &[anchor],
+                &[issuing.certificate().der().clone()],
+                UnixTime::since_unix_epoch(at),
+                KeyUsage::client_auth(),
+                Some(revocation),
+                None,
+            )
+            .map(|_| ())
+    }
+
+    #[test]
+    fn a_gateways_verifier_accepts_the_chain_until_it_is_revoked() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        // A serial with the high bit, which has an octet more in DER.
+        let serial = serial(0xf0);
+        let draft = issuing.draft(&pump(&issuing), &serial).unwrap();
+        let leaf = issuing.sign(&draft).unwrap();
+        let entry = RevokedEntry {
+            serial,
+            at: now(),
+            reason: Reason::Unspecified,
+        };
+        let (root_crl, empty) = (crl(&root, &[]), crl(&issuing, &[]));
+        assert_eq!(
+            verify(&leaf, &issuing, &root, &[root_crl.clone(), empty.clone()]),
+            Ok(())
+        );
+        let listed = crl(&issuing, std::slice::from_ref(&entry));
+        assert_eq!(
+            verify(&leaf, &issuing, &root, &[root_crl, listed]),
+            Err(webpki::Error::CertRevoked)
+        );
+        let issuing_revoked = crl(
+            &root,
+            &[RevokedEntry {
+                serial: issuing.certificate().serial().clone(),
+                reason: Reason::CaCompromise,
+                ..entry
+            }],
+        );
+        assert_eq!(
+            verify(&leaf, &issuing, &root, &[issuing_revoked, empty]),
+            Err(webpki::Error::CertRevoked)
+        );
+    }
+
+    #[test]
+    fn what_differs_from_what_was_linted_is_not_signed() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        let mut draft = issuing.draft(&pump(&issuing), &serial(3)).unwrap();
+        draft.params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        assert!(matches!(
+            issuing.sign(&draft),
+            Err(AuthorityError::Encoding(rcgen::Error::RemoteKeyError))
+        ));
+    }
+
+    #[test]
+    fn a_draft_that_breaks_a_rule_is_refused_with_the_rule() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        let mut subject = pump(&issuing);
+        subject.validity.not_after = issuing.certificate().validity().not_after;
+        let Err(AuthorityError::Lint(error)) = issuing.draft(&subject, &serial(3)) else {
+            unreachable!("five years are too long for a device");
+        };
+        assert!(error.to_string().contains("ITI-19"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_and_a_key_that_do_not_belong_together_are_refused() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        let other = PrivateKey::generate(KeyKind::P256).unwrap();
+        assert!(matches!(
+            Authority::<Issuing>::unlock(issuing.certificate().clone(), other),
+            Err(AuthorityError::KeyMismatch)
+        ));
+    }
+
+    #[test]
+    fn a_leaf_or_an_authority_of_the_other_level_is_not_taken_for_one() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        let draft = issuing.draft(&pump(&issuing), &serial(3)).unwrap();
+        let leaf = issuing.sign(&draft).unwrap();
+        assert!(AuthorityCertificate::parse::<Issuing>(&leaf).is_err());
+        assert!(AuthorityCertificate::parse::<Issuing>(root.certificate().der()).is_err());
+        assert!(AuthorityCertificate::parse::<Root>(issuing.certificate().der()).is_err());
+    }
+
+    #[test]
+    fn a_certificate_that_another_root_signed_is_found_out() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        let (_, other) = new_root();
+        assert!(
+            issuing
+                .certificate()
+                .verify_signed_by(other.certificate())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn two_authorities_of_one_name_have_different_subjects() {
+        let ((_, one), (_, other)) = (new_root(), new_root());
+        assert_ne!(
+            one.certificate().common_name(),
+            other.certificate().common_name()
+        );
+    }
+
+    #[test]
+    fn names_of_authorities_fit_a_common_name() {
+        for good in ["Clinic North", "Spital Zürich", &"x".repeat(40)] {
+            assert!(AuthorityName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", " x", "x ", "a\nb", "\u{1b}[1m", &"x".repeat(41)] {
+            assert!(AuthorityName::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         Error::File(error) => return file(error),
         Error::Store(error) => return store(error),
         Error::Key { error, .. } => return key(*error),
-        Error::Profile(error) => return profile(error),
-        Error::Request(error) => return request(error),
+        Error::Profile(error) => profile(error),
+        Error::Request(error) => request(error).into(),
         Error::Authority(error) => return authority(error),
         Error::NoAuthority { path } => {
             format!(
@@ -40,8 +40,8 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         }
         Error::IssuerRevoked => "start a new authority with `pki init`".into(),
         Error::HandOver { serial, .. } => format!(
-            "`pki show --serial {serial} --pem` prints the certificate again; if its key is lost, \
-             revoke it: `pki revoke --serial {serial} --reason cessationOfOperation`"
+            "`pki show --dir DIR --serial {serial} --pem` prints the certificate again; if its key is \
+             lost: `pki revoke --dir DIR --serial {serial} --reason cessationOfOperation`"
         ),
         Error::NotFound => "`pki list` shows what is there".into(),
         Error::Foreign => "give the --dir of the authority that issued it".into(),
@@ -118,8 +118,8 @@ fn key(error: KeyError) -> Option<String> {
     }
 }
 
-fn profile(error: &ProfileError) -> Option<String> {
-    let text = match error {
+fn profile(error: &ProfileError) -> String {
+    match error {
         ProfileError::KindOfName { .. }
         | ProfileError::NumberOfNames { .. }
         | ProfileError::SameNameTwice => "`pki issue --help` shows an example".into(),
@@ -131,12 +131,11 @@ fn profile(error: &ProfileError) -> Option<String> {
             "check the clock; if it is right, the authority has to be replaced".into()
         }
         ProfileError::Clock { .. } => "set the clock".into(),
-    };
-    Some(text)
+    }
 }
 
-fn request(error: &RequestError) -> Option<String> {
-    let text = match error {
+fn request(error: &RequestError) -> &'static str {
+    match error {
         RequestError::TooLarge => "a request has a few KiB: check that it is the right file",
         RequestError::NoRequest | RequestError::Malformed { .. } => {
             "make one with: openssl req -new -key key.pem -subj / -out request.csr"
@@ -170,8 +169,7 @@ fn request(error: &RequestError) -> Option<String> {
         RequestError::ForeignName { .. } => {
             "give every name that the request asks for, or check that it is the right request"
         }
-    };
-    Some(text.to_owned())
+    }
 }
 
 fn authority(error: &AuthorityError) -> Option<String> {
@@ -180,7 +178,7 @@ fn authority(error: &AuthorityError) -> Option<String> {
         AuthorityError::Certificate { .. } | AuthorityError::KeyMismatch => {
             "restore the directory from its backup"
         }
-        AuthorityError::Profile(error) => return profile(error),
+        AuthorityError::Profile(error) => return Some(profile(error)),
         AuthorityError::Lint(_) => "nothing was signed; please report this as a defect",
         AuthorityError::Encoding(_) | AuthorityError::Signature => return None,
     };

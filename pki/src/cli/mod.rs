@@ -250,27 +250,25 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
 
 /// The parser's words in the form of all other errors.
 fn usage_lines(rendered: &str) -> String {
-    let mut text = String::new();
-    for line in rendered.lines().filter(|line| !line.trim().is_empty()) {
+    let line = |line: &str| {
         let trimmed = line.trim_start();
         if let Some(tip) = trimmed.strip_prefix("tip: ") {
-            text += &format!("hint: {tip}\n");
+            format!("hint: {tip}\n")
         } else if let Some(usage) = trimmed.strip_prefix("Usage: ") {
-            text += &format!("hint: usage: {usage}\n");
+            format!("hint: usage: {usage}\n")
         } else if trimmed.starts_with("For more information") {
-            text += "hint: --help shows every flag and an example\n";
+            "hint: --help shows every flag and an example\n".to_owned()
         } else {
-            text += &format!("{line}\n");
+            format!("{line}\n")
         }
-    }
-    text
+    };
+    let lines = rendered.lines().filter(|line| !line.trim().is_empty());
+    lines.map(line).collect()
 }
 
 fn complain(message: &str, hint: Option<&str>) {
-    let mut text = format!("error: {message}\n");
-    if let Some(hint) = hint {
-        text += &format!("hint: {hint}\n");
-    }
+    let hint = hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
+    let text = format!("error: {message}\n{hint}");
     // If standard error is gone too, the exit code is what remains.
     let _ = io::stderr().write_all(text.as_bytes());
 }

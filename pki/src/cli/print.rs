@@ -49,7 +49,7 @@ pub(super) fn init(ca: &Ca, crls: &[PublishedCrl], json: bool) -> String {
 pub(super) fn issued(issued: &IssuedCertificate, now: Timestamp, json: bool) -> String {
     let files = &issued.files;
     if json {
-        let mut value = to_value(&CertificateJson::new(&issued.record, now, None));
+        let mut value = to_value(&CertificateJson::new(&issued.record, now));
         value["files"] = json!({
             "certificate": files.certificate,
             "chain": files.chain,
@@ -135,13 +135,15 @@ pub(super) fn list(page: &Page, now: Timestamp, json: bool) -> String {
     text
 }
 
-/// With `pem`, the octets that belong to each record, if they were stored.
+/// Each record, and its certificate in PEM if it was stored.
 pub(super) fn show(records: &[(Record, Option<String>)], now: Timestamp, json: bool) -> String {
     if json {
-        let certificates: Vec<Value> = records
-            .iter()
-            .map(|(record, pem)| to_value(&CertificateJson::new(record, now, Some(pem.as_deref()))))
-            .collect();
+        let certificate = |(record, pem): &(Record, Option<String>)| {
+            let mut value = to_value(&CertificateJson::new(record, now));
+            value["pem"] = json!(pem);
+            value
+        };
+        let certificates: Vec<Value> = records.iter().map(certificate).collect();
         return document(&json!({ "certificates": certificates }));
     }
     let texts: Vec<String> = records
@@ -169,9 +171,6 @@ struct CertificateJson<'a> {
     revoked_at: Option<String>,
     reason: Option<String>,
     sha256: Option<&'a str>,
-    /// Only where it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pem: Option<Option<&'a str>>,
 }
 
 #[derive(Serialize)]
@@ -182,7 +181,7 @@ struct NameJson {
 }
 
 impl<'a> CertificateJson<'a> {
-    fn new(record: &'a Record, now: Timestamp, pem: Option<Option<&'a str>>) -> Self {
+    fn new(record: &'a Record, now: Timestamp) -> Self {
         let validity = record.validity;
         Self {
             serial: record.serial.to_string(),
@@ -207,7 +206,6 @@ impl<'a> CertificateJson<'a> {
             revoked_at: record.revoked.map(|(at, _)| at.to_string()),
             reason: record.revoked.map(|(_, reason)| reason.to_string()),
             sha256: record.fingerprint.as_deref(),
-            pem,
         }
     }
 }
@@ -215,7 +213,7 @@ impl<'a> CertificateJson<'a> {
 fn certificates(records: &[Record], now: Timestamp) -> Vec<Value> {
     records
         .iter()
-        .map(|record| to_value(&CertificateJson::new(record, now, None)))
+        .map(|record| to_value(&CertificateJson::new(record, now)))
         .collect()
 }
 

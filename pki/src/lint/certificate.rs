@@ -330,3 +330,386 @@ fn purpose_of_the_profile(draft: &Draft<'_>) -> bool {
     };
     nothing_else && only
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose,
+        IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+    };
+
+    use super::super::tests::edit;
+    use super::*;
+    use crate::key::PrivateKey;
+    use crate::profile::{self, EndEntity};
+    use crate::public_key::KeyKind;
+
+    /// A certificate that breaks no rule, and what is needed to make it anew with one broken.
+    struct World {
+        params: CertificateParams,
+        issuer: CertificateParams,
+        issuer_key: PrivateKey,
+        key: PrivateKey,
+        serial: Serial,
+        names: Vec<Name>,
+        profile: &'static Profile,
+        common_name: Option<String>,
+        validity: Validity,
+    }
+
+    const PUMP: &str = "urn:example:pump-1";
+
+    impl World {
+        fn device() -> Self {
+            let (issuer_key, key) = (
+                PrivateKey::generate(KeyKind::P256).unwrap(),
+                PrivateKey::generate(KeyKind::P256).unwrap(),
+            );
+            let mut issuer = CertificateParams::default();
+            issuer.distinguished_name = rcgen::DistinguishedName::new();
+            issuer
+                .distinguished_name
+                .push(DnType::CommonName, "Test Issuing CA");
+            issuer.key_identifier_method =
+                KeyIdMethod::PreSpecified(issuer_key.public().key_id().0.to_vec());
+            let mut params = CertificateParams::default();
+            params.serial_number = Some(SerialNumber::from_slice(&[0x90; 16]));
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, PUMP);
+            params.subject_alt_names = vec![SanType::URI(PUMP.try_into().unwrap())];
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.use_authority_key_identifier_extension = true;
+            params.key_identifier_method =
+                KeyIdMethod::PreSpecified(key.public().key_id().0.to_vec());
+            let mut world = Self {
+                params,
+                issuer,
+                issuer_key,
+                key,
+                serial: Serial::from_octets(&[0x90; 16]).unwrap(),
+                names: vec![Name::uri(PUMP).unwrap()],
+                profile: EndEntity::Device.profile(),
+                common_name: Some(PUMP.to_owned()),
+                validity: Validity {
+                    not_before: Timestamp::UNIX_EPOCH,
+                    not_after: Timestamp::UNIX_EPOCH,
+                },
+            };
+            world.lives("2026-01-01T00:00:00Z", "2026-03-31T23:59:59Z");
+            world
+        }
+
+        fn issuing() -> Self {
+            let mut world = Self::device();
+            world.profile = profile::issuing();
+            world.names.clear();
+            world.params.subject_alt_names.clear();
+            world.params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            world.params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            world.params.extended_key_usages.clear();
+            world
+        }
+
+        fn lives(&mut self, from: &str, until: &str) {
+            let (from, until): (Timestamp, Timestamp) =
+                (from.parse().unwrap(), until.parse().unwrap());
+            self.validity = Validity {
+                not_before: from,
+                not_after: until,
+            };
+            let at = |time: Timestamp| {
+                rcgen::date_time_ymd(1970, 1, 1)
+                    + Duration::from_secs(time.as_second().unsigned_abs())
+            };
+            self.params.not_before = at(from);
+            self.params.not_after = at(until);
+        }
+
+        fn intended(&self) -> Intended<'_> {
+            Intended {
+                profile: self.profile,
+                serial: &self.serial,
+                key: self.key.public(),
+                names: &self.names,
+                organization: None,
+                common_name: self.common_name.as_deref(),
+                validity: self.validity,
+                issuer_name: Some(ISSUER_NAME),
+                issuer_key: self.issuer_key.public().key_id(),
+                issuer_validity: Some(Validity {
+                    not_before: "2020-01-01T00:00:00Z".parse().unwrap(),
+                    not_after: "2060-01-01T00:00:00Z".parse().unwrap(),
+                }),
+            }
+        }
+
+        fn der(&self) -> Vec<u8> {
+            let issuer = Issuer::from_params(&self.issuer, &self.issuer_key);
+            self.params
+                .signed_by(self.key.public(), &issuer)
+                .unwrap()
+                .der()
+                .to_vec()
+        }
+
+        fn findings(&self, der: &[u8]) -> Vec<&'static str> {
+            match lint(der, &self.intended()) {
+                Ok(()) => Vec::new(),
+                Err(error) => error.findings.iter().map(|finding| finding.name).collect(),
+            }
+        }
+    }
+
+    /// `CN=Test Issuing CA` as a UTF8String.
+    const ISSUER_NAME: &[u8] =
+        b"\x30\x1a\x31\x18\x30\x16\x06\x03\x55\x04\x03\x0c\x0fTest Issuing CA";
+
+    type Spoiled = (&'static str, fn() -> World, fn(&mut World));
+    type Edit = (&'static [usize], fn(&mut Vec<u8>));
+
+    /// Ways to break one rule by telling the encoder something else.
+    const SPOILED: &[Spoiled] = &[
+        (
+            "the serial is the one that was reserved",
+            World::device,
+            |w| {
+                w.params.serial_number = Some(SerialNumber::from_slice(&[0x91; 16]));
+            },
+        ),
+        (
+            "the issuer is the signer's subject, octet by octet",
+            World::device,
+            |w| {
+                w.issuer
+                    .distinguished_name
+                    .push(DnType::CommonName, "Test Issuing Ca");
+            },
+        ),
+        (
+            "the validity is the one that was meant",
+            World::device,
+            |w| {
+                w.params.not_after = rcgen::date_time_ymd(2026, 4, 1);
+            },
+        ),
+        ("notBefore comes before notAfter", World::device, |w| {
+            w.lives("2026-03-01T00:00:00Z", "2026-02-01T00:00:00Z");
+        }),
+        (
+            "the validity lies within the issuer's",
+            World::device,
+            |w| {
+                w.lives("2059-12-01T00:00:00Z", "2060-01-01T00:00:01Z");
+            },
+        ),
+        (
+            "an end entity is valid for at most two years",
+            World::device,
+            |w| {
+                w.lives("2026-01-01T00:00:00Z", "2028-01-01T00:00:00Z");
+            },
+        ),
+        (
+            "the subject says what was meant, and nothing more",
+            World::device,
+            |w| {
+                w.params
+                    .distinguished_name
+                    .push(DnType::OrganizationName, "Clinic");
+            },
+        ),
+        ("an authority has a subject", World::issuing, |w| {
+            w.params.distinguished_name = rcgen::DistinguishedName::new();
+            w.common_name = None;
+        }),
+        (
+            "a common name has 1 to 64 characters",
+            World::issuing,
+            |w| {
+                let long = "x".repeat(65);
+                w.params
+                    .distinguished_name
+                    .push(DnType::CommonName, long.as_str());
+                w.common_name = Some(long);
+            },
+        ),
+        (
+            "a common name repeats the first alternative name",
+            World::device,
+            |w| {
+                w.params
+                    .distinguished_name
+                    .push(DnType::CommonName, "Pump 1");
+                w.common_name = Some("Pump 1".to_owned());
+            },
+        ),
+        (
+            "the extensions are those of the profile, each once",
+            World::device,
+            |w| {
+                let again = CustomExtension::from_oid_content(&[2, 5, 29, 15], vec![3, 2, 7, 0x80]);
+                w.params.custom_extensions.push(again);
+            },
+        ),
+        (
+            "the authority key identifier is the signer's, not critical",
+            World::device,
+            |w| {
+                w.issuer.key_identifier_method = KeyIdMethod::PreSpecified(vec![1; 20]);
+            },
+        ),
+        (
+            "the subject key identifier is the key's, not critical",
+            World::device,
+            |w| {
+                w.params.key_identifier_method = KeyIdMethod::Sha256;
+            },
+        ),
+        (
+            "the key usage is the profile's, critical",
+            World::device,
+            |w| {
+                w.params.key_usages.push(KeyUsagePurpose::KeyAgreement);
+            },
+        ),
+        (
+            "the alternative names are those that were granted, in order",
+            World::device,
+            |w| {
+                w.params.subject_alt_names =
+                    vec![SanType::URI("urn:example:pump-2".try_into().unwrap())];
+            },
+        ),
+        ("a client has exactly one name, a URI", World::device, |w| {
+            w.params
+                .subject_alt_names
+                .push(SanType::DnsName("pump-1.example".try_into().unwrap()));
+            w.names.push(Name::dns("pump-1.example").unwrap());
+        }),
+        (
+            "basic constraints are critical and say CA if, and only if, it is one",
+            World::device,
+            |w| {
+                w.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            },
+        ),
+        (
+            "basic constraints are critical and say CA if, and only if, it is one",
+            World::device,
+            |w| {
+                w.params.is_ca = IsCa::NoCa;
+            },
+        ),
+        ("the path length is the profile's", World::issuing, |w| {
+            w.params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+        }),
+        (
+            "the extended key usage is the profile's one purpose",
+            World::device,
+            |w| {
+                w.params
+                    .extended_key_usages
+                    .push(ExtendedKeyUsagePurpose::ServerAuth);
+            },
+        ),
+        (
+            "the extended key usage is the profile's one purpose",
+            World::issuing,
+            |w| {
+                w.params
+                    .extended_key_usages
+                    .push(ExtendedKeyUsagePurpose::ClientAuth);
+            },
+        ),
+    ];
+
+    /// Ways to break one rule that the encoder has no words for. Children of the certificate: 0 is
+    /// the signed part, with version, serial, signature, issuer, validity, subject, key, extensions.
+    const EDITED: &[(&str, Edit)] = &[
+        ("the version is 3", (&[0, 0, 0], |version| version[2] = 1)),
+        (
+            "the serial is positive and has at most 20 octets",
+            (&[0, 1], |serial| {
+                // A zero octet stands before the high bit; without it the number is negative.
+                serial.remove(2);
+                serial[1] -= 1;
+            }),
+        ),
+        (
+            "both signature algorithms are the same",
+            (&[0, 2, 0], |oid| *oid.last_mut().unwrap() = 3),
+        ),
+        (
+            "dates to 2049 are UTCTime, later ones GeneralizedTime",
+            (&[0, 4, 0], |utc| {
+                let mut general = vec![0x18, 15];
+                general.extend(b"20");
+                general.extend(&utc[2..]);
+                *utc = general;
+            }),
+        ),
+        (
+            "the key is the one that was proven or made",
+            (&[0, 6, 1], |key| *key.last_mut().unwrap() ^= 1),
+        ),
+        (
+            "there are no unique identifiers",
+            (&[0, 6], |key| key.extend([0x81, 2, 0, 1])),
+        ),
+        (
+            "the alternative name is critical if, and only if, the subject is empty",
+            (&[0, 7, 0, 1, 0], |oid| {
+                oid.extend([1, 1, 0xff]);
+            }),
+        ),
+    ];
+
+    #[test]
+    fn what_breaks_no_rule_passes() {
+        for world in [World::device(), World::issuing()] {
+            assert_eq!(world.findings(&world.der()), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn every_rule_can_be_broken_and_is_found() {
+        let mut found = BTreeSet::new();
+        for (name, world, spoil) in SPOILED {
+            let mut world = world();
+            spoil(&mut world);
+            let findings = world.findings(&world.der());
+            assert!(findings.contains(name), "{name}: {findings:?}");
+            found.insert(*name);
+        }
+        for (name, (path, change)) in EDITED {
+            let world = World::device();
+            let findings = world.findings(&edit(&world.der(), path, change));
+            assert!(findings.contains(name), "{name}: {findings:?}");
+            found.insert(*name);
+        }
+        let all: BTreeSet<&str> = LINTS.iter().map(|lint| lint.name).collect();
+        assert_eq!(all.difference(&found).collect::<Vec<_>>(), [&""; 0]);
+    }
+
+    #[test]
+    fn what_does_not_parse_whole_is_a_finding() {
+        let world = World::device();
+        let mut longer = world.der();
+        longer.push(0);
+        for der in [&longer[..], &longer[..100], b""] {
+            assert_eq!(world.findings(der).len(), 1);
+        }
+    }
+
+    #[test]
+    fn every_rule_cites_where_it_stands() {
+        for lint in &LINTS {
+            assert!(!lint.section.is_empty() && !lint.name.is_empty());
+        }
+    }
+}

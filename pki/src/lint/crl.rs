@@ -166,3 +166,235 @@ fn extension<'a>(draft: &'a Draft<'_>, oid: &Oid<'_>) -> Option<(bool, &'a Parse
         .find(|extension| extension.oid == *oid)?;
     Some((found.critical, found.parsed_extension()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use rcgen::{
+        CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+        CrlIssuingDistributionPoint, DnType, Issuer, KeyIdMethod, RevocationReason,
+        RevokedCertParams, SerialNumber,
+    };
+
+    use super::super::tests::edit;
+    use super::*;
+    use crate::key::PrivateKey;
+    use crate::public_key::KeyKind;
+    use crate::reason::Reason;
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + 86_400 * day).unwrap()
+    }
+
+    fn serial(number: u8) -> Serial {
+        Serial::from_octets(&[0xf0, number]).unwrap()
+    }
+
+    struct World {
+        params: CertificateRevocationListParams,
+        issuer: CertificateParams,
+        key: PrivateKey,
+        entries: Vec<RevokedEntry>,
+    }
+
+    impl World {
+        fn new(count: u8) -> Self {
+            let key = PrivateKey::generate(KeyKind::P256).unwrap();
+            let mut issuer = CertificateParams::default();
+            issuer.distinguished_name = rcgen::DistinguishedName::new();
+            issuer
+                .distinguished_name
+                .push(DnType::CommonName, "Test Issuing CA");
+            let time = |time: Timestamp| {
+                rcgen::date_time_ymd(1970, 1, 1)
+                    + Duration::from_secs(time.as_second().unsigned_abs())
+            };
+            let entries: Vec<RevokedEntry> = (1..=count)
+                .map(|number| RevokedEntry {
+                    serial: serial(number),
+                    at: at(-1),
+                    reason: Reason::KeyCompromise,
+                })
+                .collect();
+            let params = CertificateRevocationListParams {
+                this_update: time(at(0)),
+                next_update: time(at(7)),
+                crl_number: SerialNumber::from(5),
+                issuing_distribution_point: None,
+                revoked_certs: entries
+                    .iter()
+                    .map(|entry| RevokedCertParams {
+                        serial_number: SerialNumber::from_slice(entry.serial.octets()),
+                        revocation_time: time(entry.at),
+                        reason_code: Some(RevocationReason::KeyCompromise),
+                        invalidity_date: None,
+                    })
+                    .collect(),
+                key_identifier_method: KeyIdMethod::PreSpecified(key.public().key_id().0.to_vec()),
+            };
+            Self {
+                params,
+                issuer,
+                key,
+                entries,
+            }
+        }
+
+        fn der(&self) -> Vec<u8> {
+            let issuer = Issuer::from_params(&self.issuer, &self.key);
+            self.params.signed_by(&issuer).unwrap().der().to_vec()
+        }
+
+        fn findings(&self, der: &[u8]) -> Vec<&'static str> {
+            let intended = Intended {
+                issuer_name: b"\x30\x1a\x31\x18\x30\x16\x06\x03\x55\x04\x03\x0c\x0fTest Issuing CA",
+                issuer_key: self.key.public().key_id(),
+                number: 5,
+                this_update: at(0),
+                next_update: at(7),
+                entries: &self.entries,
+            };
+            match lint(der, &intended) {
+                Ok(()) => Vec::new(),
+                Err(error) => error.findings.iter().map(|finding| finding.name).collect(),
+            }
+        }
+    }
+
+    type Spoiled = (&'static str, fn(&mut World));
+    type Edit = (&'static [usize], fn(&mut Vec<u8>));
+
+    /// Ways to break one rule by telling the encoder something else.
+    const SPOILED: &[Spoiled] = &[
+        ("the issuer is the signer's subject, octet by octet", |w| {
+            w.issuer
+                .distinguished_name
+                .push(DnType::CommonName, "Other");
+        }),
+        ("thisUpdate is the one that was meant", |w| {
+            w.params.this_update += Duration::from_secs(1);
+        }),
+        (
+            "nextUpdate is there, the one that was meant, and after thisUpdate",
+            |w| {
+                w.params.next_update += Duration::from_secs(1);
+            },
+        ),
+        ("the entries are those of the inventory, each once", |w| {
+            w.params.revoked_certs.pop();
+        }),
+        ("the entries are those of the inventory, each once", |w| {
+            w.entries.pop();
+        }),
+        ("the entries are those of the inventory, each once", |w| {
+            w.params.revoked_certs[1].serial_number =
+                w.params.revoked_certs[0].serial_number.clone();
+        }),
+        ("a reason is given unless it is unspecified", |w| {
+            w.params.revoked_certs[0].reason_code = None;
+        }),
+        (
+            "an entry has no extension but a reason, not critical",
+            |w| {
+                w.params.revoked_certs[0].invalidity_date = Some(w.params.this_update);
+            },
+        ),
+        (
+            "the authority key identifier is the signer's, not critical",
+            |w| {
+                w.params.key_identifier_method = KeyIdMethod::Sha256;
+            },
+        ),
+        (
+            "the CRL number is the one that was reserved, not critical",
+            |w| {
+                w.params.crl_number = SerialNumber::from(4);
+            },
+        ),
+        ("there is no other extension", |w| {
+            w.params.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint {
+                    uris: vec!["http://clinic.example/crl".to_owned()],
+                },
+                scope: None,
+            });
+        }),
+    ];
+
+    /// Ways to break one rule that the encoder has no words for. Children of the CRL: 0 is the
+    /// signed part, with version, signature, issuer, thisUpdate, nextUpdate, entries, extensions.
+    const EDITED: &[(&str, Edit)] = &[
+        ("the version is 2", (&[0, 0], |version| version[2] = 2)),
+        (
+            "both signature algorithms are the same",
+            (&[0, 1, 0], |oid| *oid.last_mut().unwrap() = 3),
+        ),
+        (
+            "dates to 2049 are UTCTime, later ones GeneralizedTime",
+            (&[0, 4], |utc| {
+                let mut general = vec![0x18, 15];
+                general.extend(b"20");
+                general.extend(&utc[2..]);
+                *utc = general;
+            }),
+        ),
+        (
+            "it is no delta CRL",
+            (&[0, 6, 0, 1], |number| {
+                number.extend([0x30, 13, 6, 3, 0x55, 0x1d, 27, 1, 1, 0xff, 4, 3, 2, 1, 1]);
+            }),
+        ),
+    ];
+
+    #[test]
+    fn what_breaks_no_rule_passes() {
+        for count in [0, 1, 3] {
+            let world = World::new(count);
+            assert_eq!(world.findings(&world.der()), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn every_rule_can_be_broken_and_is_found() {
+        let mut found = BTreeSet::new();
+        for (name, spoil) in SPOILED {
+            let mut world = World::new(2);
+            spoil(&mut world);
+            let findings = world.findings(&world.der());
+            assert!(findings.contains(name), "{name}: {findings:?}");
+            found.insert(*name);
+        }
+        for (name, (path, change)) in EDITED {
+            let world = World::new(2);
+            let findings = world.findings(&edit(&world.der(), path, change));
+            assert!(findings.contains(name), "{name}: {findings:?}");
+            found.insert(*name);
+        }
+        let name = "the list of entries is absent when it is empty";
+        let world = World::new(0);
+        let empty_list = edit(&world.der(), &[0, 4], &|date| date.extend([0x30, 0]));
+        assert!(world.findings(&empty_list).contains(&name));
+        found.insert(name);
+        let all: BTreeSet<&str> = LINTS.iter().map(|lint| lint.name).collect();
+        assert_eq!(all.difference(&found).collect::<Vec<_>>(), [&""; 0]);
+    }
+
+    #[test]
+    fn a_reason_that_is_unspecified_must_not_be_spelt_out() {
+        let mut world = World::new(1);
+        world.entries[0].reason = Reason::Unspecified;
+        world.params.revoked_certs[0].reason_code = None;
+        assert_eq!(world.findings(&world.der()), [""; 0]);
+        // cRLReason with the value 0 in the place of keyCompromise.
+        world.params.revoked_certs[0].reason_code = Some(RevocationReason::KeyCompromise);
+        let spelt_out = edit(&world.der(), &[0, 5, 0, 2, 0, 1], &|value| {
+            *value.last_mut().unwrap() = 0;
+        });
+        assert_eq!(
+            world.findings(&spelt_out),
+            ["a reason is given unless it is unspecified"]
+        );
+    }
+}

@@ -82,3 +82,52 @@ fn unreadable() -> LintError {
         }],
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    /// Changes the value at `path` (child numbers from the outermost on) and mends the lengths
+    /// around it. What `change` gets is the whole value, tag and length included.
+    pub(crate) fn edit(der: &[u8], path: &[usize], change: &dyn Fn(&mut Vec<u8>)) -> Vec<u8> {
+        let Some((&child, deeper)) = path.split_first() else {
+            let mut whole = der.to_vec();
+            change(&mut whole);
+            return whole;
+        };
+        let (tag, content) = (der[0], content(der));
+        let mut rest = content;
+        let mut children = Vec::new();
+        while !rest.is_empty() {
+            let length = whole_length(rest);
+            children.push(rest[..length].to_vec());
+            rest = &rest[length..];
+        }
+        children[child] = edit(&children[child], deeper, change);
+        let content = children.concat();
+        let mut whole = vec![tag];
+        if let Ok(short @ ..128) = u8::try_from(content.len()) {
+            whole.push(short);
+        } else {
+            whole.push(0x82);
+            whole.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
+        }
+        whole.extend(content);
+        whole
+    }
+
+    fn content(der: &[u8]) -> &[u8] {
+        let header = match der[1] {
+            0x82 => 4,
+            0x81 => 3,
+            _ => 2,
+        };
+        &der[header..whole_length(der)]
+    }
+
+    fn whole_length(der: &[u8]) -> usize {
+        match der[1] {
+            0x82 => 4 + usize::from(u16::from_be_bytes([der[2], der[3]])),
+            0x81 => 3 + usize::from(der[2]),
+            short => 2 + usize::from(short),
+        }
+    }
+}

@@ -225,7 +225,7 @@ mod tests {
         let (_dir, store) = three_devices();
         let listed = |filter: Filter| {
             let page = store.list(&filter, None, 100, at(150)).unwrap();
-            assert_eq!(page.total as usize, page.records.len());
+            assert_eq!(page.total, page.records.len() as u64);
             labels(&page)
                 .iter()
                 .map(|label| label.trim_start_matches("urn:example:").to_owned())

@@ -1,0 +1,16 @@
+//! The program `pki` as an operator meets it: driven as a process, judged by openssl and by the
+//! verifier that gateways use. One module a promise.
+
+// What goes wrong in a test is the test's result.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod crash;
+mod find;
+mod init;
+mod issue;
+mod request;
+mod revoke;
+mod together;
+mod usage;
