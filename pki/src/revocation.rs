@@ -136,3 +136,147 @@ fn write(published: &Path, scratch: &Path, der: &[u8]) -> Result<(), Error> {
     replace(published, scratch, Readers::Everybody, text.as_bytes())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::tests::{new_issuing, new_root, now};
+    use crate::profile::{EndEntity, Profile, Validity, issuing, root};
+    use crate::serial::Serial;
+    use crate::store::{CertificateId, KeyOrigin};
+
+    fn record(number: u8, status: Status, profile: &'static Profile) -> Record {
+        let day = SignedDuration::from_hours(24);
+        Record {
+            id: CertificateId::from_number(i64::from(number)),
+            serial: Serial::from_octets(&[number]).unwrap(),
+            issuer: "issuing".to_owned(),
+            status,
+            profile,
+            label: "urn:example:a".to_owned(),
+            names: Vec::new(),
+            key_origin: KeyOrigin::New,
+            reserved_at: now(),
+            tbs_sha256: None,
+            validity: (status != Status::Reserved).then(|| Validity {
+                not_before: now() - day,
+                not_after: now() + day,
+            }),
+            fingerprint: None,
+            issued_at: None,
+            revoked: (status == Status::Revoked).then_some((now(), Reason::Superseded)),
+        }
+    }
+
+    fn device(number: u8, status: Status) -> Record {
+        record(number, status, EndEntity::Device.profile())
+    }
+
+    fn by_name() -> Find {
+        Find::Id("urn:example:a".to_owned())
+    }
+
+    fn picked(found: Vec<Record>, reason: Reason, at: Timestamp) -> Result<Vec<i64>, Error> {
+        let picked = judge(found, &by_name(), reason, at)?;
+        Ok(picked.iter().map(|record| record.id.number()).collect())
+    }
+
+    #[test]
+    fn by_name_the_live_ones_are_picked_and_pending_ones_count_as_live() {
+        let found = vec![
+            device(5, Status::Issued),
+            device(4, Status::Pending),
+            device(3, Status::Revoked),
+            device(2, Status::Reserved),
+            device(1, Status::Issued),
+        ];
+        assert_eq!(picked(found, Reason::Superseded, now()).unwrap(), [5, 4, 1]);
+    }
+
+    #[test]
+    fn an_expired_certificate_is_not_revoked_and_the_answer_says_when_it_expired() {
+        let found = vec![device(1, Status::Issued)];
+        let last_second = now() + SignedDuration::from_hours(24);
+        assert!(picked(found.clone(), Reason::Superseded, last_second).is_ok());
+        let later = last_second + SignedDuration::from_secs(1);
+        assert!(matches!(
+            picked(found, Reason::Superseded, later),
+            Err(Error::Expired { not_after, .. }) if not_after == last_second
+        ));
+    }
+
+    #[test]
+    fn a_serial_that_was_only_drawn_has_nothing_to_revoke() {
+        assert!(matches!(
+            picked(vec![device(1, Status::Reserved)], Reason::Superseded, now()),
+            Err(Error::NeverSigned { .. })
+        ));
+    }
+
+    #[test]
+    fn what_was_revoked_says_when_and_why() {
+        assert!(matches!(
+            picked(
+                vec![device(1, Status::Revoked)],
+                Reason::KeyCompromise,
+                now()
+            ),
+            Err(Error::AlreadyRevoked {
+                reason: Reason::Superseded,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found_and_a_foreign_certificate_is_foreign() {
+        assert!(matches!(
+            picked(Vec::new(), Reason::Superseded, now()),
+            Err(Error::NotFound)
+        ));
+        let foreign = judge(Vec::new(), &Find::Tbs([0; 32]), Reason::Superseded, now());
+        assert!(matches!(foreign, Err(Error::Foreign)));
+    }
+
+    #[test]
+    fn a_root_revokes_everything_below_it_but_not_itself() {
+        let reason = Reason::CaCompromise;
+        let below = record(1, Status::Issued, issuing());
+        assert!(picked(vec![below], reason, now()).is_ok());
+        let itself = record(1, Status::Issued, root());
+        assert!(matches!(
+            picked(vec![itself], reason, now()),
+            Err(Error::RootRevocation)
+        ));
+        assert!(matches!(
+            picked(vec![device(1, Status::Issued)], reason, now()),
+            Err(Error::ReasonForAuthorities { .. })
+        ));
+    }
+
+    #[test]
+    fn a_crl_never_promises_beyond_the_end_of_its_authority() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&directory.path().join("inventory.db")).unwrap();
+        let certificate = issuing.certificate();
+        let id = store
+            .add_authority(AuthorityRole::Issuing, certificate.key_id())
+            .unwrap();
+        let file = CrlFile {
+            published: directory.path().join("issuing.crl"),
+            scratch: directory.path().join("issuing.crl.new"),
+        };
+        let ends = certificate.validity().not_after;
+        let mut at = |time| publish(&issuing, id, &file, 7, &mut store, time);
+        let last = at(ends - SignedDuration::from_hours(1)).unwrap();
+        assert_eq!(last.state.next_update, ends);
+        for too_late in [ends, ends + SignedDuration::from_secs(1)] {
+            assert!(matches!(
+                at(too_late),
+                Err(Error::Profile(ProfileError::IssuerOutOfDate { .. }))
+            ));
+        }
+    }
+}
