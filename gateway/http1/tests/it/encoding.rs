@@ -9,6 +9,7 @@ use http1::connection::Persistence;
 use http1::encode::{self, Answered, EncodeError, Hop};
 use http1::framing::Framing;
 use http1::{Limits, ResponseReader, Version};
+use std::num::NonZeroUsize;
 
 const BY_HTTP11: Answered = Answered {
     version: Version::Http11,
@@ -350,6 +351,27 @@ fn what_a_reader_would_refuse_is_not_written() {
         );
     }
     assert_eq!(out, "before");
+}
+
+#[test]
+fn chunk_sizes_are_the_shortest_hexadecimal_digits() {
+    let most = format!("{:x}", usize::MAX);
+    let rows = [
+        (1, "1"),
+        (15, "f"),
+        (16, "10"),
+        (4096, "1000"),
+        (usize::MAX, &most),
+    ];
+    for (length, digits) in rows {
+        let mut out = BytesMut::new();
+        encode::chunk_head(&mut out, NonZeroUsize::new(length).unwrap());
+        assert_eq!(out, format!("{digits}\r\n"));
+    }
+    let mut out = BytesMut::new();
+    encode::last_chunk(&mut out, &HeaderMap::new()).unwrap();
+    encode::last_chunk(&mut out, &map(&[(HeaderName::from_static("x-a"), "b")])).unwrap();
+    assert_eq!(out, "0\r\n\r\n0\r\nx-a: b\r\n\r\n");
 }
 
 #[test]
