@@ -39,6 +39,18 @@ pub struct Finding {
     pub hint: Option<String>,
 }
 
+impl Finding {
+    /// An error at a place.
+    pub fn error(place: &Place, message: impl Into<String>, hint: Option<&str>) -> Self {
+        Self {
+            severity: Severity::Error,
+            place: place.clone(),
+            message: message.into(),
+            hint: hint.map(str::to_owned),
+        }
+    }
+}
+
 /// `error: FILE:LINE:COLUMN: KEY: MESSAGE` and, on a line of its own, `hint: HINT`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,12 +103,15 @@ impl Findings {
     }
 }
 
-impl From<Finding> for Findings {
-    fn from(finding: Finding) -> Self {
-        Self {
-            list: vec![finding],
-            unlisted: 0,
+/// Collects findings that are made elsewhere, of files that could not be opened for instance.
+impl FromIterator<Finding> for Findings {
+    fn from_iter<I: IntoIterator<Item = Finding>>(findings: I) -> Self {
+        let mut all = Self::default();
+        for finding in findings {
+            all.push(|| finding);
         }
+        all.sort();
+        all
     }
 }
 
@@ -178,12 +193,6 @@ impl Report {
         });
     }
 
-    /// Only the errors, for when there is nothing else to come.
-    pub(crate) fn into_findings(mut self) -> Findings {
-        self.errors.sort();
-        self.errors
-    }
-
     /// The warnings, if there is no error. Beside errors they would mislead: a listener whose
     /// route could not be read is not an unused listener.
     pub(crate) fn into_result(mut self) -> Result<Findings, Findings> {
@@ -219,6 +228,7 @@ pub(crate) fn nearest<'c>(
     };
     candidates
         .into_iter()
+        .take(MOST_COMPARED)
         .filter_map(|candidate| near(candidate).map(|distance| (distance, candidate)))
         .min()
         .map(|(_, candidate)| candidate)
@@ -230,7 +240,9 @@ pub(crate) fn did_you_mean(word: &str) -> String {
 }
 
 const SHORTEST_STEM: usize = 4;
+// Bounds on looking around: it is done for people, who wait.
 const LONGEST_COMPARED: usize = 64;
+const MOST_COMPARED: usize = 1000;
 
 fn fold(word: &str) -> String {
     word.to_lowercase().replace('-', "_")
@@ -270,6 +282,23 @@ mod tests {
                 .to_string()
                 .ends_with("hint: 3 more are not listed; mend these first")
         );
+    }
+
+    #[test]
+    fn findings_made_elsewhere_come_in_the_order_of_the_file() {
+        let at = |line| Place {
+            line,
+            column: 1,
+            ..Place::whole(Path::new("gateway.toml"))
+        };
+        let finding = |line| Finding::error(&at(line), "cannot be read", None);
+        let findings: Findings = [finding(3), finding(1), finding(2)].into_iter().collect();
+        let lines: Vec<u32> = findings
+            .list()
+            .iter()
+            .map(|finding| finding.place.line)
+            .collect();
+        assert_eq!(lines, [1, 2, 3]);
     }
 
     #[test]

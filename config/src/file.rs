@@ -415,20 +415,12 @@ pub(crate) enum Revocation {
 }
 
 impl Read for Revocation {
-    fn expects() -> String {
-        "{ crls = [...] } or \"off\"".to_owned()
-    }
-
-    fn example() -> String {
-        "{ crls = [\"/var/lib/phigate/crl/\"] }".to_owned()
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         match value.as_str() {
             Some("off") => Some(Self::Off),
             None if value.is_table() => Crls::read(value, report).map(Self::Crls),
             _ => {
-                value.wrong_type(&Self::expects(), report);
+                value.wrong_type("{ crls = [...] } or \"off\"", report);
                 None
             }
         }

@@ -56,10 +56,9 @@ mod file;
 
 mod resolve;
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
-pub use addressable::{ADDRESSABLE, Addressable};
 pub use decision::{Control, Decision};
 pub use error::{Finding, Findings, MAX_FINDINGS, Severity};
 pub use host::{HostError, HostName};
@@ -76,12 +75,13 @@ pub use name::{
 pub use path::{PathError, PathPrefix};
 pub use pattern::{ClientError, ClientName, ClientPattern};
 pub use place::{Place, Placed};
-use resolve::addressable;
+pub use resolve::addressable::{ADDRESSABLE, Addressable};
 pub use server::{Authority, BaseUrl, UrlError};
 pub use units::{ByteSize, UnitError, parse_duration, show_duration};
 
 use crate::collect::Read as _;
 use crate::error::Report;
+use crate::resolve::{addressable, reach};
 
 /// The largest file that is read, in bytes. A configuration is written by people.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
@@ -90,32 +90,44 @@ pub const MAX_FILE_BYTES: usize = 1 << 20;
 ///
 /// Fails closed: one mistake, and there is no configuration.
 pub fn load(path: &Path) -> Result<Config, Findings> {
-    let unreadable = |message: String, hint: &str| {
-        let mut report = Report::default();
-        report.error(&Place::whole(path), message, hint);
-        report.into_findings()
-    };
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_FILE_BYTES)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
-    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        return Err(unreadable(format!("cannot be read: {error}"), ""));
-    }
+    let bytes = read(path).map_err(|error| {
+        let message = format!("cannot be read: {error}");
+        Findings::from_iter([Finding::error(&Place::whole(path), message, None)])
+    })?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => parse(path, text),
         // What was cut off at the limit is too large before it is anything else.
         Err(_) if bytes.len() > MAX_FILE_BYTES => Err(too_large(path)),
         Err(error) => {
             let sound = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
-            let source = collect::Source::new(path, sound);
-            let mut report = Report::default();
-            let place = source.place(sound.len(), String::new());
-            report.error(&place, "this is not UTF-8", "save the file as UTF-8");
-            Err(report.into_findings())
+            let place = collect::Source::new(path, sound).place(sound.len(), String::new());
+            let hint = Some("save the file as UTF-8");
+            Err(Findings::from_iter([Finding::error(
+                &place,
+                "this is not UTF-8",
+                hint,
+            )]))
         }
     }
+}
+
+/// Reads at most one byte more than is taken.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Whoever opens a pipe waits for somebody to write to it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a file",
+        ));
+    }
+    let limit = u64::try_from(MAX_FILE_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(limit)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Resolves the text of a configuration file. `path` is for messages, and its folder is what
@@ -130,7 +142,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Findings> {
     let source = collect::Source::new(path, text);
     let draft = source.read::<file::File>(&mut report).map(|file| {
         let draft = resolve::resolve(file, path, &mut report);
-        resolve::reach::warn(&draft, &mut report);
+        reach::warn(&draft, &mut report);
         let decisions = addressable::judge(&draft, &mut report);
         (draft, decisions)
     });
@@ -145,12 +157,7 @@ pub fn schema() -> String {
 }
 
 fn too_large(path: &Path) -> Findings {
-    let mut report = Report::default();
     let message = format!("larger than {}", ByteSize::bytes(MAX_FILE_BYTES as u64));
-    report.error(
-        &Place::whole(path),
-        message,
-        "a configuration is written by people; is this one?",
-    );
-    report.into_findings()
+    let hint = Some("a configuration is written by people; is this one?");
+    Findings::from_iter([Finding::error(&Place::whole(path), message, hint)])
 }

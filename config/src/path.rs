@@ -52,8 +52,9 @@ impl PathPrefix {
 
     /// Whether a request's path lies at or below this prefix.
     ///
-    /// `path` is the path as received, without query. One that does not begin with `/`, or whose
-    /// leading segments do not decode, matches nothing, not even `/`: fails closed.
+    /// `path` is the path as received, without query. One that does not begin with `/` matches
+    /// nothing, not even `/`, and a segment that does not decode equals none. Fails open in one
+    /// respect: what no prefix but `/` can match, `/` does, so refuse unclean paths before.
     pub fn matches(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix('/') else {
             return false;

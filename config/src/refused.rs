@@ -2,7 +2,7 @@
 //!
 //! [`NOT_YET`] holds what the model foresees and the gateway cannot carry out: it is refused with
 //! a sentence, never accepted and ignored. [`INSTEAD`] holds what is spelled otherwise. A pattern
-//! names a key as [`Place::key`](crate::Place) does, with `*` for a name.
+//! names a key as [`Place::key`](crate::Place) does, with `*` for a name and `**` for any table.
 
 use std::net::SocketAddr;
 
@@ -58,6 +58,8 @@ const INSTEAD: &[Row] = &[
     Row { key: "roles", what: What::Type, sentence: "write pump = { clients = [\"urn:example:pump-*\"] } under [roles]" },
     Row { key: "roles.*", what: What::Type, sentence: "write a table with the names in it: { clients = [\"urn:example:pump-*\"] }" },
     Row { key: "listeners.*.clients", what: What::Type, sentence: "write { certificates = \"required\", trust = \"NAME\" }" },
+    Row { key: "**.access_log", what: What::Key, sentence: "write it at the top of the file, before the first table" },
+    Row { key: "**.drain", what: What::Key, sentence: "write it at the top of the file, before the first table" },
     Row { key: "listeners.*.rationale", what: What::Key, sentence: "write it inside clients = { ... }, beside what it is about" },
     Row { key: "listeners.*.trust", what: What::Key, sentence: "write it inside clients = { ... }" },
     Row { key: "trust.*.revocation.rationale", what: What::Key, sentence: "write it beside revocation, in the trust set's own table" },
@@ -122,6 +124,9 @@ fn find(key: &str, wanted: impl Fn(&What) -> bool) -> Option<Refusal> {
 
 /// Whether a pattern covers a key. A quoted name with a dot in it is covered by nothing.
 fn covers(pattern: &str, key: &str) -> bool {
+    if let Some(last) = pattern.strip_prefix("**.") {
+        return key.rsplit_once('.').is_some_and(|(_, name)| name == last);
+    }
     let (mut patterns, mut names) = (pattern.split('.'), key.split('.'));
     loop {
         match (patterns.next(), names.next()) {
@@ -163,6 +168,8 @@ mod tests {
         assert!(covers("routes.*.upgrade", "routes.#2.upgrade"));
         assert!(!covers("upstreams.*.health", "upstreams.fhir.health.path"));
         assert!(!covers("upstreams.*.health", "upstreams.health"));
+        assert!(covers("**.drain", "routes.#1.drain") && covers("**.drain", "workers.drain"));
+        assert!(!covers("**.drain", "drain") && !covers("**.drain", "workers.drains"));
     }
 
     #[test]

@@ -14,23 +14,18 @@ use crate::refused;
 use crate::word::{Shown, Word};
 
 impl<T: Word> Read for T {
-    fn expects() -> String {
-        format!("{} such as {}", T::NOUN, <T as Read>::example())
-    }
-
-    fn example() -> String {
-        quoted(T::EXAMPLE)
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         let Some(text) = value.as_str() else {
-            value.wrong_type(&Self::expects(), report);
+            value.wrong_type(
+                &format!("{} such as {}", T::NOUN, quoted(T::EXAMPLE)),
+                report,
+            );
             return None;
         };
         let key = &value.place.key;
         // Before parsing: some values that are refused here would parse.
         if let Some(refusal) = refused::text(key, text) {
-            let message = format!("{} is not {}", quoted(text), T::NOUN);
+            let message = format!("this is not {}", T::NOUN);
             report.advise(&value.place, || refusal.into_advice(message));
             return None;
         }
@@ -49,17 +44,9 @@ impl<T: Word> Read for T {
 }
 
 impl Read for bool {
-    fn expects() -> String {
-        "true or false".to_owned()
-    }
-
-    fn example() -> String {
-        "true".to_owned()
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         let DeValue::Boolean(flag) = value.node else {
-            value.wrong_type(&Self::expects(), report);
+            value.wrong_type("true or false", report);
             return None;
         };
         Some(*flag)
@@ -71,17 +58,9 @@ impl Read for bool {
 }
 
 impl Read for NonZeroU32 {
-    fn expects() -> String {
-        "a whole number such as 100".to_owned()
-    }
-
-    fn example() -> String {
-        "100".to_owned()
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         let DeValue::Integer(number) = value.node else {
-            value.wrong_type(&Self::expects(), report);
+            value.wrong_type("a whole number such as 100", report);
             return None;
         };
         let number = u32::from_str_radix(number.as_str(), number.radix())
@@ -106,21 +85,19 @@ impl Read for NonZeroU32 {
 #[derive(Debug)]
 pub(crate) struct List<T>(pub(crate) Vec<Placed<T>>);
 
+impl<T: Word> List<T> {
+    fn example() -> String {
+        format!("[{}]", quoted(T::EXAMPLE))
+    }
+}
+
 /// The most entries that a list can have: a bound on what is compared with each other later.
 const LONGEST_LIST: usize = 1000;
 
 impl<T: Word + Ord + Clone> Read for List<T> {
-    fn expects() -> String {
-        format!("a list such as {}", Self::example())
-    }
-
-    fn example() -> String {
-        format!("[{}]", <T as Read>::example())
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         let place = value.place.clone();
-        let items = value.into_items(&Self::expects(), report)?;
+        let items = value.into_items(&format!("a list such as {}", Self::example()), report)?;
         if items.len() > LONGEST_LIST {
             let message = format!("{} entries; at most {LONGEST_LIST} are taken", items.len());
             report.error(&place, message, "divide the list");
@@ -166,17 +143,9 @@ impl<T> Shown for List<T> {
 pub(crate) struct NonEmpty<T>(pub(crate) Vec<Placed<T>>);
 
 impl<T: Word + Ord + Clone> Read for NonEmpty<T> {
-    fn expects() -> String {
-        List::<T>::expects()
-    }
-
-    fn example() -> String {
-        List::<T>::example()
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         if matches!(value.node, DeValue::Array(items) if items.is_empty()) {
-            let hint = format!("write at least one, as in {}", Self::example());
+            let hint = format!("write at least one, as in {}", List::<T>::example());
             report.error(&value.place, "an empty list", &hint);
             return None;
         }
@@ -201,18 +170,13 @@ pub(crate) struct Named<N, T> {
 }
 
 impl<N: Word + Ord + Clone, T: Read> Read for Named<N, T> {
-    fn expects() -> String {
-        "a table".to_owned()
-    }
-
-    fn example() -> String {
-        "{}".to_owned()
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         let table = value.into_entries(report)?;
         let (mut tables, mut names) = (Vec::new(), BTreeSet::new());
-        for (key, value) in table.entries {
+        // In the order of the file, whatever order the parser keeps.
+        let mut entries: Vec<_> = table.entries.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in entries {
             let path = join(&table.place.key, key.get_ref());
             let place = table.source.place(key.span().start, path.clone());
             let name = match N::parse_word(key.get_ref()) {
@@ -248,19 +212,11 @@ impl<N: Word + Ord + Clone, T: Read> Read for Named<N, T> {
 pub(crate) struct Rows<T>(pub(crate) Vec<T>);
 
 impl<T: Read> Read for Rows<T> {
-    fn expects() -> String {
-        "a list of tables".to_owned()
-    }
-
-    fn example() -> String {
-        "[]".to_owned()
-    }
-
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         let parent = value.place.key.clone();
         let mut rows = Vec::new();
         for (at, mut item) in value
-            .into_items(&Self::expects(), report)?
+            .into_items("a list of tables", report)?
             .into_iter()
             .enumerate()
         {

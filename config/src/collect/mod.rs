@@ -99,12 +99,6 @@ pub(crate) struct Value<'a> {
 
 /// A type that a value can be read as.
 pub(crate) trait Read: Sized {
-    /// What to write, with an example: `a duration such as "10s"`.
-    fn expects() -> String;
-
-    /// One good spelling in TOML.
-    fn example() -> String;
-
     /// Reads the value. `None`: it is wrong, and that is noted.
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self>;
 
@@ -248,7 +242,8 @@ impl<'a> Table<'a> {
         &self.place
     }
 
-    /// A key whose absence is a mistake. `None`: it is wrong or missing, and that is noted.
+    /// A key whose absence is a mistake, with how to write it. `None`: it is wrong or missing, and
+    /// that is noted.
     pub(crate) fn required<T: Read>(
         &self,
         key: &str,
@@ -262,11 +257,6 @@ impl<'a> Table<'a> {
             // Noted as the unknown key that it is.
             Optional::Absent if self.is_misspelt(key) => None,
             Optional::Absent => {
-                let eg = if eg.is_empty() {
-                    T::example()
-                } else {
-                    eg.to_owned()
-                };
                 let hint = format!("write {key} = {eg}");
                 report.error(&self.place.child(key), "missing", &hint);
                 None
@@ -314,28 +304,27 @@ impl<'a> Table<'a> {
         }
         let node = DeValue::Table(DeTable::new());
         let place = self.place.child(key);
-        T::read(
-            Value {
-                node: &node,
-                place,
-                source: self.source,
-            },
-            report,
-        )
+        let value = Value {
+            node: &node,
+            place,
+            source: self.source,
+        };
+        T::read(value, report)
     }
 
-    fn unknown(&self) -> impl Iterator<Item = &'a Spanned<DeString<'a>>> {
-        self.entries
-            .keys()
-            .filter(|key| !self.keys.contains(&key.get_ref().as_ref()))
+    /// The keys that nobody knows, in the order of the file.
+    fn unknown(&self) -> Vec<&'a Spanned<DeString<'a>>> {
+        let unknown = |key: &&Spanned<DeString<'_>>| !self.keys.contains(&key.get_ref().as_ref());
+        let mut keys: Vec<_> = self.entries.keys().filter(unknown).collect();
+        keys.sort_by_key(|key| key.span().start);
+        keys
     }
 
     /// Whether a key that is not there was meant by one that nobody knows.
     fn is_misspelt(&self, key: &str) -> bool {
         // Beyond what is listed nobody looks for a cause.
-        self.unknown()
-            .take(MAX_FINDINGS)
-            .any(|name| nearest(name.get_ref(), self.keys.iter().copied()) == Some(key))
+        let mut unknown = self.unknown().into_iter().take(MAX_FINDINGS);
+        unknown.any(|name| nearest(name.get_ref(), self.keys.iter().copied()) == Some(key))
     }
 
     fn get(&self, key: &str) -> Option<Value<'_>> {

@@ -30,14 +30,6 @@ macro_rules! table {
         }
 
         impl $crate::collect::Read for $name {
-            fn expects() -> String {
-                "a table".to_owned()
-            }
-
-            fn example() -> String {
-                "{ ... }".to_owned()
-            }
-
             fn read(
                 value: $crate::collect::Value<'_>,
                 report: &mut $crate::error::Report,
