@@ -268,19 +268,25 @@ impl Staging {
         sync_directory(parent_of(target))
     }
 
-    /// Moves the named files into `target`, in this order, without overwriting anything. If one
-    /// cannot be moved, those that were are taken away again.
+    /// Moves the named files into `target`, in this order, without overwriting anything, and makes
+    /// their names durable. If that fails, those that were moved are taken away again.
     pub fn hand_out(&self, names: &[&str], target: &Path) -> Result<(), FileError> {
-        for (position, name) in names.iter().enumerate() {
-            let destination = target.join(name);
-            if let Err(error) = move_new(&self.path.join(name), &destination) {
-                for moved in &names[..position] {
-                    let _ = fs::remove_file(target.join(moved));
-                }
-                return Err(error);
+        let mut moved = Vec::new();
+        let result = names
+            .iter()
+            .try_for_each(|name| {
+                let destination = target.join(name);
+                move_new(&self.path.join(name), &destination)?;
+                moved.push(destination);
+                Ok(())
+            })
+            .and_then(|()| sync_directory(target));
+        if result.is_err() {
+            for path in moved {
+                let _ = fs::remove_file(path);
             }
         }
-        sync_directory(target)
+        result
     }
 }
 

@@ -63,7 +63,10 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Output(error)) => {
-            complain(&format!("cannot write the result: {error}"), None);
+            complain(
+                &format!("cannot write the result: {error}"),
+                Some("what was asked for is done; `pki list` and `pki show` tell it again"),
+            );
             ExitCode::FAILURE
         }
     }
