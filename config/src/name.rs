@@ -15,7 +15,7 @@ use crate::word::{StandIn, Word};
 pub enum NameError {
     /// There is nothing.
     Empty,
-    /// It is longer than [`LONGEST_NAME`].
+    /// It is longer than 64 bytes.
     TooLong {
         /// Its length in bytes.
         length: usize,
@@ -185,7 +185,7 @@ pub enum SentenceError {
         /// The shortest that is accepted.
         shortest: usize,
     },
-    /// More than [`LONGEST_SENTENCE`].
+    /// More than 1,000 characters.
     TooLong {
         /// Its length in characters.
         length: usize,

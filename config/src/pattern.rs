@@ -123,7 +123,7 @@ fn check(text: &str) -> Result<(), ClientError> {
 pub enum ClientError {
     /// There is nothing.
     Empty,
-    /// Longer than [`LONGEST_CLIENT`].
+    /// Longer than 512 bytes.
     TooLong {
         /// Its length in bytes.
         length: usize,

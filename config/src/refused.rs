@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use crate::error::Advice;
 
 /// What a row is about.
-pub(crate) enum What {
+enum What {
     /// The key, whatever its value is.
     Key,
     /// A value of which this holds.
@@ -21,52 +21,60 @@ pub(crate) enum What {
 }
 
 /// Where a row applies, and what it says.
-pub(crate) struct Row {
+struct Row {
     key: &'static str,
     what: What,
     sentence: &'static str,
 }
 
+const fn row(key: &'static str, what: What, sentence: &'static str) -> Row {
+    Row {
+        key,
+        what,
+        sentence,
+    }
+}
+
 /// What is foreseen and not there yet.
 #[rustfmt::skip]
-pub(crate) const NOT_YET: &[Row] = &[
-    Row { key: "audit.keys", what: What::Key, sentence: "the audit log is not encrypted yet" },
-    Row { key: "audit.readers", what: What::Key, sentence: "the audit log is not encrypted yet, so it has no readers' keys" },
-    Row { key: "admin.listen", what: What::Text(is_off_loopback), sentence: "off loopback the admin listener would need client certificates" },
-    Row { key: "certificates.*.key", what: What::Text(is_pkcs11), sentence: "keys in a hardware module are not supported yet" },
-    Row { key: "listeners.*.browser", what: What::Key, sentence: "nothing is done for browsers yet (no HSTS, no redirect from port 80)" },
-    Row { key: "listeners.*.tls", what: What::Text(is_fips), sentence: "there is no build on a FIPS 140 validated module yet" },
-    Row { key: "listeners.*.clients.pins", what: What::Key, sentence: "client certificates are not pinned yet" },
-    Row { key: "trust.*.pins", what: What::Key, sentence: "client certificates are not pinned yet" },
-    Row { key: "upstreams.*.pins", what: What::Key, sentence: "an upstream is known by its root certificates alone" },
-    Row { key: "upstreams.*.health", what: What::Key, sentence: "upstreams are not probed yet" },
-    Row { key: "upstreams.*.user_from", what: What::Key, sentence: "users named by an upstream are not recorded yet" },
-    Row { key: "upstreams.*.servers", what: What::SecondEntry, sentence: "an upstream has one server yet" },
-    Row { key: "routes.*.upgrade", what: What::Key, sentence: "connections are not upgraded yet, so there is no WebSocket" },
+const NOT_YET: &[Row] = &[
+    row("audit.keys", What::Key, "the audit log is not encrypted yet"),
+    row("audit.readers", What::Key, "the audit log is not encrypted yet, so it has no readers' keys"),
+    row("admin.listen", What::Text(is_off_loopback), "off loopback the admin listener would need client certificates"),
+    row("certificates.*.key", What::Text(is_pkcs11), "keys in a hardware module are not supported yet"),
+    row("listeners.*.browser", What::Key, "nothing is done for browsers yet (no HSTS, no redirect from port 80)"),
+    row("listeners.*.tls", What::Text(is_fips), "there is no build on a FIPS 140 validated module yet"),
+    row("listeners.*.clients.pins", What::Key, "client certificates are not pinned yet"),
+    row("trust.*.pins", What::Key, "client certificates are not pinned yet"),
+    row("upstreams.*.pins", What::Key, "an upstream is known by its root certificates alone"),
+    row("upstreams.*.health", What::Key, "upstreams are not probed yet"),
+    row("upstreams.*.user_from", What::Key, "users named by an upstream are not recorded yet"),
+    row("upstreams.*.servers", What::SecondEntry, "an upstream has one server yet"),
+    row("routes.*.upgrade", What::Key, "connections are not upgraded yet, so there is no WebSocket"),
 ];
 
 /// What is spelled otherwise.
 #[rustfmt::skip]
 const INSTEAD: &[Row] = &[
-    Row { key: "audit", what: What::Type, sentence: "write a table [audit]; its key durability takes \"durable\" or \"buffered\"" },
-    Row { key: "admin", what: What::Type, sentence: "write a table [admin]; listen = \"off\" turns it off" },
-    Row { key: "routes", what: What::Type, sentence: "routes are a list: write [[routes]], and the name as name = \"...\"" },
-    Row { key: "trust", what: What::Type, sentence: "write a table for each, such as [trust.devices]" },
-    Row { key: "certificates", what: What::Type, sentence: "write a table for each, such as [certificates.api]" },
-    Row { key: "listeners", what: What::Type, sentence: "write a table for each, such as [listeners.devices]" },
-    Row { key: "upstreams", what: What::Type, sentence: "write a table for each, such as [upstreams.fhir]" },
-    Row { key: "roles", what: What::Type, sentence: "write pump = { clients = [\"urn:example:pump-*\"] } under [roles]" },
-    Row { key: "roles.*", what: What::Type, sentence: "write a table with the names in it: { clients = [\"urn:example:pump-*\"] }" },
-    Row { key: "listeners.*.clients", what: What::Type, sentence: "write { certificates = \"required\", trust = \"NAME\" }" },
-    Row { key: "**.access_log", what: What::Key, sentence: "write it at the top of the file, before the first table" },
-    Row { key: "**.drain", what: What::Key, sentence: "write it at the top of the file, before the first table" },
-    Row { key: "listeners.*.rationale", what: What::Key, sentence: "write it inside clients = { ... }, beside what it is about" },
-    Row { key: "listeners.*.trust", what: What::Key, sentence: "write it inside clients = { ... }" },
-    Row { key: "trust.*.revocation.rationale", what: What::Key, sentence: "write it beside revocation, in the trust set's own table" },
-    Row { key: "trust.*.crls", what: What::Key, sentence: "write revocation = { crls = [...], when_stale = \"refuse\" }" },
-    Row { key: "trust.*.when_stale", what: What::Key, sentence: "write revocation = { crls = [...], when_stale = \"refuse\" }" },
-    Row { key: "trust.*.identity", what: What::Text(is_common_name), sentence: "a subject's common name is no identity (RFC 9525 section 2); put the name into a subject alternative name" },
-    Row { key: "routes.*.allow", what: What::Text(is_star), sentence: "everybody is \"anyone\", and on a route with ePHI it needs a rationale" },
+    row("audit", What::Type, "write a table [audit]; its key durability takes \"durable\" or \"buffered\""),
+    row("admin", What::Type, "write a table [admin]; listen = \"off\" turns it off"),
+    row("routes", What::Type, "routes are a list: write [[routes]], and the name as name = \"...\""),
+    row("trust", What::Type, "write a table for each, such as [trust.devices]"),
+    row("certificates", What::Type, "write a table for each, such as [certificates.api]"),
+    row("listeners", What::Type, "write a table for each, such as [listeners.devices]"),
+    row("upstreams", What::Type, "write a table for each, such as [upstreams.fhir]"),
+    row("roles", What::Type, "write pump = { clients = [\"urn:example:pump-*\"] } under [roles]"),
+    row("roles.*", What::Type, "write a table with the names in it: { clients = [\"urn:example:pump-*\"] }"),
+    row("listeners.*.clients", What::Type, "write { certificates = \"required\", trust = \"NAME\" }"),
+    row("**.access_log", What::Key, "write it at the top of the file, before the first table"),
+    row("**.drain", What::Key, "write it at the top of the file, before the first table"),
+    row("listeners.*.rationale", What::Key, "write it inside clients = { ... }, beside what it is about"),
+    row("listeners.*.trust", What::Key, "write it inside clients = { ... }"),
+    row("trust.*.revocation.rationale", What::Key, "write it beside revocation, in the trust set's own table"),
+    row("trust.*.crls", What::Key, "write revocation = { crls = [...], when_stale = \"refuse\" }"),
+    row("trust.*.when_stale", What::Key, "write revocation = { crls = [...], when_stale = \"refuse\" }"),
+    row("trust.*.identity", What::Text(is_common_name), "a common name is no identity (RFC 9525 section 2); use a subject alternative name"),
+    row("routes.*.allow", What::Text(is_star), "everybody is \"anyone\", and on a route with ePHI it needs a rationale"),
 ];
 
 /// What to say to a key that nobody knows, before looking for its neighbors.
@@ -112,14 +120,14 @@ impl Refusal {
 }
 
 fn find(key: &str, wanted: impl Fn(&What) -> bool) -> Option<Refusal> {
-    let row = |rows: &[Row]| {
+    let in_table = |rows: &[Row]| {
         rows.iter()
             .find(|row| wanted(&row.what) && covers(row.key, key))
             .map(|row| row.sentence)
     };
-    row(NOT_YET)
+    in_table(NOT_YET)
         .map(Refusal::NotYet)
-        .or_else(|| row(INSTEAD).map(Refusal::Instead))
+        .or_else(|| in_table(INSTEAD).map(Refusal::Instead))
 }
 
 /// Whether a pattern covers a key. A quoted name with a dot in it is covered by nothing.

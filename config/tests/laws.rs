@@ -56,6 +56,36 @@ proptest! {
 }
 
 #[test]
+fn routes_of_too_many_hosts_and_methods_are_refused() {
+    let list = |count, letter| {
+        (0..count)
+            .map(|n| format!("'{letter}{n}'"))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let route = |n| {
+        let (hosts, methods) = (list(1000, 'h'), list(32, 'M'));
+        format!(
+            "[[routes]]\nname='r{n}'\npath='/{n}'\nlisteners=['devices']\nallow=['pump']\n\
+             upstream='fhir'\nhosts=[{hosts}]\nmethods=[{methods}]\n"
+        )
+    };
+    let routes = |count| (0..count).map(route).collect::<Vec<_>>().concat();
+    let minimal = example("minimal.toml");
+    let told = |text: String| {
+        config::parse(Path::new("gateway.toml"), &text).map(|config| config.warnings)
+    };
+    assert!(told(format!("{minimal}{}", routes(15))).unwrap().is_empty());
+    let findings = told(format!("{minimal}{}", routes(16))).unwrap_err();
+    assert_eq!(findings.list().len(), 1, "{findings}");
+    assert!(
+        findings
+            .to_string()
+            .contains("more than 500000 pairs of host and method")
+    );
+}
+
+#[test]
 fn a_file_made_to_be_slow_is_answered_soon() {
     for (name, text) in slow_files(config::MAX_FILE_BYTES / 2) {
         let started = Instant::now();
@@ -256,6 +286,12 @@ fn boundary(text: &str, share: f64) -> usize {
 }
 
 fn full() -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/full.toml");
+    example("full.toml")
+}
+
+fn example(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name);
     fs::read_to_string(file).expect("the example is there")
 }
