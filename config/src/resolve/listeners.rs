@@ -50,18 +50,9 @@ pub(super) fn listener(table: file::Listener, context: &mut Context<'_>) -> Opti
             context.report,
         );
     }
-    let Placed {
-        value:
-            file::Clients {
-                certificates: used,
-                trust,
-                rationale: why,
-                place,
-            },
-        ..
-    } = table.clients?;
-    let clients = used.and_then(|used| clients(used, trust, &place, context));
-    let age = match &clients.as_ref()?.value {
+    let asked = table.clients?.value;
+    let clients = clients(asked.certificates?, asked.trust, &asked.place, context)?;
+    let age = match clients.value {
         Clients::Required { .. } | Clients::Optional { .. } => AGE_OF_NAMED,
         Clients::None => AGE_OF_NAMELESS,
     };
@@ -72,8 +63,8 @@ pub(super) fn listener(table: file::Listener, context: &mut Context<'_>) -> Opti
             .unwrap_or_default(),
         tls: table.tls.value,
         certificates,
-        clients: clients?,
-        rationale: rationale(why, &place),
+        clients,
+        rationale: rationale(asked.rationale, &asked.place),
         limits: limits(table.limits?, age),
         place: table.place,
     })
