@@ -71,10 +71,6 @@ pub enum Error {
         /// The limit.
         at_most: u32,
     },
-    /// The public key was reported as compromised.
-    KeyCompromised,
-    /// The public key belongs to a certificate with another name.
-    KeyOfAnother,
     /// The issuing authority's own certificate was revoked.
     IssuerRevoked,
     /// The certificate was issued and is in the inventory, but its files could not be put in place.
@@ -156,11 +152,6 @@ impl fmt::Display for Error {
                 f,
                 "a CRL is valid for 1 to {at_most} days; {asked} were asked for"
             ),
-            Self::KeyCompromised => write!(f, "the public key was reported as compromised"),
-            Self::KeyOfAnother => write!(
-                f,
-                "the public key belongs to a certificate with another name"
-            ),
             Self::IssuerRevoked => write!(f, "the issuing CA's own certificate was revoked"),
             Self::HandOver { serial, error } => write!(
                 f,
@@ -209,8 +200,6 @@ impl std::error::Error for Error {
             | Self::NoDirectoryName { .. }
             | Self::Settings { .. }
             | Self::CrlDays { .. }
-            | Self::KeyCompromised
-            | Self::KeyOfAnother
             | Self::IssuerRevoked
             | Self::NotFound
             | Self::Foreign

@@ -1,21 +1,18 @@
 //! Files that survive a crash whole or not at all: read with a bound, created new, replaced in one
-//! step, prepared in a directory aside and then handed out.
+//! step, and synced before anybody is told that they are there.
 //!
-//! It knows paths, modes and bytes, not what the bytes mean. Whoever dies between two steps leaves
-//! at most a locked directory `.pki-…` behind, which the next one sweeps away.
+//! It knows paths, modes and bytes, not what the bytes mean. Several files that belong together are
+//! `staging`'s business.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
-
-use crate::public_key::hex;
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +24,14 @@ pub enum Readers {
 }
 
 impl Readers {
-    fn file_mode(self) -> u32 {
+    pub(crate) fn file_mode(self) -> u32 {
         match self {
             Self::Owner => 0o600,
             Self::Everybody => 0o644,
         }
     }
 
-    fn directory_mode(self) -> u32 {
+    pub(crate) fn directory_mode(self) -> u32 {
         match self {
             Self::Owner => 0o700,
             Self::Everybody => 0o755,
@@ -169,198 +166,6 @@ pub fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// Directories that were created on the way to a path, removed again unless kept.
-#[derive(Debug)]
-pub struct CreatedDirectories {
-    /// Outermost first.
-    paths: Vec<PathBuf>,
-}
-
-impl CreatedDirectories {
-    /// Creates `path` and what is missing above it.
-    pub fn down_to(path: &Path) -> Result<Self, FileError> {
-        let missing: Vec<&Path> = path
-            .ancestors()
-            .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
-            .collect();
-        let mut created = Self { paths: Vec::new() };
-        for directory in missing.into_iter().rev() {
-            match fs::create_dir(directory) {
-                Ok(()) => created.paths.push(directory.to_owned()),
-                // Somebody else was faster, which is as good.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(FileError::io(Doing::Create, directory, source)),
-            }
-            sync_directory(parent_of(directory))?;
-        }
-        Ok(created)
-    }
-
-    /// Keeps them.
-    pub fn keep(mut self) {
-        self.paths.clear();
-    }
-}
-
-impl Drop for CreatedDirectories {
-    fn drop(&mut self) {
-        for directory in self.paths.iter().rev() {
-            // Not if something else was put there in the meantime.
-            let _ = fs::remove_dir(directory);
-        }
-    }
-}
-
-/// A directory of one's own, readable by nobody else, in which files are prepared before they
-/// appear where others look. Removed with everything in it when dropped.
-#[derive(Debug)]
-pub struct Staging {
-    path: PathBuf,
-    /// Held for as long as its owner lives; that is how a sweeper tells a leftover from work.
-    _lock: File,
-}
-
-/// Name of a staging directory: this and 16 hexadecimal digits.
-const STAGING_PREFIX: &str = ".pki-";
-
-impl Staging {
-    /// Creates one in `parent`, after sweeping away what a killed process left there.
-    pub fn create(parent: &Path) -> Result<Self, FileError> {
-        sweep(parent);
-        for _ in 0..8 {
-            let mut random = [0; 8];
-            aws_lc_rs::rand::fill(&mut random).map_err(|_| FileError::NoRandomness)?;
-            let path = parent.join(format!("{STAGING_PREFIX}{}", hex(&random)));
-            DirBuilder::new()
-                .mode(Readers::Owner.directory_mode())
-                .create(&path)
-                .map_err(|source| FileError::io(Doing::Create, &path, source))?;
-            // Between creating and locking, a sweeper may take it for a leftover. Then another one
-            // is made.
-            if let Some(lock) = lock_directory(&path) {
-                return Ok(Self { path, _lock: lock });
-            }
-        }
-        Err(FileError::io(
-            Doing::Lock,
-            parent,
-            io::Error::from(io::ErrorKind::WouldBlock),
-        ))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Gives the whole directory its final name, and `readers` access to it. `target` does not
-    /// exist or is an empty directory; anything else is refused and nothing changes.
-    pub fn rename_to(self, target: &Path, readers: Readers) -> Result<(), FileError> {
-        fs::set_permissions(&self.path, Permissions::from_mode(readers.directory_mode()))
-            .map_err(|source| FileError::io(Doing::Write, &self.path, source))?;
-        sync_directory(&self.path)?;
-        fs::rename(&self.path, target).map_err(|source| match source.kind() {
-            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => FileError::Exists {
-                path: target.to_owned(),
-            },
-            _ => FileError::io(Doing::Rename, target, source),
-        })?;
-        sync_directory(parent_of(target))
-    }
-
-    /// Moves the named files into `target`, in this order, without overwriting anything, and makes
-    /// their names durable. If that fails, those that were moved are taken away again.
-    pub fn hand_out(&self, names: &[&str], target: &Path) -> Result<(), FileError> {
-        let mut moved = Vec::new();
-        let result = names
-            .iter()
-            .try_for_each(|name| {
-                let destination = target.join(name);
-                move_new(&self.path.join(name), &destination)?;
-                moved.push(destination);
-                Ok(())
-            })
-            .and_then(|()| sync_directory(target));
-        if result.is_err() {
-            for path in moved {
-                let _ = fs::remove_file(path);
-            }
-        }
-        result
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // After a rename there is nothing left to remove.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
-/// Locks a directory; `None` if it is somebody else's or has just been removed.
-fn lock_directory(path: &Path) -> Option<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix_flags())
-        .open(path)
-        .ok()?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return None,
-    }
-    let locked = file.metadata().ok()?;
-    let named = fs::symlink_metadata(path).ok()?;
-    (locked.ino() == named.ino() && locked.dev() == named.dev()).then_some(file)
-}
-
-/// A directory, and no link to one.
-fn rustix_flags() -> i32 {
-    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
-    flags.bits().cast_signed()
-}
-
-/// Removes staging directories whose owner is gone. Best effort: what cannot be removed now can be
-/// next time, and a directory of a million names is not searched to its end.
-fn sweep(parent: &Path) {
-    const MOST_ENTRIES: usize = 10_000;
-    let Ok(entries) = fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.take(MOST_ENTRIES).flatten() {
-        let name = entry.file_name();
-        let is_staging = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(STAGING_PREFIX))
-            .is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|o| o.is_ascii_hexdigit()));
-        let is_ours = entry.metadata().is_ok_and(|metadata| {
-            metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw()
-        });
-        if is_staging
-            && is_ours
-            && let Some(_lock) = lock_directory(&entry.path())
-        {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-/// Renames a file to a name that nobody has.
-fn move_new(from: &Path, to: &Path) -> Result<(), FileError> {
-    let result = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot promise it in one step can in two: a link never replaces.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
-        }
-        result => result.map_err(io::Error::from),
-    };
-    result.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => FileError::Exists {
-            path: to.to_owned(),
-        },
-        _ => FileError::io(Doing::Rename, to, source),
-    })
-}
-
 /// What failed on a file or directory.
 #[derive(Debug)]
 pub enum FileError {
@@ -471,15 +276,15 @@ impl std::error::Error for FileError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn mode_of(path: &Path) -> u32 {
+    pub(crate) fn mode_of(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o777
     }
 
-    fn names_in(path: &Path) -> Vec<String> {
+    pub(crate) fn names_in(path: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(path)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -558,77 +363,5 @@ mod tests {
         let scratch = dir.path().join("crl.new");
         assert!(replace(&target, &scratch, Readers::Everybody, b"x").is_err());
         assert_eq!(names_in(dir.path()), ["crl"]);
-    }
-
-    #[test]
-    fn a_dropped_staging_directory_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let staging = Staging::create(dir.path()).unwrap();
-        assert_eq!(mode_of(staging.path()), 0o700);
-        create_new(&staging.path().join("key"), Readers::Owner, b"x").unwrap();
-        drop(staging);
-        assert!(names_in(dir.path()).is_empty());
-    }
-
-    #[test]
-    fn a_leftover_is_swept_and_work_in_progress_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let working = Staging::create(dir.path()).unwrap();
-        let leftover = dir.path().join(".pki-0123456789abcdef");
-        fs::create_dir(&leftover).unwrap();
-        fs::write(leftover.join("key.pem"), b"x").unwrap();
-        let other = dir.path().join(".pki-notes");
-        fs::create_dir(&other).unwrap();
-        let next = Staging::create(dir.path()).unwrap();
-        assert!(!leftover.exists());
-        assert!(working.path().exists() && next.path().exists() && other.exists());
-    }
-
-    #[test]
-    fn handing_out_never_overwrites_and_takes_back_what_it_moved() {
-        let dir = tempfile::tempdir().unwrap();
-        let staging = Staging::create(dir.path()).unwrap();
-        for name in ["a", "b"] {
-            create_new(&staging.path().join(name), Readers::Everybody, b"new").unwrap();
-        }
-        let target = dir.path().join("out");
-        fs::create_dir(&target).unwrap();
-        fs::write(target.join("b"), b"old").unwrap();
-        assert!(matches!(
-            staging.hand_out(&["a", "b"], &target),
-            Err(FileError::Exists { .. })
-        ));
-        assert_eq!(names_in(&target), ["b"]);
-        assert_eq!(fs::read(target.join("b")).unwrap(), b"old");
-    }
-
-    #[test]
-    fn a_staging_directory_takes_the_place_of_an_empty_directory_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("authority");
-        fs::create_dir(&target).unwrap();
-        let staging = Staging::create(dir.path()).unwrap();
-        create_new(&staging.path().join("file"), Readers::Everybody, b"x").unwrap();
-        staging.rename_to(&target, Readers::Everybody).unwrap();
-        assert_eq!(mode_of(&target), 0o755);
-        assert_eq!(names_in(&target), ["file"]);
-        let second = Staging::create(dir.path()).unwrap();
-        assert!(matches!(
-            second.rename_to(&target, Readers::Everybody),
-            Err(FileError::Exists { .. })
-        ));
-        assert_eq!(names_in(dir.path()), ["authority"]);
-    }
-
-    #[test]
-    fn directories_made_for_nothing_are_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let deep = dir.path().join("a/b/c");
-        drop(CreatedDirectories::down_to(&deep).unwrap());
-        assert!(names_in(dir.path()).is_empty());
-        CreatedDirectories::down_to(&deep).unwrap().keep();
-        assert!(deep.exists());
-        drop(CreatedDirectories::down_to(&deep).unwrap());
-        assert!(deep.exists());
     }
 }

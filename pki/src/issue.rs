@@ -13,7 +13,7 @@ use crate::key::{KeyError, PrivateKey};
 use crate::profile::{EndEntity, Names, whole_seconds};
 use crate::request::Request;
 use crate::serial::Serial;
-use crate::store::{AuthorityId, CertificateId, KeyHistory, KeyOrigin, Reservation, Store};
+use crate::store::{AuthorityId, CertificateId, KeyOrigin, Reservation, Store};
 
 /// A certificate that somebody asks for.
 #[derive(Debug)]
@@ -78,12 +78,10 @@ pub(crate) struct Issued {
 }
 
 impl Validated {
-    /// Step 1: judges the order by the profile, the request by its signature and its wishes, and
-    /// the key by what the inventory knows of it. Nothing is recorded yet.
+    /// Step 1: judges the order by the profile, and the request by its signature and its wishes.
     pub(crate) fn check(
         order: Order,
         issuer: &AuthorityCertificate,
-        store: &Store,
         now: Timestamp,
     ) -> Result<Self, Error> {
         let profile = order.profile.profile();
@@ -98,11 +96,6 @@ impl Validated {
                 (request.agree(order.profile, &order.names)?, None)
             }
         };
-        match store.key_history(&key, order.names.all())? {
-            KeyHistory::Clean => {}
-            KeyHistory::Compromised => return Err(Error::KeyCompromised),
-            KeyHistory::AnothersName => return Err(Error::KeyOfAnother),
-        }
         Ok(Self {
             subject: Subject {
                 profile: order.profile,
@@ -119,7 +112,8 @@ impl Validated {
         self.secret.as_ref()
     }
 
-    /// Step 2: records the serial as drawn.
+    /// Step 2: records the serial as drawn, unless the inventory knows something of the key that
+    /// speaks against it.
     pub(crate) fn reserve(
         self,
         serial: Serial,
@@ -251,7 +245,7 @@ mod tests {
                 key,
                 days: None,
             };
-            Validated::check(order, self.authority.certificate(), &self.store, now())
+            Validated::check(order, self.authority.certificate(), now())
         }
 
         fn reserved(&mut self) -> Reserved {

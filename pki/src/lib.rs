@@ -48,6 +48,8 @@ pub mod inspect;
 
 pub mod files;
 
+pub mod staging;
+
 pub mod key;
 
 pub mod store;

@@ -8,10 +8,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::files::{CreatedDirectories, FileError, Readers, Staging, create_new};
+use crate::files::{FileError, Readers, create_new};
 use crate::issue::Issued;
 use crate::key::PrivateKey;
 use crate::pem;
+use crate::staging::{CreatedDirectories, Staging};
 
 /// The leaf.
 const CERTIFICATE: &str = "cert.pem";

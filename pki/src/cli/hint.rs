@@ -34,10 +34,6 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         Error::NoDirectoryName { .. } => "give a path that ends in a name".into(),
         Error::Settings { .. } => "repair the file; `pki init` wrote a working one".into(),
         Error::CrlDays { at_most, .. } => format!("choose 1 to {at_most} days"),
-        Error::KeyCompromised => "let the holder make a new key, and a request with it".into(),
-        Error::KeyOfAnother => {
-            "each holder has a key of its own: check that the request is the right one".into()
-        }
         Error::IssuerRevoked => "start a new authority with `pki init`".into(),
         Error::HandOver { serial, .. } => format!(
             "`pki show --dir DIR --serial {serial} --pem` prints the certificate again; if its key is \
@@ -105,6 +101,10 @@ fn store(error: &StoreError) -> Option<String> {
         StoreError::SerialTaken => "issue nothing more on this machine",
         StoreError::State => {
             "another process changed it at the same time; `pki list --status pending` shows what is left"
+        }
+        StoreError::KeyCompromised => "let the holder make a new key, and a request with it",
+        StoreError::KeyOfAnother => {
+            "check that the request is the right one; if the other certificate was a mistake, revoke it"
         }
         StoreError::Sqlite(_) => return None,
     };

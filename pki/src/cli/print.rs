@@ -4,6 +4,7 @@
 //! hexadecimal; what is not known yet is `null`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use jiff::Timestamp;
 use pki::authority::AuthorityCertificate;
@@ -28,7 +29,7 @@ pub(super) fn init(ca: &Ca, crls: &[PublishedCrl], json: bool) -> String {
             "name": ca.name(),
             "root": authority(ca.root()),
             "issuing": authority(ca.issuing()),
-            "files": { "trust": trust, "crl": crl_directory },
+            "files": { "trust": path(&trust), "crl": path(&crl_directory) },
             "crls": crls.iter().map(crl_json).collect::<Vec<_>>(),
         }));
     }
@@ -51,10 +52,10 @@ pub(super) fn issued(issued: &IssuedCertificate, now: Timestamp, json: bool) -> 
     if json {
         let mut value = to_value(&CertificateJson::new(&issued.record, now));
         value["files"] = json!({
-            "certificate": files.certificate,
-            "chain": files.chain,
-            "key": files.key,
-            "trust": files.trust,
+            "certificate": path(&files.certificate),
+            "chain": path(&files.chain),
+            "key": files.key.as_deref().map(path),
+            "trust": path(&files.trust),
         });
         return document(&value);
     }
@@ -220,7 +221,7 @@ fn certificates(records: &[Record], now: Timestamp) -> Vec<Value> {
 fn crl_json(crl: &PublishedCrl) -> Value {
     json!({
         "issuer": crl.issuer.as_str(),
-        "file": crl.path,
+        "file": path(&crl.path),
         "number": crl.state.number,
         "this_update": crl.state.this_update.to_string(),
         "next_update": crl.state.next_update.to_string(),
@@ -310,6 +311,11 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text
+}
+
+/// JSON is UTF-8 and paths need not be: what cannot be written is replaced.
+fn path(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn to_value(value: &impl Serialize) -> Value {

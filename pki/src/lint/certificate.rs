@@ -92,7 +92,7 @@ pub static LINTS: [Lint<Certificates>; 26] = [
         holds: |d| d.certificate.validity().not_before < d.certificate.validity().not_after },
     Lint { section: "RFC 5280 4.1.2.5", name: "dates to 2049 are UTCTime, later ones GeneralizedTime",
         holds: |d| [d.certificate.validity().not_before, d.certificate.validity().not_after].iter().all(has_right_type) },
-    Lint { section: "RFC 5280 6.1.3 (a)(2)", name: "the validity lies within the issuer's",
+    Lint { section: "profile", name: "the validity lies within the issuer's",
         holds: validity_within_issuer },
     Lint { section: "IHE ITI-19 3.19.6.1.3", name: "an end entity is valid for at most two years",
         holds: |d| is_authority(d) || lifetime(d) <= SignedDuration::from_hours(24 * MAX_NODE_DAYS) },
@@ -103,7 +103,7 @@ pub static LINTS: [Lint<Certificates>; 26] = [
     Lint { section: "RFC 5280 A.1 (ub-common-name)", name: "a common name has 1 to 64 characters",
         holds: |d| d.certificate.subject().iter_common_name()
             .all(|name| name.as_str().is_ok_and(|text| (1..=64).contains(&text.chars().count()))) },
-    Lint { section: "RFC 6125 6.4.4", name: "a common name repeats the first alternative name",
+    Lint { section: "profile", name: "a common name repeats the first alternative name",
         holds: common_name_repeats_first_name },
     Lint { section: "RFC 5280 4.1.2.7", name: "the key is the one that was proven or made",
         holds: |d| d.certificate.public_key().raw == d.intended.key.spki() },

@@ -1,9 +1,10 @@
 //! The life of a certificate in the inventory: reserved, pending, issued, revoked. Forward only.
 
 use jiff::Timestamp;
-use rusqlite::OptionalExtension as _;
+use rusqlite::Transaction;
 
 use super::query::{self, Find};
+use super::record::read_names;
 use super::{AuthorityId, CertificateId, KeyOrigin, Record, Store, StoreError};
 use crate::name::Name;
 use crate::profile::{Profile, Validity};
@@ -26,19 +27,11 @@ pub struct Reservation<'a> {
     pub key_origin: KeyOrigin,
 }
 
-/// What the inventory knows of a public key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyHistory {
-    /// Nothing that speaks against it.
-    Clean,
-    /// A certificate with this key was revoked for keyCompromise or cACompromise.
-    Compromised,
-    /// A certificate with this key carries another name.
-    AnothersName,
-}
-
 impl Store {
     /// Records a serial as drawn. Afterwards nobody gets it again, whatever becomes of it.
+    ///
+    /// Refused, and nothing recorded, if the inventory knows something of the key that speaks
+    /// against certifying it under these names.
     pub fn reserve(
         &mut self,
         issuer: AuthorityId,
@@ -47,6 +40,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<CertificateId, StoreError> {
         let transaction = self.begin()?;
+        let key_sha256 = hex(&reservation.key.sha256());
+        refuse_known_key(&transaction, &key_sha256, reservation.names, now)?;
         let inserted = transaction.execute(
             "INSERT INTO certificates
                  (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at)
@@ -58,7 +53,7 @@ impl Store {
                 reservation.profile.name,
                 reservation.label,
                 reservation.key_origin.as_str(),
-                hex(&reservation.key.sha256()),
+                key_sha256,
                 now.as_second(),
             ),
         )?;
@@ -147,38 +142,40 @@ impl Store {
         transaction.commit().map_err(StoreError::from)?;
         Ok(picked)
     }
+}
 
-    /// What the inventory knows of `key` that speaks against certifying it under `names`.
-    pub fn key_history(&self, key: &PublicKey, names: &[Name]) -> Result<KeyHistory, StoreError> {
-        let key = hex(&key.sha256());
-        let compromised: Option<i64> = self
-            .connection
-            .query_row(
-                "SELECT 1 FROM certificates
-                  WHERE key_sha256 = ?1 AND reason IN ('keyCompromise', 'cACompromise') LIMIT 1",
-                [&key],
-                |row| row.get(0),
-            )
-            .optional()?;
-        if compromised.is_some() {
-            return Ok(KeyHistory::Compromised);
-        }
-        // Labels are compared, not sets of names: a server may add a host and keep its key.
-        let label = names.first().map(ToString::to_string).unwrap_or_default();
-        let another: Option<i64> = self
-            .connection
-            .query_row(
-                "SELECT 1 FROM certificates WHERE key_sha256 = ?1 AND label <> ?2 LIMIT 1",
-                [&key, &label],
-                |row| row.get(0),
-            )
-            .optional()?;
-        Ok(if another.is_some() {
-            KeyHistory::AnothersName
-        } else {
-            KeyHistory::Clean
-        })
+/// Refuses a key that was reported as compromised, whenever that was, and one that a live
+/// certificate carries under entirely other names: each holder has a key of its own.
+///
+/// A certificate that was issued under a wrong name by mistake stands in the way until it is
+/// revoked. A server may gain and lose hosts and keep its key, as long as one name stays.
+fn refuse_known_key(
+    transaction: &Transaction<'_>,
+    key_sha256: &str,
+    names: &[Name],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let compromised: bool = transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM certificates
+           WHERE key_sha256 = ?1 AND reason IN ('keyCompromise', 'cACompromise'))",
+        [key_sha256],
+        |row| row.get(0),
+    )?;
+    if compromised {
+        return Err(StoreError::KeyCompromised);
     }
+    let mut live = transaction.prepare(
+        "SELECT id FROM certificates
+          WHERE key_sha256 = ?1 AND status IN ('pending', 'issued') AND not_after >= ?2",
+    )?;
+    let mut rows = live.query((key_sha256, now.as_second()))?;
+    while let Some(row) = rows.next()? {
+        let carried = read_names(transaction, row.get(0)?)?;
+        if !carried.iter().any(|name| names.contains(name)) {
+            return Err(StoreError::KeyOfAnother);
+        }
+    }
+    Ok(())
 }
 
 fn one_row(changed: usize) -> Result<(), StoreError> {
@@ -341,29 +338,70 @@ pub(crate) mod tests {
         assert!(untouched.revoked.is_none());
     }
 
-    #[test]
-    fn a_key_is_remembered_when_it_was_compromised_or_is_anothers() {
-        let (_dir, mut store, issuing) = new_store();
-        let key = a_key();
-        let name = |text| [Name::uri(text).unwrap()];
-        let (own, other) = (name("urn:example:a"), name("urn:example:b"));
-        assert_eq!(store.key_history(&key, &own).unwrap(), KeyHistory::Clean);
-        let id = reserve(&mut store, issuing, 1, "urn:example:a", &key).unwrap();
-        assert_eq!(store.key_history(&key, &own).unwrap(), KeyHistory::Clean);
-        assert_eq!(
-            store.key_history(&key, &other).unwrap(),
-            KeyHistory::AnothersName
-        );
+    /// Brings a reserved certificate to `pending`, valid for `seconds`.
+    fn pend(store: &mut Store, id: CertificateId, seconds: i64) {
         let validity = Validity {
             not_before: at(0),
-            not_after: at(10),
+            not_after: at(seconds),
         };
         store.pending(id, &[1; 32], &validity).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_was_compromised_is_never_certified_again() {
+        let (_dir, mut store, issuing) = new_store();
+        let key = a_key();
+        let id = reserve(&mut store, issuing, 1, "urn:example:a", &key).unwrap();
+        pend(&mut store, id, 10);
+        assert!(reserve(&mut store, issuing, 2, "urn:example:a", &key).is_ok());
         revoke(&mut store, 1, Reason::KeyCompromise).unwrap();
-        assert_eq!(
-            store.key_history(&key, &own).unwrap(),
-            KeyHistory::Compromised
-        );
+        assert!(matches!(
+            reserve(&mut store, issuing, 3, "urn:example:a", &key),
+            Err(StoreError::KeyCompromised)
+        ));
+        assert!(store.find(&Find::Serial(serial(3))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_key_serves_another_name_only_after_its_certificates_are_revoked_or_expired() {
+        let (_dir, mut store, issuing) = new_store();
+        let (revoked, expired) = (a_key(), a_key());
+        for (number, key, seconds) in [(1, &revoked, 10), (2, &expired, -1)] {
+            let id = reserve(&mut store, issuing, number, "urn:example:a", key).unwrap();
+            pend(&mut store, id, seconds);
+        }
+        assert!(matches!(
+            reserve(&mut store, issuing, 3, "urn:example:b", &revoked),
+            Err(StoreError::KeyOfAnother)
+        ));
+        revoke(&mut store, 1, Reason::Superseded).unwrap();
+        reserve(&mut store, issuing, 4, "urn:example:b", &revoked).unwrap();
+        reserve(&mut store, issuing, 5, "urn:example:b", &expired).unwrap();
+    }
+
+    #[test]
+    fn a_server_keeps_its_key_when_one_of_its_names_stays() {
+        let (_dir, mut store, issuing) = new_store();
+        let key = a_key();
+        let mut reserve = |number, hosts: &[&str]| {
+            let names: Vec<Name> = hosts.iter().map(|host| Name::dns(host).unwrap()).collect();
+            let reservation = Reservation {
+                profile: EndEntity::Server.profile(),
+                label: hosts[0],
+                names: &names,
+                key: &key,
+                key_origin: KeyOrigin::Request,
+            };
+            let id = store.reserve(issuing, &serial(number), &reservation, at(0))?;
+            pend(&mut store, id, 10);
+            Ok::<(), StoreError>(())
+        };
+        reserve(1, &["a.example", "b.example"]).unwrap();
+        reserve(2, &["c.example", "b.example", "a.example"]).unwrap();
+        assert!(matches!(
+            reserve(3, &["d.example"]),
+            Err(StoreError::KeyOfAnother)
+        ));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 pub use crl::CrlState;
-pub use lifecycle::{KeyHistory, Reservation};
+pub use lifecycle::Reservation;
 pub use query::{Filter, Find, IdFilter, MAX_PAGE, Page, StatusFilter};
 pub use record::{CertificateId, KeyOrigin, Record, Status};
 
@@ -208,6 +208,10 @@ pub enum StoreError {
     SerialTaken,
     /// The certificate is not in the state from which this step starts.
     State,
+    /// The public key was reported as compromised.
+    KeyCompromised,
+    /// The public key belongs to a live certificate with other names.
+    KeyOfAnother,
     /// Another failure of SQLite.
     Sqlite(rusqlite::Error),
 }
@@ -266,6 +270,11 @@ impl fmt::Display for StoreError {
             Self::State => write!(
                 f,
                 "the certificate is not in the state that this step starts from"
+            ),
+            Self::KeyCompromised => write!(f, "the public key was reported as compromised"),
+            Self::KeyOfAnother => write!(
+                f,
+                "the public key belongs to a live certificate with another name"
             ),
             Self::Sqlite(error) => write!(f, "the inventory failed: {error}"),
         }

@@ -166,7 +166,7 @@ pub(super) fn read(connection: &Connection, row: &Row<'_>) -> Result<Record, Sto
     })
 }
 
-fn read_names(connection: &Connection, id: i64) -> Result<Vec<Name>, StoreError> {
+pub(super) fn read_names(connection: &Connection, id: i64) -> Result<Vec<Name>, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT kind, value FROM names WHERE certificate = ?1 ORDER BY position")?;
     let mut rows = statement.query([id])?;

@@ -133,3 +133,15 @@ fn no_secret_is_printed_anywhere() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&dump.stdout).trim(), "0");
 }
+
+#[test]
+fn a_path_that_is_no_utf_8_is_used_and_printed_as_well_as_can_be() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::empty();
+    let odd = std::ffi::OsStr::from_bytes(b"pk\xff");
+    let mut args = vec![std::ffi::OsStr::new("init"), "--dir".as_ref(), odd];
+    args.push("--json".as_ref());
+    let said = world.run(args).must_succeed();
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(json["files"]["trust"], "pk\u{fffd}/trust.pem");
+}

@@ -12,16 +12,15 @@
 //! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, and the
 //! time is an argument.
 
+mod found;
+
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
 use crate::error::Error;
-use crate::files::{
-    CreatedDirectories, Doing, FileError, Readers, Staging, create_directory, create_new,
-    parent_of, read_bounded, read_secret, sync_directory,
-};
+use crate::files::{read_bounded, read_secret};
 use crate::issue::{Order, Validated, draw_serial};
 use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
 use crate::outbox::{HandedOver, Outbox};
@@ -29,14 +28,37 @@ use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use crate::profile::whole_seconds;
 use crate::reason::Reason;
 use crate::revocation::{self, CrlFile, PublishedCrl};
-use crate::serial::Serial;
 use crate::settings::Settings;
 use crate::store::{
-    AuthorityId, AuthorityRole, CertificateId, Filter, Find, KeyOrigin, Page, Record, Reservation,
-    Status, Store,
+    AuthorityId, AuthorityRole, CertificateId, Filter, Find, Page, Record, Status, Store,
 };
 
 /// A certification authority in a directory.
+///
+/// ```no_run
+/// use pki::{AuthorityName, Ca, EndEntity, Find, Inspected, KeySource, Name, Order, Reason};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = jiff::Timestamp::now();
+/// let mut ca = Ca::init("pki".as_ref(), &AuthorityName::parse("Clinic North")?, now)?;
+/// let device = EndEntity::Device;
+/// let order = Order {
+///     profile: device,
+///     names: device.admit(vec![Name::uri("urn:example:pump-1")?])?,
+///     key: KeySource::New,
+///     days: None,
+/// };
+/// let issued = ca.issue(order, "pump-1".as_ref(), now)?;
+///
+/// // Later: is it time for a new one?
+/// let certificate = Inspected::read(&std::fs::read(&issued.files.certificate)?);
+/// let ends = certificate.map(|certificate| certificate.validity.not_after);
+///
+/// ca.revoke(&Find::Serial(issued.record.serial), Reason::CessationOfOperation, now)?;
+/// ca.sign_crls(None, now)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Ca {
     directory: PathBuf,
@@ -71,18 +93,7 @@ impl Ca {
     /// The directory must not exist or be empty. Everything is prepared beside it and takes its
     /// place in one step, so a failure or a crash leaves no half authority.
     pub fn init(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<Self, Error> {
-        refuse_if_occupied(directory)?;
-        let parent = parent_of(directory);
-        let created = CreatedDirectories::down_to(parent)?;
-        let staging = Staging::create(parent)?;
-        build(staging.path(), name, now)?;
-        staging
-            .rename_to(directory, Readers::Everybody)
-            .map_err(|error| match error {
-                FileError::Exists { path } => Error::NotEmpty { path },
-                error => error.into(),
-            })?;
-        created.keep();
+        found::found(directory, name, now)?;
         Self::open(directory)
     }
 
@@ -123,7 +134,7 @@ impl Ca {
     ) -> Result<IssuedCertificate, Error> {
         self.refuse_if_issuer_is_revoked()?;
         let (id, issuing) = &self.issuing;
-        let validated = Validated::check(order, issuing, &self.store, now)?;
+        let validated = Validated::check(order, issuing, now)?;
         let outbox = Outbox::prepare(out, validated.secret())?;
         let authority = self.unlock::<Issuing>()?;
         let issued = validated
@@ -325,149 +336,9 @@ fn crl_file(directory: &Path, role: AuthorityRole) -> CrlFile {
     }
 }
 
-fn refuse_if_occupied(directory: &Path) -> Result<(), Error> {
-    let path = directory.to_owned();
-    if directory.file_name().is_none() {
-        return Err(Error::NoDirectoryName { path });
-    }
-    match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(FileError::io(Doing::Open, directory, error).into()),
-        Ok(_) if directory.join(CA).join(SETTINGS).exists() => Err(Error::AuthorityExists { path }),
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => Err(Error::NotEmpty { path }),
-        },
-    }
-}
-
 fn read_certificate<L: Level>(ca: &Path) -> Result<AuthorityCertificate, Error> {
     let path = ca.join(certificate_file(L::ROLE));
     let bytes = read_bounded(&path, MAX_CERTIFICATE_FILE_OCTETS)?;
     let der = pem::first_certificate(&bytes).ok_or(Error::NoCertificate { path })?;
     Ok(AuthorityCertificate::parse::<L>(&der)?)
-}
-
-/// Everything of a new authority, in a directory that nobody else sees yet.
-fn build(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<(), Error> {
-    let ca = directory.join(CA);
-    create_directory(&ca, Readers::Owner)?;
-    create_directory(&directory.join(CRL), Readers::Everybody)?;
-    let mut store = Store::create(&ca.join(INVENTORY))?;
-
-    let (root_id, root) = found_root(&ca, name, &mut store, now)?;
-    let (issuing_id, issuing) = found_issuing(&ca, name, root_id, &root, &mut store, now)?;
-
-    let settings = Settings::new(name);
-    settings.create(&ca.join(SETTINGS))?;
-    let trust = pem::certificate(root.certificate().der());
-    create_new(&directory.join(TRUST), Readers::Everybody, trust.as_bytes())?;
-    // For a verifier that checks the CRL's signature before any device brought this along.
-    let issuer = pem::certificate(issuing.certificate().der());
-    let issuer_path = directory
-        .join(CRL)
-        .join(certificate_file(AuthorityRole::Issuing));
-    create_new(&issuer_path, Readers::Everybody, issuer.as_bytes())?;
-
-    let file = |role| crl_file(directory, role);
-    let days = settings.crl;
-    let crl = file(AuthorityRole::Root);
-    revocation::publish(&root, root_id, &crl, days.root_days, &mut store, now)?;
-    let crl = file(AuthorityRole::Issuing);
-    revocation::publish(
-        &issuing,
-        issuing_id,
-        &crl,
-        days.issuing_days,
-        &mut store,
-        now,
-    )?;
-    store.close()?;
-    for path in [&ca, &directory.join(CRL)] {
-        sync_directory(path)?;
-    }
-    Ok(())
-}
-
-fn found_root(
-    ca: &Path,
-    name: &AuthorityName,
-    store: &mut Store,
-    now: Timestamp,
-) -> Result<(AuthorityId, Authority<Root>), Error> {
-    let key = new_key::<Root>(ca)?;
-    let id = store.add_authority(AuthorityRole::Root, key.public().key_id())?;
-    let serial = draw_serial()?;
-    let entry = reserve::<Root>(store, id, &serial, name, &key, now)?;
-    let draft = Authority::draft_root(name, &key, &serial, now)?;
-    store.pending(entry, draft.tbs_sha256(), draft.validity())?;
-    let root = Authority::establish(key, &draft)?;
-    keep::<Root>(ca, store, entry, root.certificate(), now)?;
-    Ok((id, root))
-}
-
-fn found_issuing(
-    ca: &Path,
-    name: &AuthorityName,
-    root_id: AuthorityId,
-    root: &Authority<Root>,
-    store: &mut Store,
-    now: Timestamp,
-) -> Result<(AuthorityId, Authority<Issuing>), Error> {
-    let key = new_key::<Issuing>(ca)?;
-    let id = store.add_authority(AuthorityRole::Issuing, key.public().key_id())?;
-    let serial = draw_serial()?;
-    let entry = reserve::<Issuing>(store, root_id, &serial, name, &key, now)?;
-    let draft = root.draft_issuing(name, key.public(), &serial, now)?;
-    store.pending(entry, draft.tbs_sha256(), draft.validity())?;
-    let certificate = AuthorityCertificate::parse::<Issuing>(&root.sign(&draft)?)?;
-    keep::<Issuing>(ca, store, entry, &certificate, now)?;
-    Ok((id, Authority::unlock(certificate, key)?))
-}
-
-fn new_key<L: Level>(ca: &Path) -> Result<PrivateKey, Error> {
-    let path = ca.join(key_file(L::ROLE));
-    let named = |error| Error::Key {
-        path: path.clone(),
-        error,
-    };
-    let key = PrivateKey::generate(L::profile().new_key).map_err(named)?;
-    let pem = key.to_pem().map_err(named)?;
-    create_new(&path, Readers::Owner, pem.as_bytes())?;
-    Ok(key)
-}
-
-fn reserve<L: Level>(
-    store: &mut Store,
-    issuer: AuthorityId,
-    serial: &Serial,
-    name: &AuthorityName,
-    key: &PrivateKey,
-    now: Timestamp,
-) -> Result<CertificateId, Error> {
-    let reservation = Reservation {
-        profile: L::profile(),
-        label: &name.common_name(L::ROLE, key.public().key_id()),
-        names: &[],
-        key: key.public(),
-        key_origin: KeyOrigin::New,
-    };
-    Ok(store.reserve(issuer, serial, &reservation, whole_seconds(now)?)?)
-}
-
-fn keep<L: Level>(
-    ca: &Path,
-    store: &mut Store,
-    entry: CertificateId,
-    certificate: &AuthorityCertificate,
-    now: Timestamp,
-) -> Result<(), Error> {
-    store.issued(entry, certificate.der(), whole_seconds(now)?)?;
-    let path = ca.join(certificate_file(L::ROLE));
-    create_new(
-        &path,
-        Readers::Owner,
-        pem::certificate(certificate.der()).as_bytes(),
-    )?;
-    Ok(())
 }

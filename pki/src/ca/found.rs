@@ -1,0 +1,178 @@
+//! The founding of an authority: prepared beside its directory, and in its place in one step.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{CA, CRL, INVENTORY, SETTINGS, TRUST, certificate_file, crl_file, key_file};
+use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
+use crate::error::Error;
+use crate::files::{
+    Doing, FileError, Readers, create_directory, create_new, parent_of, sync_directory,
+};
+use crate::issue::draw_serial;
+use crate::key::PrivateKey;
+use crate::pem;
+use crate::profile::whole_seconds;
+use crate::revocation;
+use crate::serial::Serial;
+use crate::settings::Settings;
+use crate::staging::{CreatedDirectories, Staging};
+use crate::store::{AuthorityId, AuthorityRole, CertificateId, KeyOrigin, Reservation, Store};
+
+/// Founds an authority in `directory`, whole or not at all.
+pub(super) fn found(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<(), Error> {
+    refuse_if_occupied(directory)?;
+    let parent = parent_of(directory);
+    let created = CreatedDirectories::down_to(parent)?;
+    let staging = Staging::create(parent)?;
+    build(staging.path(), name, now)?;
+    staging
+        .rename_to(directory, Readers::Everybody)
+        .map_err(|error| match error {
+            FileError::Exists { path } => Error::NotEmpty { path },
+            error => error.into(),
+        })?;
+    created.keep();
+    Ok(())
+}
+
+fn refuse_if_occupied(directory: &Path) -> Result<(), Error> {
+    let path = directory.to_owned();
+    if directory.file_name().is_none() {
+        return Err(Error::NoDirectoryName { path });
+    }
+    match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(FileError::io(Doing::Open, directory, error).into()),
+        Ok(_) if directory.join(CA).join(SETTINGS).exists() => Err(Error::AuthorityExists { path }),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::NotEmpty { path }),
+        },
+    }
+}
+
+/// Everything of a new authority, in a directory that nobody else sees yet.
+fn build(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<(), Error> {
+    let ca = directory.join(CA);
+    create_directory(&ca, Readers::Owner)?;
+    create_directory(&directory.join(CRL), Readers::Everybody)?;
+    let mut store = Store::create(&ca.join(INVENTORY))?;
+
+    let (root_id, root) = found_root(&ca, name, &mut store, now)?;
+    let (issuing_id, issuing) = found_issuing(&ca, name, root_id, &root, &mut store, now)?;
+
+    let settings = Settings::new(name);
+    settings.create(&ca.join(SETTINGS))?;
+    let trust = pem::certificate(root.certificate().der());
+    create_new(&directory.join(TRUST), Readers::Everybody, trust.as_bytes())?;
+    // For a verifier that checks the CRL's signature before any device brought this along.
+    let issuer = pem::certificate(issuing.certificate().der());
+    let issuer_path = directory
+        .join(CRL)
+        .join(certificate_file(AuthorityRole::Issuing));
+    create_new(&issuer_path, Readers::Everybody, issuer.as_bytes())?;
+
+    let file = |role| crl_file(directory, role);
+    let days = settings.crl;
+    let crl = file(AuthorityRole::Root);
+    revocation::publish(&root, root_id, &crl, days.root_days, &mut store, now)?;
+    let crl = file(AuthorityRole::Issuing);
+    revocation::publish(
+        &issuing,
+        issuing_id,
+        &crl,
+        days.issuing_days,
+        &mut store,
+        now,
+    )?;
+    store.close()?;
+    for path in [&ca, &directory.join(CRL)] {
+        sync_directory(path)?;
+    }
+    Ok(())
+}
+
+fn found_root(
+    ca: &Path,
+    name: &AuthorityName,
+    store: &mut Store,
+    now: Timestamp,
+) -> Result<(AuthorityId, Authority<Root>), Error> {
+    let key = new_key::<Root>(ca)?;
+    let id = store.add_authority(AuthorityRole::Root, key.public().key_id())?;
+    let serial = draw_serial()?;
+    let entry = reserve::<Root>(store, id, &serial, name, &key, now)?;
+    let draft = Authority::draft_root(name, &key, &serial, now)?;
+    store.pending(entry, draft.tbs_sha256(), draft.validity())?;
+    let root = Authority::establish(key, &draft)?;
+    keep::<Root>(ca, store, entry, root.certificate(), now)?;
+    Ok((id, root))
+}
+
+fn found_issuing(
+    ca: &Path,
+    name: &AuthorityName,
+    root_id: AuthorityId,
+    root: &Authority<Root>,
+    store: &mut Store,
+    now: Timestamp,
+) -> Result<(AuthorityId, Authority<Issuing>), Error> {
+    let key = new_key::<Issuing>(ca)?;
+    let id = store.add_authority(AuthorityRole::Issuing, key.public().key_id())?;
+    let serial = draw_serial()?;
+    let entry = reserve::<Issuing>(store, root_id, &serial, name, &key, now)?;
+    let draft = root.draft_issuing(name, key.public(), &serial, now)?;
+    store.pending(entry, draft.tbs_sha256(), draft.validity())?;
+    let certificate = AuthorityCertificate::parse::<Issuing>(&root.sign(&draft)?)?;
+    keep::<Issuing>(ca, store, entry, &certificate, now)?;
+    Ok((id, Authority::unlock(certificate, key)?))
+}
+
+fn new_key<L: Level>(ca: &Path) -> Result<PrivateKey, Error> {
+    let path = ca.join(key_file(L::ROLE));
+    let named = |error| Error::Key {
+        path: path.clone(),
+        error,
+    };
+    let key = PrivateKey::generate(L::profile().new_key).map_err(named)?;
+    let pem = key.to_pem().map_err(named)?;
+    create_new(&path, Readers::Owner, pem.as_bytes())?;
+    Ok(key)
+}
+
+fn reserve<L: Level>(
+    store: &mut Store,
+    issuer: AuthorityId,
+    serial: &Serial,
+    name: &AuthorityName,
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<CertificateId, Error> {
+    let reservation = Reservation {
+        profile: L::profile(),
+        label: &name.common_name(L::ROLE, key.public().key_id()),
+        names: &[],
+        key: key.public(),
+        key_origin: KeyOrigin::New,
+    };
+    Ok(store.reserve(issuer, serial, &reservation, whole_seconds(now)?)?)
+}
+
+fn keep<L: Level>(
+    ca: &Path,
+    store: &mut Store,
+    entry: CertificateId,
+    certificate: &AuthorityCertificate,
+    now: Timestamp,
+) -> Result<(), Error> {
+    store.issued(entry, certificate.der(), whole_seconds(now)?)?;
+    let path = ca.join(certificate_file(L::ROLE));
+    create_new(
+        &path,
+        Readers::Owner,
+        pem::certificate(certificate.der()).as_bytes(),
+    )?;
+    Ok(())
+}
