@@ -39,7 +39,8 @@ impl Readers {
     }
 }
 
-/// Reads a file of at most `limit` octets; a longer one is refused before it is read.
+/// Reads a file of at most `limit` octets. Of a longer one, or of one without end, no more is read
+/// than shows that it is too long.
 pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let file = File::open(path).map_err(|source| FileError::io(Doing::Open, path, source))?;
     read_open(&file, path, limit).map(|mut bytes| std::mem::take(&mut *bytes))
@@ -63,25 +64,16 @@ pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, File
 }
 
 fn read_open(file: &File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let too_large = || FileError::TooLarge {
-        path: path.to_owned(),
-        limit,
-    };
-    let size = file
-        .metadata()
-        .map_err(|source| FileError::io(Doing::Open, path, source))?
-        .len();
-    if size > limit as u64 {
-        return Err(too_large());
-    }
     // Room for everything from the start: a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     file.take(limit as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|source| FileError::io(Doing::Read, path, source))?;
-    // What has no size beforehand (a pipe) is measured here.
     if bytes.len() > limit {
-        return Err(too_large());
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
     }
     Ok(bytes)
 }
@@ -306,7 +298,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_has_no_size_is_measured_while_it_is_read() {
+    fn a_file_without_end_is_refused() {
         assert!(matches!(
             read_bounded(Path::new("/dev/zero"), 100),
             Err(FileError::TooLarge { .. })

@@ -361,6 +361,7 @@ static SIGNATURES: [Signature; 10] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lint::tests::edit;
     use rcgen::{KeyPair, RsaKeySize, SigningKey};
 
     fn made(algorithm: &'static SignatureAlgorithm) -> (KeyPair, PublicKey) {
@@ -407,6 +408,34 @@ mod tests {
         };
         assert_eq!(ends_with([1, 0, 0]), PublicKeyError::RsaNumbers);
         assert_eq!(ends_with([0, 0xff, 0xff]), PublicKeyError::RsaNumbers);
+    }
+
+    #[test]
+    fn a_compressed_point_is_refused() {
+        let (_, key) = made(&rcgen::PKCS_ECDSA_P256_SHA256);
+        let compressed = edit(key.spki(), &[1], &|bits| {
+            let (x, y_is_odd) = (bits[4..36].to_vec(), bits[67] % 2);
+            *bits = vec![3, 34, 0, 2 + y_is_odd];
+            bits.extend(x);
+        });
+        assert_eq!(
+            PublicKey::from_spki(&compressed).unwrap_err(),
+            PublicKeyError::Point
+        );
+    }
+
+    #[test]
+    fn a_key_that_would_be_certified_in_other_octets_is_refused() {
+        let (_, key) = made(&rcgen::PKCS_ED25519);
+        // One bit of the BIT STRING is declared unused, and is zero as it then must be.
+        let odd = edit(key.spki(), &[1], &|bits| {
+            bits[2] = 1;
+            *bits.last_mut().unwrap() &= 0xfe;
+        });
+        assert_eq!(
+            PublicKey::from_spki(&odd).unwrap_err(),
+            PublicKeyError::Malformed { what: "encoding" }
+        );
     }
 
     #[test]

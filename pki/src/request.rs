@@ -289,7 +289,8 @@ fn requested_extensions<'a>(
         return Ok(&[]);
     };
     // The parser looks at the first attribute and at its first value only. A second one could ask
-    // for something that nobody judged.
+    // for something that nobody judged. Today it also cuts `value` off behind the first, so that
+    // the set does not read whole; neither way must two pass.
     let (after_set, set) = Any::from_der(request.value).map_err(|_| malformed())?;
     let (after_value, _) = Any::from_der(set.data).map_err(|_| malformed())?;
     if requests.next().is_some() || !after_set.is_empty() || !after_value.is_empty() {
@@ -556,6 +557,20 @@ mod tests {
             Request::parse(&der).unwrap_err(),
             RequestError::Malformed { .. }
         ));
+    }
+
+    #[test]
+    fn names_that_cannot_be_read_are_refused_and_not_passed_over() {
+        let der = request(|params| {
+            let broken = CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![4, 1, 0]);
+            params.custom_extensions.push(broken);
+        });
+        assert_eq!(
+            agreed(&der).unwrap_err(),
+            RequestError::Malformed {
+                what: "a requested extension"
+            }
+        );
     }
 
     #[test]

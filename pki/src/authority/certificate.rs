@@ -170,3 +170,46 @@ impl AuthorityCertificate {
         self.tbs_sha256
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::Issuing;
+    use crate::key::PrivateKey;
+    use crate::public_key::KeyKind;
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyIdMethod, KeyUsagePurpose};
+
+    /// A certificate that would do for an issuing authority, but for what `spoil` changes.
+    fn parsed(spoil: impl FnOnce(&mut CertificateParams)) -> Result<(), AuthorityError> {
+        let key = PrivateKey::generate(KeyKind::P256).unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "Test");
+        params.not_after = rcgen::date_time_ymd(2040, 1, 1);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.key_identifier_method = KeyIdMethod::PreSpecified(key.public().key_id().0.to_vec());
+        spoil(&mut params);
+        let certificate = params.self_signed(&key).unwrap();
+        AuthorityCertificate::parse::<Issuing>(certificate.der()).map(|_| ())
+    }
+
+    #[test]
+    fn what_lacks_anything_of_an_authority_is_none() {
+        parsed(|_| {}).unwrap();
+        let refused = |spoil: fn(&mut CertificateParams)| {
+            assert!(matches!(
+                parsed(spoil),
+                Err(AuthorityError::Certificate { .. })
+            ));
+        };
+        refused(|params| params.is_ca = IsCa::ExplicitNoCa);
+        refused(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+        refused(|params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)));
+        refused(|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign]);
+        refused(|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+        refused(|params| params.key_usages.clear());
+        refused(|params| params.key_identifier_method = KeyIdMethod::Sha256);
+        refused(|params| params.distinguished_name = rcgen::DistinguishedName::new());
+    }
+}

@@ -342,3 +342,17 @@ fn read_certificate<L: Level>(ca: &Path) -> Result<AuthorityCertificate, Error> 
     let der = pem::first_certificate(&bytes).ok_or(Error::NoCertificate { path })?;
     Ok(AuthorityCertificate::parse::<L>(&der)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crl_is_written_where_no_verifier_looks() {
+        for role in [AuthorityRole::Root, AuthorityRole::Issuing] {
+            let file = crl_file(Path::new("pki"), role);
+            assert!(file.published.starts_with("pki/crl"));
+            assert!(file.scratch.starts_with("pki/ca"));
+        }
+    }
+}

@@ -322,6 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_finds_names_that_go_on_with_any_character() {
+        let (_dir, mut store, issuing) = new_store();
+        for (number, tail) in (1..).zip(["", "!", "A", "~", "~~"]) {
+            let name = format!("urn:example:pump-{tail}");
+            issue(&mut store, issuing, number, &name, 100);
+        }
+        issue(&mut store, issuing, 9, "urn:example:pumq", 100);
+        let filter = Filter {
+            id: Some(IdFilter::Prefix("urn:example:pump-".to_owned())),
+            ..Filter::default()
+        };
+        assert_eq!(store.list(&filter, None, 100, at(1)).unwrap().total, 5);
+    }
+
+    #[test]
     fn a_serial_with_the_high_bit_reads_back() {
         let (_dir, mut store, issuing) = new_store();
         let high = u64::MAX - 1;
