@@ -110,6 +110,11 @@ pub enum Error {
         /// The serial.
         serial: Serial,
     },
+    /// The certificate is in the inventory, but its octets are not: it may never have been signed.
+    NotStored {
+        /// Its serial.
+        serial: Serial,
+    },
     /// A root cannot be on its own CRL in any way that helps.
     RootRevocation,
     /// The reason is one for authorities.
@@ -172,6 +177,10 @@ impl fmt::Display for Error {
                 f,
                 "serial {serial} was drawn, but no certificate was built with it"
             ),
+            Self::NotStored { serial } => write!(
+                f,
+                "certificate {serial} was not stored; it may never have been signed"
+            ),
             Self::RootRevocation => write!(f, "a root cannot revoke itself"),
             Self::ReasonForAuthorities { reason } => {
                 write!(f, "{reason} is a reason to revoke an authority")
@@ -207,6 +216,7 @@ impl std::error::Error for Error {
             | Self::Expired { .. }
             | Self::AlreadyRevoked { .. }
             | Self::NeverSigned { .. }
+            | Self::NotStored { .. }
             | Self::RootRevocation
             | Self::ReasonForAuthorities { .. } => None,
         }

@@ -45,6 +45,7 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         Error::Expired { .. } => "an expired certificate is refused by every verifier".into(),
         Error::AlreadyRevoked { .. } => "`pki crl` publishes the CRL again".into(),
         Error::NeverSigned { .. } => "there is nothing to revoke; the serial stays unused".into(),
+        Error::NotStored { .. } => "issue it again, and revoke this one".into(),
         Error::RootRevocation => {
             "take the root out of the trust stores, and start a new authority".into()
         }

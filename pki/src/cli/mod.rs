@@ -135,6 +135,10 @@ fn show(args: args::Show, now: Timestamp) -> Result<String, Failure> {
     let mut records = Vec::new();
     for record in ca.show(&find)? {
         let pem = ca.der(record.id)?.map(|der| pem::certificate(&der));
+        if args.pem && pem.is_none() {
+            let serial = record.serial;
+            return Err(Error::NotStored { serial }.into());
+        }
         records.push((record, pem));
     }
     if args.pem {

@@ -133,3 +133,26 @@ fn what_is_not_there_is_not_found() {
         .run(["list", "--dir", "nowhere"])
         .must_refuse(1, "no authority in nowhere");
 }
+
+#[test]
+fn a_certificate_that_was_never_stored_is_shown_but_has_no_pem() {
+    let world = World::new();
+    let serial = world.device("urn:example:a", "a");
+    // What a kill between steps 3 and 6 leaves. The inventory itself lets no state go back.
+    let inventory = rusqlite::Connection::open(world.path("pki/ca/inventory.db")).unwrap();
+    let back = "UPDATE certificates SET status = 'pending', der = NULL WHERE serial = ?1";
+    assert!(inventory.execute(back, [&serial]).is_err());
+    inventory
+        .execute("DROP TRIGGER states_go_forward", [])
+        .unwrap();
+    assert_eq!(inventory.execute(back, [&serial]).unwrap(), 1);
+    drop(inventory);
+    let shown = world.json(&format!("show --serial {serial}"));
+    assert_eq!(shown["certificates"][0]["status"], "pending");
+    assert_eq!(shown["certificates"][0]["pem"], serde_json::Value::Null);
+    world
+        .pki(&format!("show --serial {serial} --pem"))
+        .must_refuse(1, "was not stored");
+    let said = world.pki("list --status pending").must_succeed();
+    assert!(said.out.contains(&serial), "{}", said.out);
+}
