@@ -10,13 +10,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::entry;
-use crate::event::{Entry, Event, Time};
 use crate::frame::Fault;
 use crate::read::{self, Reader, Step};
+use crate::show::{Human, Line};
 use crate::verify::{self, Report, Verdict};
 
 /// Verify and read an audit log of phigate.
@@ -353,124 +352,11 @@ fn print_entry(sequence: u64, bytes: &[u8], json: bool, out: &mut impl Write) ->
         }
     };
     if json {
-        serde_json::to_writer(&mut *out, &Line::new(sequence, &entry))?;
+        serde_json::to_writer(&mut *out, &Line::new(Some(sequence), &entry))?;
         writeln!(out)
     } else {
-        print_human(&entry, out)
+        writeln!(out, "{}", Human(&entry))
     }
-}
-
-/// One record as JSON. The fields that a program asks for first stand first and are always there.
-#[derive(Debug, Serialize)]
-struct Line {
-    sequence: u64,
-    time: Time,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    request_id: Value,
-    connection_id: Value,
-    client: Value,
-    user: Value,
-    method: Value,
-    route: Value,
-    rule: Value,
-    resource: Value,
-    status: Value,
-    bytes: Value,
-    outcome: Option<&'static str>,
-    code: Value,
-    #[serde(flatten)]
-    more: Map<String, Value>,
-}
-
-impl Line {
-    fn new(sequence: u64, entry: &Entry<'_>) -> Line {
-        let mut more = match serde_json::to_value(&entry.event) {
-            Ok(Value::Object(fields)) => fields,
-            // Every event is a struct, and a struct becomes an object.
-            _ => Map::new(),
-        };
-        more.remove("type");
-        let mut take = |name: &str| more.remove(name).unwrap_or(Value::Null);
-        Line {
-            sequence,
-            time: entry.time,
-            kind: entry.event.kind(),
-            request_id: take("request_id"),
-            connection_id: take("connection_id"),
-            client: take("client"),
-            user: take("user"),
-            method: take("method"),
-            route: take("route"),
-            rule: take("rule"),
-            resource: take("resource"),
-            status: take("status"),
-            bytes: take("bytes"),
-            outcome: entry.event.outcome(),
-            code: take("code"),
-            more,
-        }
-    }
-}
-
-fn print_human(entry: &Entry<'_>, out: &mut impl Write) -> io::Result<()> {
-    write!(out, "{} {:<17}", entry.time, entry.event.kind())?;
-    if let Some(request) = entry.event.request() {
-        let dash = |text: Option<&'_ str>| text.unwrap_or("-").to_owned();
-        write!(
-            out,
-            " {} {} {} {}",
-            request.request_id,
-            dash(request.client),
-            dash(request.method),
-            dash(request.route)
-        )?;
-    }
-    match &entry.event {
-        Event::Start(e) => write!(out, " {} {} pid {}", e.program, e.version, e.pid)?,
-        Event::Stop(e) => write!(out, " {}", e.reason)?,
-        Event::Configuration(e) => {
-            let outcome = if e.accepted { "in force" } else { "refused" };
-            write!(out, " {} {outcome}, sha256 {}", e.occasion, e.digest)?;
-        }
-        Event::Decision(e) => write!(
-            out,
-            " {} {} ({}): {}",
-            e.key, e.control, e.paragraph, e.rationale
-        )?,
-        Event::Revocation(e) => write!(
-            out,
-            " {}: {} lists, {} serials",
-            e.trust, e.lists, e.serials
-        )?,
-        Event::Handshake(e) => write!(
-            out,
-            " {} {} {}",
-            e.connection_id,
-            e.address,
-            e.client.unwrap_or("-")
-        )?,
-        Event::HandshakeRefused(e) => write!(out, " {} {} {}", e.connection_id, e.address, e.code)?,
-        Event::Close(e) => write!(
-            out,
-            " {} {} after {} requests",
-            e.connection_id, e.code, e.requests
-        )?,
-        Event::Intent(_) => {}
-        Event::Release(e) => write!(out, " {}", e.status)?,
-        Event::Completion(e) => write!(out, " {} bytes, {}", e.bytes, e.code)?,
-        Event::Refusal(e) => write!(out, " {} {}", e.status, e.code)?,
-        Event::Noise(e) => write!(out, " {} {} times {}", e.prefix, e.count, e.code)?,
-        Event::Recovered(e) => write!(
-            out,
-            " segment {} at byte {}, {} bytes set aside",
-            e.segment, e.offset, e.bytes
-        )?,
-        Event::Interrupted(e) => {
-            write!(out, " since {}, {} appends turned away", e.since, e.refused)?;
-        }
-    }
-    writeln!(out)
 }
 
 #[expect(

@@ -50,6 +50,8 @@ codes! {
     8   PeerProtocol              "peer_protocol"               "The peer broke the protocol of the connection (RFC 9112, RFC 9113)."
     9   ClosedAfterAnswer         "closed_after_answer"         "The gateway closed the connection after an answer, as it had announced."
 
+    10  ClientStalled             "client_stalled"            "The client did not take the answer in time."
+
     // Before a connection is established: the hello (RFC 8446, RFC 5246).
     20  InappropriateFallback     "inappropriate_fallback"      "The client says that it fell back from a version that both sides have (RFC 7507 3)."
     21  ProtocolVersion           "protocol_version"            "No version that the listener allows was offered (RFC 8446 6.2)."
@@ -67,6 +69,7 @@ codes! {
     33  HandshakeBrokenOff        "handshake_broken_off"        "The peer went away during the handshake."
     34  PeerAlert                 "peer_alert"                  "The peer ended the handshake with an alert."
     35  NoSharedProtocol          "no_shared_protocol"          "No application protocol that the listener speaks was offered (RFC 7301 3.2)."
+    36  NoExtendedMasterSecret    "no_extended_master_secret" "A TLS 1.2 client does not bind its keys to the handshake (RFC 7627 5.3)."
 
     // The peer's certificate (RFC 5280; names after webpki).
     40  CertificateMissing        "certificate_missing"         "The listener requires a client certificate and none was presented."
@@ -133,7 +136,6 @@ codes! {
     // Ours.
     150 AuditUnavailable          "audit_unavailable"           "The request could not be recorded, so it was not served."
     151 Internal                  "internal"                    "A defect in the gateway ended the request."
-    152 Draining                  "draining"                    "The gateway is stopping and takes no new requests."
 }
 
 impl fmt::Display for Code {

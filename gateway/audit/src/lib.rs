@@ -49,4 +49,6 @@ pub mod read;
 
 pub mod verify;
 
+pub mod show;
+
 pub mod cli;

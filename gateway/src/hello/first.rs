@@ -16,9 +16,8 @@ const LAST_CONTENT_TYPE: u8 = 24;
 /// `false` while that cannot be said.
 pub(super) fn is_tls(received: &[u8]) -> Result<bool, HelloRefusal> {
     match *received {
-        [] | [HANDSHAKE] | [HANDSHAKE, 3] => Ok(false),
+        [] | [HANDSHAKE] | [HANDSHAKE, _] => Ok(false),
         [HANDSHAKE, 3, ..] => Ok(true),
-        [HANDSHAKE, _] => Ok(false),
         [HANDSHAKE, major, minor, ..] => Err(HelloRefusal::RecordVersion {
             version: u16::from_be_bytes([major, minor]),
             at: 0,

@@ -13,6 +13,7 @@ use super::first::{self, HANDSHAKE};
 use super::grammar::{self, MESSAGE_HEADER_BYTES};
 use super::offer::ClientHello;
 use super::refusal::HelloRefusal;
+use std::fmt;
 
 /// How long a ClientHello may be, in bytes after its header of four. One with a post-quantum key
 /// share takes less than 2 KiB; BoringSSL draws the line at the same place.
@@ -29,11 +30,14 @@ pub const MAX_FLIGHT_BYTES: usize =
 /// Content type, version and length (RFC 8446 5.1).
 const RECORD_HEADER_BYTES: usize = 5;
 
+/// The type of the message (RFC 8446 4).
+const CLIENT_HELLO: u8 = 1;
+
 /// The longest fragment (RFC 8446 5.1).
 const MAX_FRAGMENT_BYTES: usize = 1 << 14;
 
 /// Reads the first hello of one connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct HelloReader {
     /// How many of the received bytes were looked at.
     seen: usize,
@@ -77,8 +81,8 @@ impl HelloReader {
         if let Some(HelloRefusal::Ssl2 { version }) = self.refusal {
             return version;
         }
-        match self.message.get(MESSAGE_HEADER_BYTES..) {
-            Some(&[major, minor, ..]) => u16::from_be_bytes([major, minor]),
+        match *self.message {
+            [CLIENT_HELLO, _, _, _, major, minor, ..] => u16::from_be_bytes([major, minor]),
             _ => self.record_version.unwrap_or(TLS_1_0),
         }
     }
@@ -145,7 +149,6 @@ impl HelloReader {
 
     /// Looks at what has arrived of the header of the message.
     fn judge_header(&self) -> Result<(), HelloRefusal> {
-        const CLIENT_HELLO: u8 = 1;
         if let Some(&message_type) = self.message.first()
             && message_type != CLIENT_HELLO
         {
@@ -206,5 +209,16 @@ impl HelloReader {
     fn place(&self, at: usize) -> usize {
         let before = self.seams.iter().filter(|seam| **seam <= at).count();
         at + (before + 1) * RECORD_HEADER_BYTES
+    }
+}
+
+/// Shows the shape only: a hello may hold tickets.
+impl fmt::Debug for HelloReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HelloReader")
+            .field("records", &self.records)
+            .field("message_bytes", &self.message.len())
+            .field("refusal", &self.refusal)
+            .finish_non_exhaustive()
     }
 }

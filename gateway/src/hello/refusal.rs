@@ -203,9 +203,11 @@ impl HelloRefusal {
             Self::NoSharedGroup => (Some(HANDSHAKE_FAILURE), "RFC 8446 4.1.1; RFC 8422 5.1"),
             Self::NoSharedSignature => (
                 Some(HANDSHAKE_FAILURE),
-                "RFC 8446 4.4.2.2; RFC 5246 7.4.3; RFC 9155 2",
+                "RFC 8446 4.1.1, 4.4.3; RFC 5246 7.4.3; RFC 9155 2",
             ),
-            Self::NoExtendedMasterSecret => (Some(HANDSHAKE_FAILURE), "RFC 7627 5.2; RFC 9325 3.5"),
+            Self::NoExtendedMasterSecret => {
+                (Some(HANDSHAKE_FAILURE), "RFC 7627 5, 5.2; RFC 9325 3.5")
+            }
             Self::PointFormats => (Some(ILLEGAL_PARAMETER), "RFC 8422 5.1.2"),
             Self::NoSharedProtocol => (Some(NO_APPLICATION_PROTOCOL), "RFC 7301 3.2"),
         }
@@ -360,6 +362,86 @@ mod tests {
         assert_eq!(alert_record(70, 0x0002)[1..3], [3, 0]);
         assert_eq!(alert_record(70, 0x0304)[1..3], [3, 3]);
         assert_eq!(alert_record(70, 0xfefd)[1..3], [3, 3]);
+    }
+
+    #[test]
+    fn each_refusal_is_answered_by_the_alert_that_its_standard_names() {
+        let (at, what, highest) = (0, "field", None);
+        for (alert, refusals) in [
+            (
+                10,
+                &[
+                    HelloRefusal::UnexpectedRecord {
+                        content_type: 23,
+                        at,
+                    },
+                    HelloRefusal::EmptyRecord { at },
+                    HelloRefusal::UnexpectedMessage {
+                        message_type: 2,
+                        at,
+                    },
+                    HelloRefusal::NotAligned { at },
+                ][..],
+            ),
+            (22, &[HelloRefusal::RecordOverflow { length: 20000, at }]),
+            (
+                40,
+                &[
+                    HelloRefusal::Renegotiation { at },
+                    HelloRefusal::NoSharedSuite,
+                    HelloRefusal::NoSharedGroup,
+                    HelloRefusal::NoSharedSignature,
+                    HelloRefusal::NoExtendedMasterSecret,
+                ],
+            ),
+            (
+                47,
+                &[
+                    HelloRefusal::Illegal { what, at },
+                    HelloRefusal::Compression,
+                    HelloRefusal::KeyShare { group: 29 },
+                    HelloRefusal::PointFormats,
+                ],
+            ),
+            (
+                50,
+                &[
+                    HelloRefusal::Malformed { what, at },
+                    HelloRefusal::TooManyRecords { limit: 1 },
+                    HelloRefusal::TooLarge {
+                        length: 2,
+                        limit: 1,
+                    },
+                ],
+            ),
+            (
+                70,
+                &[
+                    HelloRefusal::RecordVersion {
+                        version: 0x0400,
+                        at,
+                    },
+                    HelloRefusal::ProtocolVersion {
+                        highest,
+                        minimum: None,
+                    },
+                ],
+            ),
+            (
+                86,
+                &[HelloRefusal::Fallback {
+                    highest,
+                    ours: 0x0304,
+                }],
+            ),
+            (109, &[HelloRefusal::MissingExtension { extension: 51 }]),
+            (120, &[HelloRefusal::NoSharedProtocol]),
+        ] {
+            for refusal in refusals {
+                assert_eq!(refusal.alert(), Some(alert), "{refusal:?}");
+                assert!(refusal.citation().starts_with("RFC "), "{refusal:?}");
+            }
+        }
     }
 
     #[test]

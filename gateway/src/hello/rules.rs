@@ -147,8 +147,8 @@ pub const RULES: &[Rule] = &[
     rule("key_share", "RFC 8446 4.2.8", key_share),
     rule("suite", "RFC 8446 4.1.1; RFC 5246 7.4.1.3", suite),
     rule("group", "RFC 8446 4.1.1; RFC 8422 5.1", group),
-    rule("signature", "RFC 8446 4.4.2.2; RFC 5246 7.4.3; RFC 9155 2", signature),
-    rule("extended_master_secret", "RFC 7627 5.2; RFC 9325 3.5", extended_master_secret),
+    rule("signature", "RFC 8446 4.1.1, 4.4.3; RFC 5246 7.4.3; RFC 9155 2", signature),
+    rule("extended_master_secret", "RFC 7627 5, 5.2; RFC 9325 3.5", extended_master_secret),
     rule("point_formats", "RFC 8422 5.1.2", point_formats),
     rule("protocol", "RFC 7301 3.2", protocol),
 ];

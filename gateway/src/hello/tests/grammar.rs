@@ -91,7 +91,7 @@ fn a_hello_without_extensions_is_read() {
     let hello = build.hello();
     assert_eq!((hello.versions, hello.extensions), (vec![0x0300], vec![]));
     build.extensions = Some(vec![]);
-    assert_eq!(build.hello().extensions, []);
+    assert!(build.hello().extensions.is_empty());
 }
 
 #[test]
@@ -185,6 +185,25 @@ fn each_pre_shared_key_has_a_binder() {
         let build = Build::tls13().with(41, pre_shared_keys(identities, binders));
         assert_eq!(malformed(build.read()), Some("pre_shared_key"));
     }
+}
+
+#[test]
+fn an_identity_has_at_least_one_byte() {
+    let with = |names: [&[u8]; 2]| {
+        let identities = names
+            .map(|name| [vector16(name), vec![0; 4]].concat())
+            .concat();
+        let binders = vector8(&[8; 32]).repeat(2);
+        let content = [vector16(&identities), vector16(&binders)].concat();
+        Build::tls13().with(41, content).read()
+    };
+    assert!(with([b"a", b"b"]).is_ok());
+    assert_eq!(malformed(with([b"a", b""])), Some("pre_shared_key"));
+    let shortest = [
+        vector16(&[0, 1, b'a', 0, 0, 0, 0]),
+        vector16(&vector8(&[8; 32])),
+    ];
+    assert!(Build::tls13().with(41, shortest.concat()).read().is_ok());
 }
 
 #[test]

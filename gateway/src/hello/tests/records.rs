@@ -238,4 +238,19 @@ fn the_version_for_an_alert_is_the_best_that_is_known() {
     let received = Build::up_to(0x0302).bytes();
     assert_eq!(version(&received[..10]), 0x0301, "of the record");
     assert_eq!(version(&received[..11]), 0x0302, "of the hello");
+    let other = record(22, 0x0301, &message(2, &[3, 3]));
+    assert_eq!(version(&other), 0x0301, "of the record");
+}
+
+#[test]
+fn the_bytes_of_a_hello_are_not_printed() {
+    let build = Build::tls13().with(35, b"ticket".to_vec());
+    let mut reader = HelloReader::new();
+    let hello = reader.read(&build.bytes()).unwrap();
+    let printed = format!("{reader:?} {hello:?}");
+    let ticket = format!("{:?}", b"ticket");
+    assert!(
+        !printed.contains(ticket.trim_matches(['[', ']'])),
+        "{printed}"
+    );
 }

@@ -1,0 +1,130 @@
+//! Records as programs and people read them: one JSON object, or one line of text.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::event::{Entry, Event, Time};
+
+/// One record as JSON. The fields that a program asks for first stand first and are always there.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    time: Time,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    request_id: Value,
+    connection_id: Value,
+    client: Value,
+    user: Value,
+    method: Value,
+    route: Value,
+    rule: Value,
+    resource: Value,
+    status: Value,
+    bytes: Value,
+    outcome: Option<&'static str>,
+    code: Value,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+impl Line {
+    /// The record of `entry`, with its place in the log where it has one.
+    #[must_use]
+    pub fn new(sequence: Option<u64>, entry: &Entry<'_>) -> Line {
+        let mut more = match serde_json::to_value(&entry.event) {
+            Ok(Value::Object(fields)) => fields,
+            // Every event is a struct, and a struct becomes an object.
+            _ => Map::new(),
+        };
+        more.remove("type");
+        let mut take = |name: &str| more.remove(name).unwrap_or(Value::Null);
+        Line {
+            sequence,
+            time: entry.time,
+            kind: entry.event.kind(),
+            request_id: take("request_id"),
+            connection_id: take("connection_id"),
+            client: take("client"),
+            user: take("user"),
+            method: take("method"),
+            route: take("route"),
+            rule: take("rule"),
+            resource: take("resource"),
+            status: take("status"),
+            bytes: take("bytes"),
+            outcome: entry.event.outcome(),
+            code: take("code"),
+            more,
+        }
+    }
+}
+
+/// One record as a line for people.
+#[derive(Debug)]
+pub struct Human<'a>(pub &'a Entry<'a>);
+
+impl fmt::Display for Human<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:<17}", self.0.time, self.0.event.kind())?;
+        if let Some(request) = self.0.event.request() {
+            let dash = |text: Option<&'_ str>| text.unwrap_or("-").to_owned();
+            write!(
+                f,
+                " {} {} {} {}",
+                request.request_id,
+                dash(request.client),
+                dash(request.method),
+                dash(request.route)
+            )?;
+        }
+        match &self.0.event {
+            Event::Start(e) => write!(f, " {} {} pid {}", e.program, e.version, e.pid)?,
+            Event::Stop(e) => write!(f, " {}", e.reason)?,
+            Event::Configuration(e) => {
+                let outcome = if e.accepted { "in force" } else { "refused" };
+                write!(f, " {} {outcome}, sha256 {}", e.occasion, e.digest)?;
+            }
+            Event::Decision(e) => write!(
+                f,
+                " {} {} ({}): {}",
+                e.key, e.control, e.paragraph, e.rationale
+            )?,
+            Event::Revocation(e) => {
+                write!(f, " {}: {} lists, {} serials", e.trust, e.lists, e.serials)?;
+            }
+            Event::Handshake(e) => write!(
+                f,
+                " {} {} {}",
+                e.connection_id,
+                e.address,
+                e.client.unwrap_or("-")
+            )?,
+            Event::HandshakeRefused(e) => {
+                write!(f, " {} {} {}", e.connection_id, e.address, e.code)?;
+            }
+            Event::Close(e) => write!(
+                f,
+                " {} {} after {} requests",
+                e.connection_id, e.code, e.requests
+            )?,
+            Event::Intent(_) => {}
+            Event::Release(e) => write!(f, " {}", e.status)?,
+            Event::Completion(e) => write!(f, " {} bytes, {}", e.bytes, e.code)?,
+            Event::Refusal(e) => write!(f, " {} {}", e.status, e.code)?,
+            Event::Noise(e) => write!(f, " {} {} times {}", e.prefix, e.count, e.code)?,
+            Event::Recovered(e) => write!(
+                f,
+                " segment {} at byte {}, {} bytes set aside",
+                e.segment, e.offset, e.bytes
+            )?,
+            Event::Interrupted(e) => {
+                write!(f, " since {}, {} appends turned away", e.since, e.refused)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! The path of a connection: permit, hello and handshake under one deadline, then the protocol that
+//! ALPN chose, until it ends. Whatever happens, one record says how.
+
+mod http1;
+
+mod http2;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use audit::event::{Code, Time};
+use config::ListenerName;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::handshake::{self, Arrival, TurnedAway};
+use crate::identity::CertificateFacts;
+use crate::ids::Ids;
+use crate::limit::Permit;
+use crate::peer::Protocol;
+use crate::pipeline::Pipeline;
+use crate::record::{ConnectionRecord, RefusedPeer};
+use crate::refusal::Refusal;
+use crate::request::RequestId;
+use crate::authorize::AuthorizeRefusal;
+
+/// What the connections of one worker share.
+#[derive(Debug)]
+pub struct Worker {
+    /// The path of their requests.
+    pub pipeline: Pipeline,
+    /// Ids.
+    pub ids: Ids,
+    /// What the process is up to.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// What the process is up to, as far as connections have to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phase {
+    /// Number of the configuration in force.
+    pub generation: u64,
+    /// Whether connections should come to their end.
+    pub draining: bool,
+}
+
+/// Serves one connection to its end.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, listener: ListenerName, permit: Permit) {
+    let accepted = Instant::now();
+    let Some(connection) = worker.ids.next() else {
+        tracing::error!("no randomness: a connection was not served");
+        return;
+    };
+    let site = worker.pipeline.site.load_full();
+    let Some(at) = site.listeners.get(&listener) else { return };
+    let deadline = accepted + at.limits.handshake;
+    let arrival = Arrival { connection, address, listener: listener.clone() };
+    // Small answers must not wait for the acknowledgment of the ones before.
+    let _ = stream.set_nodelay(true);
+    let established = match handshake::establish(stream, &at.side, arrival, deadline).await {
+        Ok(established) => established,
+        Err(turned_away) => {
+            record_refused(&worker, connection, listener.as_str(), address, &turned_away);
+            return;
+        }
+    };
+    let limits = at.limits.clone();
+    drop(site);
+    let (stream, peer) = established.into_parts();
+    let protocol = peer.channel.protocol;
+    let record = Rc::new(ConnectionRecord::open(&worker.pipeline.recorder, Rc::new(peer)));
+    let driver = Driver { worker, record, limits, accepted };
+    match protocol {
+        Protocol::Http1 => http1::serve(&driver, stream).await,
+        Protocol::Http2 => http2::serve(driver, stream).await,
+    }
+    drop(permit);
+}
+
+fn record_refused(worker: &Worker, connection: audit::event::Id, listener: &str, address: SocketAddr, turned_away: &TurnedAway) {
+    let TurnedAway { refusal, alert, hello, certificate } = turned_away;
+    let ja4 = hello.as_ref().map(|hello| hello.ja4());
+    let certificate = certificate.as_ref().map(CertificateFacts::read);
+    let detail = refusal.detail();
+    worker.pipeline.recorder.handshake_refused(&RefusedPeer {
+        connection,
+        listener,
+        address,
+        code: refusal.code(),
+        alert: *alert,
+        hello: hello.as_deref().zip(ja4.as_deref()),
+        certificate: certificate.as_ref(),
+        detail: detail.as_deref(),
+    });
+}
+
+/// An established connection, as its protocol drives it.
+struct Driver {
+    worker: Rc<Worker>,
+    record: Rc<ConnectionRecord>,
+    limits: config::Limits,
+    accepted: Instant,
+}
+
+impl Driver {
+    fn pipeline(&self) -> &Pipeline {
+        &self.worker.pipeline
+    }
+
+    fn request_id(&self) -> Option<RequestId> {
+        self.worker.ids.next().map(RequestId::new)
+    }
+
+    /// When the connection has reached its greatest age.
+    fn oldest(&self) -> Instant {
+        self.accepted + self.limits.age
+    }
+
+    /// Looks again at what the peer proved; an error is why the connection ends now.
+    fn standing(&self) -> Result<(), Code> {
+        self.pipeline().standing(&self.record, now()).map_err(|refusal: AuthorizeRefusal| Refusal::Authorize(refusal).code())
+    }
+}
+
+fn now() -> Time {
+    Time::from_system(SystemTime::now())
+}
+
+/// Waits until there is something that a connection has to know: that it should come to its end
+/// (`true`), or that another configuration is in force.
+async fn news(phase: &mut watch::Receiver<Phase>) -> bool {
+    match phase.changed().await {
+        Ok(()) => phase.borrow_and_update().draining,
+        // Nobody is left who could change anything: the process ends.
+        Err(_) => true,
+    }
+}
+

@@ -1,0 +1,272 @@
+//! Header fields that say who the client is: stripped from what comes in, then set from what was
+//! proved. And the fields that end at this hop.
+//!
+//! An identity header is believed by the upstream, so nobody but the gateway may write one. One
+//! table lists every spelling that an upstream might believe; underscores equal hyphens, since CGI
+//! and its heirs fold them. Standards: RFC 9440 (Client-Cert), RFC 7239 (Forwarded), RFC 9110 7.6.1
+//! (Connection).
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use rustls_pki_types::CertificateDer;
+
+/// The id of a request, which its record and its answer share.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What an upstream might believe about who the client is, and where that spelling comes from.
+/// Names are in lower case with hyphens.
+#[rustfmt::skip]
+const ALIASES: &[(Alias, &str)] = &[
+    (Alias::Prefix("client-cert"),             "RFC 9440"),
+    (Alias::Prefix("x-client-cert"),           "common before RFC 9440"),
+    (Alias::Prefix("x-ssl-"),                  "nginx and HAProxy recipes"),
+    (Alias::Prefix("ssl-client-"),             "Apache mod_ssl variables"),
+    (Alias::Prefix("x-forwarded-"),            "de facto"),
+    (Alias::Exact("forwarded"),                "RFC 7239"),
+    (Alias::Exact("x-arr-clientcert"),         "IIS"),
+    (Alias::Exact("remote-user"),              "CGI, RFC 3875 4.1.11"),
+    (Alias::Exact("x-remote-user"),            "authenticating proxies"),
+    (Alias::Prefix("x-auth-request-"),         "oauth2-proxy"),
+    (Alias::Exact("x-real-ip"),                "nginx"),
+    (Alias::Exact("x-request-id"),             "ours to give"),
+];
+
+/// Fields that ask an upstream to act on another target or method than the one that was permitted.
+#[rustfmt::skip]
+const OVERRIDES: &[(Alias, &str)] = &[
+    (Alias::Exact("x-original-url"),           "IIS, Symfony"),
+    (Alias::Exact("x-rewrite-url"),            "IIS, Symfony"),
+    (Alias::Exact("x-http-method"),            "OData"),
+    (Alias::Exact("x-http-method-override"),   "de facto"),
+    (Alias::Exact("x-method-override"),        "de facto"),
+];
+
+enum Alias {
+    Exact(&'static str),
+    Prefix(&'static str),
+}
+
+/// Fields that end at this hop whatever `Connection` says (RFC 9110 7.6.1).
+#[rustfmt::skip]
+const HOP_BY_HOP: &[&str] = &[
+    "connection", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authenticate", "proxy-authorization",
+    "keep-alive", "proxy-connection", "http2-settings",
+];
+
+/// Whether an upstream might take this field for the word of the gateway, or let it overrule what
+/// the gateway permitted.
+pub fn is_alias(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    // Only these first letters occur in the table; most fields are done here.
+    if !matches!(name.first(), Some(b'c' | b'x' | b's' | b'f' | b'r')) {
+        return false;
+    }
+    ALIASES.iter().chain(OVERRIDES).any(|(alias, _)| match alias {
+        Alias::Exact(alias) => name.len() == alias.len() && folds_to(name, alias),
+        Alias::Prefix(alias) => name.len() >= alias.len() && folds_to(&name[..alias.len()], alias),
+    })
+}
+
+fn folds_to(name: &[u8], alias: &str) -> bool {
+    name.iter().zip(alias.as_bytes()).all(|(&a, &b)| a == b || (a == b'_' && b == b'-'))
+}
+
+/// Removes what must not pass in either direction: what `Connection` names, then what ends at this
+/// hop. Content-Length and Transfer-Encoding are written anew by whoever frames the message.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let nominated: Vec<HeaderName> = http1::connection::nominated(headers).filter_map(|name| name.parse().ok()).collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(*name);
+    }
+}
+
+/// Removes every spelling of an identity header, and what would overrule target or method.
+pub fn strip_aliases(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_alias) {
+        return;
+    }
+    let aliases: Vec<HeaderName> = headers.keys().filter(|name| is_alias(name)).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
+}
+
+/// Keeps the trailers that may pass: none that frames or routes (RFC 9110 6.5.1), none that says who
+/// the client is.
+pub fn filter_trailers(trailers: &mut HeaderMap) {
+    let bad: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| !http1::may_be_trailer(name) || HOP_BY_HOP.contains(&name.as_str()) || is_alias(name))
+        .cloned()
+        .collect();
+    for name in bad {
+        trailers.remove(name);
+    }
+}
+
+/// The proof that the gateway has of a client, as the upstream gets it.
+#[derive(Debug, Clone, Copy)]
+pub struct Proved<'a> {
+    /// The peer's address and port.
+    pub address: SocketAddr,
+    /// The host that the request was for.
+    pub host: &'a str,
+    /// `Client-Cert`, for a client with a certificate.
+    pub certificate: Option<&'a HeaderValue>,
+    /// `Client-Cert-Chain`.
+    pub chain: Option<&'a HeaderValue>,
+    /// The request's id.
+    pub request_id: &'a HeaderValue,
+}
+
+/// Sets the identity headers. The caller has stripped what the client sent.
+pub fn set_identity(headers: &mut HeaderMap, proved: &Proved<'_>) {
+    if let Some(certificate) = proved.certificate {
+        headers.insert(CLIENT_CERT, certificate.clone());
+        if let Some(chain) = proved.chain {
+            headers.insert(CLIENT_CERT_CHAIN, chain.clone());
+        }
+    }
+    let (plain, node) = node(proved.address);
+    // The host was parsed as one, and an address prints as ASCII: both are good field values.
+    if let Ok(value) = HeaderValue::from_str(&format!("for={node};host=\"{}\";proto=https", proved.host)) {
+        headers.insert(header::FORWARDED, value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&plain) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    if let Ok(value) = HeaderValue::from_str(proved.host) {
+        headers.insert(X_FORWARDED_HOST, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_REQUEST_ID, proved.request_id.clone());
+}
+
+/// An address as X-Forwarded-For has it, and as a node of RFC 7239 6.
+fn node(address: SocketAddr) -> (String, String) {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => (ip.to_string(), format!("\"{ip}:{}\"", address.port())),
+        IpAddr::V6(ip) => (ip.to_string(), format!("\"[{ip}]:{}\"", address.port())),
+    }
+}
+
+/// A certificate as `Client-Cert` has it: a byte sequence of RFC 8941.
+pub fn client_cert(certificate: &CertificateDer<'_>) -> HeaderValue {
+    header_value(byte_sequence(certificate))
+}
+
+/// The certificates above the leaf as `Client-Cert-Chain` has them; `None` when there are none.
+pub fn client_cert_chain(above: &[CertificateDer<'_>]) -> Option<HeaderValue> {
+    let items: Vec<String> = above.iter().map(|certificate| byte_sequence(certificate)).collect();
+    (!items.is_empty()).then(|| header_value(items.join(", ")))
+}
+
+fn byte_sequence(bytes: &[u8]) -> String {
+    format!(":{}:", STANDARD.encode(bytes))
+}
+
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("base64, colons and commas are a field value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn headers(names: &[&str]) -> HeaderMap {
+        names.iter().map(|name| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("forged"))).collect()
+    }
+
+    #[test]
+    fn every_spelling_of_an_identity_header_is_stripped() {
+        let names = [
+            "Client-Cert", "client_cert", "Client-Cert-Chain", "CLIENT_CERT-CHAIN", "X-Client-Cert", "X-Client-Certificate",
+            "X-Client-Cert-Subject", "X-SSL-Client-Cert", "x_ssl_client_s_dn", "SSL_CLIENT_CERT", "Ssl-Client-Verify",
+            "X-Forwarded-Client-Cert", "x_forwarded_client_cert", "X-ARR-ClientCert", "Remote-User", "REMOTE_USER",
+            "X-Remote-User", "X-Forwarded-User", "X-Forwarded-Email", "X-Auth-Request-User", "Forwarded", "X-Forwarded-For",
+            "X-Forwarded-Proto", "X_Forwarded_Host", "X-Real-IP", "X-Request-Id", "x-request_id",
+            "X-Original-URL", "x_rewrite_url", "X-HTTP-Method-Override",
+        ];
+        let mut map = headers(&names);
+        strip_aliases(&mut map);
+        assert_eq!(map.keys().collect::<Vec<_>>(), Vec::<&HeaderName>::new());
+    }
+
+    #[test]
+    fn other_fields_pass() {
+        let names = ["accept", "content-type", "cookie", "x-custom", "x-forward", "real-ip", "remote-users", "cache-control", "x-requested-with"];
+        let mut map = headers(&names);
+        strip_aliases(&mut map);
+        assert_eq!(map.len(), names.len());
+    }
+
+    #[test]
+    fn what_connection_names_ends_here_and_so_does_connection() {
+        let mut map = headers(&["x-secret", "accept", "te", "keep-alive", "upgrade", "proxy-authorization"]);
+        map.insert(header::CONNECTION, HeaderValue::from_static("close, X-Secret"));
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn identity_is_set_from_what_was_proved() {
+        let mut map = HeaderMap::new();
+        let certificate = client_cert(&CertificateDer::from(vec![1, 2, 3]));
+        set_identity(&mut map, &Proved {
+            address: "[2001:db8::1]:4711".parse().unwrap(),
+            host: "api.example",
+            certificate: Some(&certificate),
+            chain: None,
+            request_id: &HeaderValue::from_static("00ff"),
+        });
+        let value = |name: &str| map.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(value("client-cert"), Some(":AQID:"));
+        assert_eq!(value("forwarded"), Some("for=\"[2001:db8::1]:4711\";host=\"api.example\";proto=https"));
+        assert_eq!(value("x-forwarded-for"), Some("2001:db8::1"));
+        assert_eq!(value("x-forwarded-proto"), Some("https"));
+        assert_eq!(value("x-forwarded-host"), Some("api.example"));
+        assert_eq!(value("x-request-id"), Some("00ff"));
+        assert_eq!(value("client-cert-chain"), None);
+    }
+
+    #[test]
+    fn an_ipv4_peer_on_a_dual_stack_socket_is_named_as_ipv4() {
+        let (plain, node) = node("[::ffff:192.0.2.1]:80".parse().unwrap());
+        assert_eq!((plain.as_str(), node.as_str()), ("192.0.2.1", "\"192.0.2.1:80\""));
+    }
+
+    #[test]
+    fn trailers_neither_frame_nor_name_the_client() {
+        let mut map = headers(&["x-checksum", "content-length", "client_cert", "authorization", "te"]);
+        filter_trailers(&mut map);
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-checksum"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_mix_of_hyphens_and_underscores_gets_past_the_table(row in 0..ALIASES.len(), mask: u32, suffix in "[a-z_-]{0,8}") {
+            let (base, exact) = match &ALIASES[row].0 {
+                Alias::Exact(name) => (*name, true),
+                Alias::Prefix(name) => (*name, false),
+            };
+            let folded: String = base.chars().enumerate().map(|(i, c)| if c == '-' && mask >> (i % 32) & 1 == 1 { '_' } else { c }).collect();
+            let name = if exact { folded } else { folded + &suffix };
+            prop_assert!(is_alias(&name.parse().unwrap()));
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Counters and gauges in the Prometheus text format, for the admin listener.
+//!
+//! Labels are names from the configuration, codes and status classes: bounded sets. Never a device,
+//! an address, a host or a path: device names are identifiers too (45 CFR 164.514(b)(2)(i)(M)).
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use audit::event::Code;
+use audit::log::Status;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The metrics of a process. Clones are the same metrics.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histogram,
+    connections: Family<ListenerLabels, Gauge>,
+    connections_ended: Family<EndLabels, Counter>,
+    handshakes_refused: Family<CodeLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    unrecorded_answers: Counter,
+    panics: Counter,
+    reloads: Family<OutcomeLabels, Counter>,
+    generation: Gauge<u64, AtomicU64>,
+    access_lost: Counter,
+    audit: AuditGauges,
+    expiry: Family<CertificateLabels, Gauge>,
+    stale: Family<TrustLabels, Gauge>,
+}
+
+/// What the audit log says of itself; read off when somebody asks.
+#[derive(Debug, Default)]
+struct AuditGauges {
+    available: Gauge,
+    entries: Gauge<u64, AtomicU64>,
+    queued: Gauge<u64, AtomicU64>,
+    batches: Gauge<u64, AtomicU64>,
+    bytes: Gauge<u64, AtomicU64>,
+    write_micros: Gauge<u64, AtomicU64>,
+    free: Gauge<u64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    class: Class,
+}
+
+/// The class of a status; `none` for a request that was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Class(u16);
+
+impl EncodeLabelValue for Class {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let class = match self.0 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "none",
+        };
+        EncodeLabelValue::encode(&class, encoder)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    listener: String,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    code: &'static str,
+    fault: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateLabels {
+    certificate: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrustLabels {
+    trust: String,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("phigate");
+        macro_rules! register {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        let inner = Inner {
+            requests: register!("requests", "Requests by route and class of status", Family::default()),
+            request_seconds: register!(
+                "request_seconds",
+                "Time from the head of a request to the end of its answer",
+                Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])
+            ),
+            connections: register!("connections", "Established connections", Family::default()),
+            connections_ended: register!("connections_ended", "Established connections that ended, by code", Family::default()),
+            handshakes_refused: register!("handshakes_refused", "Peers turned away before a connection was established, by code", Family::default()),
+            refusals: register!("refusals", "Requests that were refused, by code and by whose fault it is", Family::default()),
+            unrecorded_answers: register!("unrecorded_answers", "Answers 503 because nothing could be recorded", Counter::default()),
+            panics: register!("panics", "Defects that ended a connection", Counter::default()),
+            reloads: register!("reloads", "Configurations that were put in force or refused", Family::default()),
+            generation: register!("generation", "Number of the configuration in force", Gauge::default()),
+            access_lost: register!("access_log_lost", "Lines of the access log that found no room", Counter::default()),
+            expiry: register!("certificate_expiry_seconds", "End of validity of our certificates, seconds since 1970", Family::default()),
+            stale: register!("revocation_next_update_seconds", "When the first revocation list grows stale, seconds since 1970", Family::default()),
+            audit: AuditGauges {
+                available: register!("audit_available", "1 while the audit log takes entries", Gauge::default()),
+                entries: register!("audit_entries", "Entries in the audit log", Gauge::default()),
+                queued: register!("audit_queued", "Entries that wait for the disk", Gauge::default()),
+                batches: register!("audit_batches", "Batches written", Gauge::default()),
+                bytes: register!("audit_bytes", "Bytes written to the audit log", Gauge::default()),
+                write_micros: register!("audit_write_microseconds", "Time spent waiting for the disk", Gauge::default()),
+                free: register!("audit_free_bytes", "Bytes free on the audit log's file system", Gauge::default()),
+            },
+            registry,
+        };
+        Metrics { inner: Arc::new(inner) }
+    }
+
+    /// A request ended.
+    pub fn request(&self, route: Option<&str>, status: u16, took: Duration) {
+        let labels = RequestLabels { route: route.unwrap_or_default().to_owned(), class: Class(status / 100) };
+        self.inner.requests.get_or_create(&labels).inc();
+        self.inner.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A connection was established.
+    pub fn connection_opened(&self, listener: &str) {
+        self.inner.connections.get_or_create(&ListenerLabels { listener: listener.to_owned() }).inc();
+    }
+
+    /// It ended.
+    pub fn connection_closed(&self, listener: &str, code: Code) {
+        self.inner.connections.get_or_create(&ListenerLabels { listener: listener.to_owned() }).dec();
+        self.inner.connections_ended.get_or_create(&EndLabels { listener: listener.to_owned(), code: code.name() }).inc();
+        if code == Code::Panic {
+            self.inner.panics.inc();
+        }
+    }
+
+    /// A peer was turned away.
+    pub fn handshakes_refused(&self, code: Code) {
+        self.inner.handshakes_refused.get_or_create(&CodeLabels { code: code.name() }).inc();
+    }
+
+    /// A request was refused.
+    pub fn refused(&self, code: Code, fault: &'static str) {
+        self.inner.refusals.get_or_create(&RefusalLabels { code: code.name(), fault }).inc();
+    }
+
+    /// An answer said that nothing could be recorded.
+    pub fn unrecorded_answer(&self) {
+        self.inner.unrecorded_answers.inc();
+    }
+
+    /// A line of the access log found no room.
+    pub fn access_line_lost(&self) {
+        self.inner.access_lost.inc();
+    }
+
+    /// A configuration was put in force, or refused.
+    pub fn reload(&self, accepted: bool, generation: u64) {
+        let outcome = if accepted { "accepted" } else { "refused" };
+        self.inner.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.inner.generation.set(generation);
+    }
+
+    /// One of our certificates ends then.
+    pub fn certificate_expiry(&self, certificate: &str, not_after: i64) {
+        self.inner.expiry.get_or_create(&CertificateLabels { certificate: certificate.to_owned() }).set(not_after);
+    }
+
+    /// The revocation lists of a trust set grow stale then.
+    pub fn revocation_next_update(&self, trust: &str, next_update: i64) {
+        self.inner.stale.get_or_create(&TrustLabels { trust: trust.to_owned() }).set(next_update);
+    }
+
+    /// All of it as text.
+    pub fn render(&self, log: &Status) -> String {
+        let audit = &self.inner.audit;
+        audit.available.set(i64::from(log.available));
+        audit.entries.set(log.durable);
+        audit.queued.set(log.queued as u64);
+        audit.batches.set(log.batches);
+        audit.bytes.set(log.bytes);
+        audit.write_micros.set(log.write_micros);
+        audit.free.set(log.free);
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.inner.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.request(Some("patients"), 200, Duration::from_millis(1));
+        metrics.request(None, 0, Duration::from_millis(1));
+        metrics.handshakes_refused(Code::PlainHttp);
+        metrics.connection_opened("devices");
+        metrics.connection_closed("devices", Code::Panic);
+        let status = Status { available: true, durable: 7, queued: 0, batches: 1, bytes: 4096, write_micros: 3, free: 9 };
+        let text = metrics.render(&status);
+        for line in [
+            "phigate_requests_total{route=\"patients\",class=\"2xx\"} 1",
+            "phigate_requests_total{route=\"\",class=\"none\"} 1",
+            "phigate_handshakes_refused_total{code=\"plain_http\"} 1",
+            "phigate_connections{listener=\"devices\"} 0",
+            "phigate_panics_total 1",
+            "phigate_audit_available 1",
+            "phigate_audit_entries 7",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

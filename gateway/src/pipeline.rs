@@ -1,0 +1,90 @@
+//! The path of a request, on one screen. Each stage takes the value of the stage before it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use audit::event::Time;
+
+use crate::admission;
+use crate::authorize::{self, AuthorizeRefusal};
+use crate::checks;
+use crate::message;
+use crate::record::{ConnectionRecord, Record, Recorder};
+use crate::refusal::Refusal;
+use crate::release::{self, Prepared, Released};
+use crate::request::Received;
+use crate::route::RouteRefusal;
+use crate::site::Site;
+use crate::upstream::{self, Pools};
+
+/// What the requests of one worker share.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The configuration in force, which can change between two requests of one connection.
+    pub site: Arc<ArcSwap<Site>>,
+    /// What is recorded, and where.
+    pub recorder: Recorder,
+    /// Connections to upstreams.
+    pub pools: Pools,
+}
+
+impl Pipeline {
+    /// Serves a request: from the bytes that were received to an answer that may leave.
+    pub async fn serve(&self, received: Received, connection: &Rc<ConnectionRecord>) -> Released {
+        let id = received.id.clone();
+        connection.count();
+        let mut record = match Record::open(&self.recorder, connection, id.id(), received.head.method.clone()) {
+            Ok(record) => record,
+            Err(error) => return release::unavailable(error, &self.recorder, &id),
+        };
+        match self.answer(received, &mut record).await {
+            Ok(prepared) => prepared.with(record, &id),
+            Err(refusal) => release::refuse(&refusal, record, &self.recorder, &id).await,
+        }
+    }
+
+    async fn answer(&self, received: Received, record: &mut Record) -> Result<Prepared, Refusal> {
+        let site = self.site.load_full();
+        let method = received.head.method.clone();
+
+        checks::check(&received).map_err(Refusal::Check)?;
+
+        let listener = site.listeners.get(&received.peer.listener).ok_or(Refusal::Route(RouteRefusal::ListenerGone))?;
+        let route = site.routes.choose(&received, listener.side.entries()).map_err(Refusal::Route)?;
+        record.routed(&route, checks::path(&received.head).unwrap_or_default());
+
+        let now = seconds(received.at);
+        let permitted = authorize::permit(received, route, listener.side.clients(), &site.roles, now).map_err(Refusal::Authorize)?;
+
+        let verified = message::verify(permitted).map_err(Refusal::Message)?;
+
+        let admitted = admission::admit(verified, record).await.map_err(Refusal::Audit)?;
+        let ephi = admitted.route().route.ephi.value;
+
+        let answered = upstream::forward(admitted, &self.pools, record).await.map_err(Refusal::Upstream)?;
+
+        release::answer(answered, record, ephi, &method).await
+    }
+
+    /// Records and releases a refusal of something that did not become a request.
+    pub async fn refuse(&self, refusal: Refusal, id: &crate::request::RequestId, connection: &Rc<ConnectionRecord>) -> Released {
+        connection.count();
+        match Record::open(&self.recorder, connection, id.id(), http::Method::from_bytes(b"-").unwrap_or_default()) {
+            Ok(record) => release::refuse(&refusal, record, &self.recorder, id).await,
+            Err(error) => release::unavailable(error, &self.recorder, id),
+        }
+    }
+
+    /// Whether what a peer proved still counts, under the configuration in force now.
+    pub fn standing(&self, connection: &ConnectionRecord, now: Time) -> Result<(), AuthorizeRefusal> {
+        let site = self.site.load();
+        let peer = connection.peer();
+        let listener = site.listeners.get(&peer.listener).ok_or(AuthorizeRefusal::TrustGone)?;
+        authorize::standing(&peer.client, listener.side.clients(), seconds(now))
+    }
+}
+
+fn seconds(time: Time) -> i64 {
+    i64::try_from(time.0 / 1_000_000_000).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,406 @@
+//! Every way of saying no, and what the outside sees of it.
+//!
+//! The sum of what the stages refuse with. Exhaustive matches decide the alert, the status and the
+//! code; a new variant stops the build until all are answered. Two audiences: the peer gets a status,
+//! a constant problem document (RFC 9457) and a request id; the log gets the code and the evidence.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use audit::error::AppendError;
+use audit::event::Code;
+use http::StatusCode;
+
+use crate::authorize::AuthorizeRefusal;
+use crate::checks::{CheckRefusal, PathFault};
+use crate::handshake::HandshakeRefusal;
+use crate::hello::HelloRefusal;
+use crate::identity::IdentityRefusal;
+use crate::limit::ConnectionRefusal;
+use crate::message::MessageRefusal;
+use crate::request::ContentFault;
+use crate::route::RouteRefusal;
+use crate::tls::ChainRefusal;
+use crate::upstream::UpstreamRefusal;
+
+/// Why a request is not answered by its upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its bytes are not HTTP/1.1.
+    Wire(http1::Error),
+    /// Its head did not come in time.
+    HeadTimeout,
+    /// What no route could want.
+    Check(CheckRefusal),
+    /// No route was taken.
+    Route(RouteRefusal),
+    /// No rule permits it.
+    Authorize(AuthorizeRefusal),
+    /// Its message is refused.
+    Message(MessageRefusal),
+    /// It could not be recorded.
+    Audit(AppendError),
+    /// The upstream brought no answer.
+    Upstream(UpstreamRefusal),
+    /// A defect in the gateway.
+    Internal,
+}
+
+/// Who has to do something about a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Whoever sent the request.
+    Peer,
+    /// Whoever runs the upstream.
+    Upstream,
+    /// Whoever runs the gateway.
+    Us,
+}
+
+impl Fault {
+    /// As it stands in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Peer => "peer",
+            Fault::Upstream => "upstream",
+            Fault::Us => "gateway",
+        }
+    }
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Wire(error) => status_of(error),
+            Refusal::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Check(CheckRefusal::MethodUnsupported) => StatusCode::NOT_IMPLEMENTED,
+            Refusal::Check(
+                CheckRefusal::HostMissing
+                | CheckRefusal::HostAmbiguous
+                | CheckRefusal::HostMalformed
+                | CheckRefusal::TargetForm
+                | CheckRefusal::Path(_)
+                | CheckRefusal::FieldRefused { .. }
+                | CheckRefusal::Upgrade,
+            ) => StatusCode::BAD_REQUEST,
+            Refusal::Route(RouteRefusal::Misdirected | RouteRefusal::ListenerGone) => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::Route(RouteRefusal::NoRoute) => StatusCode::NOT_FOUND,
+            Refusal::Route(RouteRefusal::Path(_)) => StatusCode::BAD_REQUEST,
+            Refusal::Route(RouteRefusal::MethodNotAllowed { .. }) => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Authorize(AuthorizeRefusal::RateLimited { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Authorize(
+                AuthorizeRefusal::NotPermitted
+                | AuthorizeRefusal::ClientUnknown
+                | AuthorizeRefusal::Standing(_)
+                | AuthorizeRefusal::TrustGone,
+            ) => StatusCode::FORBIDDEN,
+            Refusal::Message(MessageRefusal::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Audit(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Upstream(refusal) => match refusal {
+                UpstreamRefusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                UpstreamRefusal::Unreachable { .. } | UpstreamRefusal::Untrusted { .. } | UpstreamRefusal::Broken { .. } => StatusCode::BAD_GATEWAY,
+                UpstreamRefusal::ConnectTimeout | UpstreamRefusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                UpstreamRefusal::Unwritable { .. } => StatusCode::BAD_REQUEST,
+                UpstreamRefusal::Content(fault) => content_status(fault),
+            },
+            Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        match self {
+            Refusal::Wire(error) => wire_code(error),
+            Refusal::HeadTimeout => Code::HeadTimeout,
+            Refusal::Check(refusal) => match refusal {
+                CheckRefusal::HostMissing => Code::HostMissing,
+                CheckRefusal::HostAmbiguous => Code::HostAmbiguous,
+                CheckRefusal::HostMalformed => Code::HostMalformed,
+                CheckRefusal::MethodUnsupported => Code::MethodUnsupported,
+                CheckRefusal::TargetForm => Code::TargetForm,
+                CheckRefusal::Path(_) => Code::PathRefused,
+                CheckRefusal::FieldRefused { .. } => Code::FieldRefused,
+                CheckRefusal::Upgrade => Code::UpgradeRefused,
+            },
+            Refusal::Route(refusal) => match refusal {
+                RouteRefusal::ListenerGone => Code::ListenerGone,
+                RouteRefusal::Misdirected => Code::Misdirected,
+                RouteRefusal::NoRoute => Code::NoRoute,
+                RouteRefusal::Path(_) => Code::PathRefused,
+                RouteRefusal::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            },
+            Refusal::Authorize(refusal) => match refusal {
+                AuthorizeRefusal::NotPermitted => Code::NotPermitted,
+                AuthorizeRefusal::ClientUnknown => Code::ClientUnknown,
+                AuthorizeRefusal::Standing(refusal) => chain_code(*refusal),
+                AuthorizeRefusal::TrustGone => Code::TrustGone,
+                AuthorizeRefusal::RateLimited { .. } => Code::RateLimited,
+            },
+            Refusal::Message(MessageRefusal::TooLarge { .. }) => Code::BodyTooLarge,
+            Refusal::Audit(_) => Code::AuditUnavailable,
+            Refusal::Upstream(refusal) => match refusal {
+                UpstreamRefusal::Busy => Code::UpstreamBusy,
+                UpstreamRefusal::Unreachable { .. } => Code::UpstreamUnreachable,
+                UpstreamRefusal::ConnectTimeout => Code::UpstreamConnectTimeout,
+                UpstreamRefusal::Untrusted { .. } => Code::UpstreamUntrusted,
+                UpstreamRefusal::Timeout => Code::UpstreamTimeout,
+                UpstreamRefusal::Broken { .. } => Code::UpstreamBroken,
+                UpstreamRefusal::Content(fault) => content_code(fault),
+                UpstreamRefusal::Unwritable { .. } => Code::FieldRefused,
+            },
+            Refusal::Internal => Code::Internal,
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Refusal::Wire(_)
+            | Refusal::HeadTimeout
+            | Refusal::Check(_)
+            | Refusal::Route(_)
+            | Refusal::Authorize(_)
+            | Refusal::Message(_)
+            | Refusal::Upstream(UpstreamRefusal::Content(_) | UpstreamRefusal::Unwritable { .. }) => Fault::Peer,
+            Refusal::Upstream(
+                UpstreamRefusal::Busy
+                | UpstreamRefusal::Unreachable { .. }
+                | UpstreamRefusal::ConnectTimeout
+                | UpstreamRefusal::Untrusted { .. }
+                | UpstreamRefusal::Timeout
+                | UpstreamRefusal::Broken { .. },
+            ) => Fault::Upstream,
+            Refusal::Audit(_) | Refusal::Internal => Fault::Us,
+        }
+    }
+
+    /// Evidence for the record: our words and numbers, nothing of the message.
+    pub fn detail(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Refusal::Wire(error) => Some(error.code().into()),
+            Refusal::Check(CheckRefusal::Path(fault)) | Refusal::Route(RouteRefusal::Path(fault)) => Some(path_detail(*fault).into()),
+            Refusal::Check(CheckRefusal::FieldRefused { field }) => Some((*field).into()),
+            Refusal::Message(MessageRefusal::TooLarge { declared, limit }) => Some(format!("{declared} bytes declared, {limit} allowed").into()),
+            Refusal::Audit(error) => Some(error.to_string().into()),
+            Refusal::Upstream(refusal) => match refusal {
+                UpstreamRefusal::Unreachable { error } => Some(error.to_string().into()),
+                UpstreamRefusal::Untrusted { reason } => Some(reason.clone().into_string().into()),
+                UpstreamRefusal::Broken { how } => Some((*how).into()),
+                UpstreamRefusal::Unwritable { what } => Some((*what).into()),
+                UpstreamRefusal::Content(ContentFault::Framing(error)) => Some(error.code().into()),
+                UpstreamRefusal::Content(ContentFault::TooLarge { limit }) => Some(format!("more than {limit} bytes").into()),
+                UpstreamRefusal::Busy | UpstreamRefusal::ConnectTimeout | UpstreamRefusal::Timeout | UpstreamRefusal::Content(_) => None,
+            },
+            Refusal::HeadTimeout | Refusal::Check(_) | Refusal::Route(_) | Refusal::Authorize(_) | Refusal::Internal => None,
+        }
+    }
+
+    /// After how long it is worth to try again (RFC 9110 10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Refusal::Authorize(AuthorizeRefusal::RateLimited { wait }) => Some(*wait),
+            Refusal::Audit(_) | Refusal::Upstream(UpstreamRefusal::Busy) => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The methods that would have been served (RFC 9110 10.2.1).
+    pub fn allow(&self) -> Option<&str> {
+        match self {
+            Refusal::Route(RouteRefusal::MethodNotAllowed { allow }) => Some(allow),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection cannot go on: where one message ends and the next begins is unknown,
+    /// or what the connection proved is no longer true.
+    pub fn ends_connection(&self) -> bool {
+        match self {
+            Refusal::Wire(_) | Refusal::HeadTimeout | Refusal::Internal => true,
+            Refusal::Check(refusal) => {
+                // A second reading of the request may have a second request in it.
+                matches!(refusal, CheckRefusal::HostMissing | CheckRefusal::HostAmbiguous | CheckRefusal::HostMalformed | CheckRefusal::Upgrade)
+            }
+            Refusal::Authorize(AuthorizeRefusal::Standing(_) | AuthorizeRefusal::TrustGone) => true,
+            Refusal::Upstream(UpstreamRefusal::Content(_)) => true,
+            Refusal::Route(RouteRefusal::ListenerGone) => true,
+            Refusal::Route(_) | Refusal::Authorize(_) | Refusal::Message(_) | Refusal::Audit(_) | Refusal::Upstream(_) => false,
+        }
+    }
+}
+
+/// How content that did not come to its end is answered, if an answer can still be given.
+fn content_status(fault: &ContentFault) -> StatusCode {
+    match fault {
+        ContentFault::Framing(error) => status_of(error),
+        ContentFault::Stream | ContentFault::Gone => StatusCode::BAD_REQUEST,
+        ContentFault::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        ContentFault::Stalled | ContentFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+    }
+}
+
+/// The code of content that did not come to its end.
+pub fn content_code(fault: &ContentFault) -> Code {
+    match fault {
+        ContentFault::Framing(_) => Code::BodyMalformed,
+        ContentFault::Stream | ContentFault::Gone => Code::ClientGone,
+        ContentFault::TooLarge { .. } => Code::BodyTooLarge,
+        ContentFault::Stalled | ContentFault::TooSlow => Code::BodyTimeout,
+    }
+}
+
+fn status_of(error: &http1::Error) -> StatusCode {
+    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+fn wire_code(error: &http1::Error) -> Code {
+    use http1::Error;
+    match error {
+        Error::BareLf { .. }
+        | Error::BareCr { .. }
+        | Error::EmptyLine
+        | Error::HeadIncomplete { .. }
+        | Error::RequestLine { .. }
+        | Error::Method { .. }
+        | Error::TargetByte { .. }
+        | Error::Version { .. }
+        | Error::StatusLine { .. }
+        | Error::StatusCode { .. }
+        | Error::ReasonPhrase { .. }
+        | Error::ObsoleteFold { .. }
+        | Error::FieldWithoutColon { .. }
+        | Error::FieldNameEmpty { .. }
+        | Error::SpaceBeforeColon { .. }
+        | Error::FieldName { .. }
+        | Error::FieldValue { .. } => Code::HeadMalformed,
+        Error::HeadTooLarge { .. } | Error::TooManyFields { .. } => Code::HeadTooLarge,
+        Error::MethodTooLong { .. } => Code::MethodUnsupported,
+        Error::TargetTooLong { .. } => Code::TargetTooLong,
+        Error::TargetForm { .. } | Error::TargetAuthority { .. } => Code::TargetForm,
+        Error::VersionNotSupported { .. } => Code::VersionUnsupported,
+        Error::ContentLengthWithTransferEncoding
+        | Error::ContentLengthRepeated { .. }
+        | Error::ContentLengthList
+        | Error::ContentLength
+        | Error::ContentLengthOverflow
+        | Error::TransferEncodingInHttp10
+        | Error::TransferEncodingRepeated { .. }
+        | Error::TransferEncoding
+        | Error::ChunkedNotLast
+        | Error::FramingOnBodilessStatus { .. } => Code::FramingAmbiguous,
+        Error::TransferCodingUnsupported => Code::CodingUnsupported,
+        Error::Expectation => Code::ExpectationFailed,
+        Error::BodyIncomplete { .. }
+        | Error::ChunkSize { .. }
+        | Error::ChunkSizeTooLong { .. }
+        | Error::ChunkExtension { .. }
+        | Error::ChunkEnd { .. }
+        | Error::TrailersTooLarge { .. }
+        | Error::TrailerForbidden { .. } => Code::BodyMalformed,
+    }
+}
+
+fn path_detail(fault: PathFault) -> &'static str {
+    match fault {
+        PathFault::DotSegment => "dot segment",
+        PathFault::EmptySegment => "empty segment",
+        PathFault::EncodedSlash => "encoded slash",
+        PathFault::Backslash => "backslash",
+        PathFault::Control => "control character",
+        PathFault::Percent => "percent sign encoded, or encoding nothing",
+        PathFault::NotUtf8 => "not UTF-8",
+        PathFault::Character => "a character that paths do not hold here",
+    }
+}
+
+impl ConnectionRefusal {
+    /// The stable code.
+    pub fn code(self) -> Code {
+        match self {
+            ConnectionRefusal::Listener => Code::ConnectionLimit,
+            ConnectionRefusal::Address => Code::AddressLimit,
+        }
+    }
+}
+
+impl HandshakeRefusal {
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        match self {
+            HandshakeRefusal::Hello(refusal) => hello_code(refusal),
+            HandshakeRefusal::HelloTimeout => Code::HelloTimeout,
+            HandshakeRefusal::Timeout => Code::HandshakeTimeout,
+            HandshakeRefusal::BrokenOff => Code::HandshakeBrokenOff,
+            HandshakeRefusal::CertificateMissing => Code::CertificateMissing,
+            HandshakeRefusal::Chain(refusal) => chain_code(*refusal),
+            HandshakeRefusal::PeerAlert { .. } => Code::PeerAlert,
+            HandshakeRefusal::Tls { .. } => Code::HandshakeFailed,
+        }
+    }
+}
+
+impl HandshakeRefusal {
+    /// Evidence for the record: our words and numbers.
+    pub fn detail(&self) -> Option<Cow<'static, str>> {
+        match self {
+            HandshakeRefusal::Hello(refusal) => Some(refusal.to_string().into()),
+            HandshakeRefusal::PeerAlert { alert } => Some(format!("alert {alert}").into()),
+            HandshakeRefusal::Tls { reason } => Some(reason.clone().into_string().into()),
+            HandshakeRefusal::HelloTimeout
+            | HandshakeRefusal::Timeout
+            | HandshakeRefusal::BrokenOff
+            | HandshakeRefusal::CertificateMissing
+            | HandshakeRefusal::Chain(_) => None,
+        }
+    }
+}
+
+/// The code of a chain that is no client.
+pub fn chain_code(refusal: ChainRefusal) -> Code {
+    match refusal {
+        ChainRefusal::Malformed => Code::CertificateMalformed,
+        ChainRefusal::Expired => Code::CertificateExpired,
+        ChainRefusal::NotYetValid => Code::CertificateNotYetValid,
+        ChainRefusal::UnknownIssuer => Code::CertificateUnknownIssuer,
+        ChainRefusal::Signature => Code::CertificateSignature,
+        ChainRefusal::Purpose => Code::CertificatePurpose,
+        ChainRefusal::Invalid => Code::CertificateInvalid,
+        ChainRefusal::Revoked => Code::CertificateRevoked,
+        ChainRefusal::RevocationUnknown => Code::RevocationUnknown,
+        ChainRefusal::RevocationStale => Code::RevocationStale,
+        ChainRefusal::Identity(IdentityRefusal::Missing) => Code::IdentityMissing,
+        ChainRefusal::Identity(IdentityRefusal::Ambiguous { .. }) => Code::IdentityAmbiguous,
+        ChainRefusal::Identity(IdentityRefusal::Malformed) => Code::IdentityMalformed,
+        ChainRefusal::RootGone => Code::TrustGone,
+    }
+}
+
+/// The code of a hello that gets no further.
+fn hello_code(refusal: &HelloRefusal) -> Code {
+    match refusal {
+        HelloRefusal::Garbage { .. } => Code::NotTls,
+        HelloRefusal::PlainHttp => Code::PlainHttp,
+        HelloRefusal::Ssl2 { .. } => Code::Ssl2,
+        HelloRefusal::RecordVersion { .. } | HelloRefusal::ProtocolVersion { .. } => Code::ProtocolVersion,
+        HelloRefusal::UnexpectedRecord { .. }
+        | HelloRefusal::RecordOverflow { .. }
+        | HelloRefusal::EmptyRecord { .. }
+        | HelloRefusal::UnexpectedMessage { .. }
+        | HelloRefusal::NotAligned { .. }
+        | HelloRefusal::Malformed { .. }
+        | HelloRefusal::Illegal { .. }
+        | HelloRefusal::Renegotiation { .. }
+        | HelloRefusal::MissingExtension { .. }
+        | HelloRefusal::Compression
+        | HelloRefusal::KeyShare { .. }
+        | HelloRefusal::PointFormats => Code::HelloMalformed,
+        HelloRefusal::TooManyRecords { .. } | HelloRefusal::TooLarge { .. } => Code::HelloTooLarge,
+        HelloRefusal::Fallback { .. } => Code::InappropriateFallback,
+        HelloRefusal::NoSharedSuite => Code::NoSharedSuite,
+        HelloRefusal::NoSharedGroup => Code::NoSharedGroup,
+        HelloRefusal::NoSharedSignature => Code::NoSharedSignature,
+        HelloRefusal::NoExtendedMasterSecret => Code::NoExtendedMasterSecret,
+        HelloRefusal::NoSharedProtocol => Code::NoSharedProtocol,
+    }
+}

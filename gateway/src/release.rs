@@ -1,0 +1,253 @@
+//! P1 of the audit log: no byte of an answer leaves before its record is durable.
+//!
+//! Two doors lead out: [`answer`] for what an upstream said, [`refuse`] for what we say instead.
+//! Only they make a [`Released`], and `respond` takes nothing else. The one exception is the constant
+//! 503 of [`unavailable`], which carries no byte of an upstream and says that nothing could be
+//! recorded. Where a route is declared to carry no ePHI, its answers are recorded and not waited for.
+//!
+//! Windows of streamed answers, and their `passage` records, have their place here.
+
+use std::pin::Pin;
+use std::task::Poll;
+
+use audit::error::AppendError;
+use audit::event::Code;
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use http_body::Body;
+
+use crate::headers::X_REQUEST_ID;
+use crate::record::{AnswerFacts, Record, Recorder};
+use crate::refusal::{Refusal, content_code};
+use crate::request::RequestId;
+use crate::upstream::{AnswerContent, AnswerFault, Answered, UpstreamRefusal};
+
+/// An answer that may leave.
+#[derive(Debug)]
+pub struct Released {
+    status: StatusCode,
+    headers: HeaderMap,
+    declared: Option<u64>,
+    content: ReleasedContent,
+    record: Option<Record>,
+    ends_connection: bool,
+}
+
+/// What of an answer's content is in hand.
+#[derive(Debug)]
+pub enum ReleasedContent {
+    /// All of it, and the trailers if there are any.
+    Whole {
+        /// The content.
+        content: Bytes,
+        /// The trailers.
+        trailers: Option<HeaderMap>,
+    },
+    /// Its beginning.
+    Streamed {
+        /// What is in hand.
+        first: Bytes,
+        /// The rest.
+        rest: AnswerContent,
+    },
+}
+
+/// So much of an answer is gathered, if it is there already, before it is released.
+const GATHER: usize = 64 * 1024;
+
+/// Releases the answer of an upstream once its record is durable.
+///
+/// # Errors
+/// [`Refusal`]: nothing of it may leave; to be released by [`refuse`].
+pub async fn answer(answered: Answered, record: &mut Record, ephi: bool, method: &Method) -> Result<Prepared, Refusal> {
+    let upstream = answered.upstream().clone();
+    let (status, declared) = (answered.status(), answered.declared());
+    let content_type = media_type(answered.headers());
+    let (_, headers, content) = answered.into_parts();
+    let content = gather(content).await.map_err(Refusal::Upstream)?;
+    let (length, digest) = match &content {
+        ReleasedContent::Whole { content, .. } if *method == Method::HEAD => (declared.or(Some(content.len() as u64)), None),
+        ReleasedContent::Whole { content, .. } => (Some(content.len() as u64), Some(sha256(content))),
+        ReleasedContent::Streamed { .. } => (declared, None),
+    };
+    let facts = AnswerFacts { status: status.as_u16(), content_type: content_type.as_deref(), length, digest, upstream: upstream.as_str() };
+    let append = record.release(&facts).map_err(Refusal::Audit)?;
+    if ephi {
+        let _receipt = append.await.map_err(Refusal::Audit)?;
+    }
+    Ok(Prepared { status, headers, declared, content })
+}
+
+/// An answer whose record is durable, still without the record that it owes.
+#[derive(Debug)]
+pub struct Prepared {
+    status: StatusCode,
+    headers: HeaderMap,
+    declared: Option<u64>,
+    content: ReleasedContent,
+}
+
+impl Prepared {
+    /// Joins the answer with its record, which `respond` settles.
+    pub fn with(mut self, record: Record, id: &RequestId) -> Released {
+        self.headers.insert(X_REQUEST_ID, id.value().clone());
+        Released {
+            status: self.status,
+            headers: self.headers,
+            declared: self.declared,
+            content: self.content,
+            record: Some(record),
+            ends_connection: false,
+        }
+    }
+}
+
+/// Releases a refusal once its record is durable.
+pub async fn refuse(refusal: &Refusal, mut record: Record, recorder: &Recorder, id: &RequestId) -> Released {
+    recorder.metrics().refused(refusal.code(), refusal.fault().name());
+    let recorded = match record.refusal(refusal.status().as_u16(), refusal.code(), refusal.detail().as_deref()) {
+        Ok(None) => Ok(()),
+        Ok(Some(append)) => append.await.map(drop),
+        Err(error) => Err(error),
+    };
+    match recorded {
+        Ok(()) => Released {
+            ends_connection: refusal.ends_connection(),
+            ..problem(refusal, id)
+        },
+        Err(error) => {
+            record.unrecorded();
+            unavailable(error, recorder, id)
+        }
+    }
+}
+
+/// The constant answer when nothing can be recorded. Counted, since it is on no record.
+pub fn unavailable(error: AppendError, recorder: &Recorder, id: &RequestId) -> Released {
+    recorder.metrics().unrecorded_answer();
+    problem(&Refusal::Audit(error), id)
+}
+
+/// A problem document (RFC 9457): constant for each code but for the request's id.
+fn problem(refusal: &Refusal, id: &RequestId) -> Released {
+    let (status, code) = (refusal.status(), refusal.code());
+    let title = code.name().replace('_', " ");
+    let document = serde_json::json!({
+        "type": format!("urn:phigate:problem:{code}"),
+        "title": title,
+        "status": status.as_u16(),
+        "request_id": id.id().to_string(),
+    });
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_REQUEST_ID, id.value().clone());
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(std::time::SystemTime::now())) {
+        headers.insert(header::DATE, date);
+    }
+    if let Some(allow) = refusal.allow().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        headers.insert(header::ALLOW, allow);
+    }
+    if let Some(wait) = refusal.retry_after() {
+        // Whole seconds, rounded up: coming earlier would be in vain.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
+    }
+    let content = Bytes::from(document.to_string());
+    Released {
+        status,
+        headers,
+        declared: Some(content.len() as u64),
+        content: ReleasedContent::Whole { content, trailers: None },
+        record: None,
+        ends_connection: refusal.ends_connection(),
+    }
+}
+
+/// Takes what is there of an answer's content without waiting for more.
+async fn gather(mut content: AnswerContent) -> Result<ReleasedContent, UpstreamRefusal> {
+    let mut pieces = Vec::new();
+    let mut held = 0;
+    let mut trailers = None;
+    let end = std::future::poll_fn(|context| {
+        while held < GATHER {
+            match Pin::new(&mut content).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        held += data.len();
+                        pieces.push(data);
+                    }
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+                Poll::Ready(Some(Err(fault))) => return Poll::Ready(Err(broken(fault))),
+                Poll::Ready(None) => return Poll::Ready(Ok(true)),
+                Poll::Pending => return Poll::Ready(Ok(false)),
+            }
+        }
+        Poll::Ready(Ok(content.is_end_stream()))
+    });
+    let whole = end.await?;
+    let first = join(pieces);
+    Ok(if whole { ReleasedContent::Whole { content: first, trailers } } else { ReleasedContent::Streamed { first, rest: content } })
+}
+
+fn join(mut pieces: Vec<Bytes>) -> Bytes {
+    if pieces.len() == 1 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+    joined.freeze()
+}
+
+fn broken(fault: AnswerFault) -> UpstreamRefusal {
+    match fault {
+        AnswerFault::Broken => UpstreamRefusal::Broken { how: "its answer broke off" },
+        AnswerFault::Stalled => UpstreamRefusal::Timeout,
+        AnswerFault::Content(fault) => UpstreamRefusal::Content(fault),
+    }
+}
+
+/// The code of an answer that broke off after it was released.
+pub fn fault_code(fault: &AnswerFault) -> Code {
+    match fault {
+        AnswerFault::Broken => Code::UpstreamBroken,
+        AnswerFault::Stalled => Code::UpstreamStalled,
+        AnswerFault::Content(fault) => content_code(fault),
+    }
+}
+
+/// The media type without its parameters, if it is a plain one.
+fn media_type(headers: &HeaderMap) -> Option<Box<str>> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/+-._".contains(&byte);
+    (essence.len() <= 64 && !essence.is_empty() && essence.bytes().all(plain)).then(|| essence.to_ascii_lowercase().into())
+}
+
+fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref());
+    hash
+}
+
+impl Released {
+    /// Whether the connection cannot go on after it.
+    pub fn ends_connection(&self) -> bool {
+        self.ends_connection
+    }
+
+    pub(crate) fn into_parts(self) -> Parts {
+        Parts { status: self.status, headers: self.headers, declared: self.declared, content: self.content, record: self.record }
+    }
+}
+
+/// A released answer taken apart, for `respond`.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) declared: Option<u64>,
+    pub(crate) content: ReleasedContent,
+    pub(crate) record: Option<Record>,
+}

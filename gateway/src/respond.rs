@@ -1,0 +1,302 @@
+//! The only place that writes an answer to a client, and it takes only [`Released`].
+//!
+//! It also settles the record: an answer that left whole needs no further word; a streamed one, and
+//! one that did not get to its end, gets its completion.
+
+use std::num::NonZeroUsize;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use audit::event::Code;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response};
+use http1::connection::Persistence;
+use http1::encode::{self, Answered, Hop};
+use http1::framing::Framing;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::headers;
+use crate::record::Record;
+use crate::release::{Parts, Released, ReleasedContent, fault_code};
+use crate::upstream::{AnswerContent, AnswerFault};
+
+/// A client that takes nothing for so long is given up.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Content up to this size goes out together with its head.
+const TOGETHER: usize = 64 * 1024;
+
+/// How the writing of an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// As it should; the connection may go on.
+    Whole,
+    /// As it should; the connection may not go on.
+    Last,
+    /// Broken off, for this reason.
+    Broken(Code),
+}
+
+/// Writes an answer in HTTP/1.1.
+pub async fn http1<W: AsyncWrite + Unpin>(released: Released, answered: Answered, keep: bool, out: &mut W) -> Sent {
+    let ends = released.ends_connection();
+    let Parts { status, mut headers, declared, content, mut record } = released.into_parts();
+    // HTTP/1.0 knows no chunks: the end of the connection ends the content.
+    let unknown = if answered.version == http1::Version::Http10 { Framing::UntilClose } else { Framing::Chunked };
+    let bodiless = answered.is_head || status == http::StatusCode::NO_CONTENT || status == http::StatusCode::NOT_MODIFIED;
+    let framing = match &content {
+        _ if status == http::StatusCode::NO_CONTENT => Framing::None,
+        _ if bodiless => declared.map_or(Framing::None, Framing::Length),
+        ReleasedContent::Whole { content, trailers: None } => Framing::Length(content.len() as u64),
+        ReleasedContent::Whole { .. } => unknown,
+        ReleasedContent::Streamed { .. } => declared.map_or(unknown, Framing::Length),
+    };
+    let last = ends || !keep || framing == Framing::UntilClose || answered.version == http1::Version::Http10;
+    let persistence = if last { Persistence::Close } else { Persistence::KeepAlive };
+    headers::strip_hop_by_hop(&mut headers);
+    let mut head = BytesMut::with_capacity(1024);
+    if encode::response(&mut head, status, &headers, framing, answered, Hop::from(persistence)).is_err() {
+        // An upstream that speaks HTTP/2 can name fields that HTTP/1.1 cannot.
+        settle(record, 0, Code::UpstreamBroken);
+        return Sent::Broken(Code::UpstreamBroken);
+    }
+    let mut writer = Writer { out, framing, buffer: head, content: 0, skip: bodiless };
+    let outcome = match content {
+        ReleasedContent::Whole { content, trailers } => {
+            let written = writer.whole(&content, trailers.as_ref()).await;
+            if let (Ok(()), Some(record)) = (written, record.take()) {
+                record.left_whole(writer.content);
+            }
+            written
+        }
+        ReleasedContent::Streamed { first, rest } => writer.streamed(&first, rest).await,
+    };
+    let content = writer.content;
+    match outcome {
+        Ok(()) => {
+            settle(record, content, Code::Complete);
+            if last { Sent::Last } else { Sent::Whole }
+        }
+        Err(code) => {
+            settle(record, content, code);
+            Sent::Broken(code)
+        }
+    }
+}
+
+fn settle(record: Option<Record>, bytes: u64, code: Code) {
+    if let Some(record) = record {
+        record.ended(bytes, code);
+    }
+}
+
+/// Writes a head and what follows it.
+struct Writer<'a, W> {
+    out: &'a mut W,
+    framing: Framing,
+    buffer: BytesMut,
+    /// Bytes of content that were handed to the connection.
+    content: u64,
+    /// Whether the content only stands in the head (HEAD, 304).
+    skip: bool,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<'_, W> {
+    async fn whole(&mut self, content: &Bytes, trailers: Option<&HeaderMap>) -> Result<(), Code> {
+        if !self.skip {
+            self.piece(content).await?;
+            self.end(trailers);
+        }
+        self.flush().await
+    }
+
+    async fn streamed(&mut self, first: &Bytes, mut rest: AnswerContent) -> Result<(), Code> {
+        if !self.skip {
+            self.piece(first).await?;
+        }
+        loop {
+            let next = {
+                let mut frame = pin!(rest.frame());
+                match poll_once(frame.as_mut()).await {
+                    Some(next) => next,
+                    None => {
+                        // What is in hand leaves before anybody waits for more.
+                        self.flush().await?;
+                        frame.await
+                    }
+                }
+            };
+            match next {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(_) if self.skip => {}
+                    Ok(data) => self.piece(&data).await?,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        self.end(Some(&trailers));
+                        return self.flush().await;
+                    }
+                },
+                Some(Err(fault)) => {
+                    // What was written must not look whole: the connection ends without an end.
+                    let _ = self.flush().await;
+                    return Err(fault_code(&fault));
+                }
+                None => {
+                    self.end(None);
+                    return self.flush().await;
+                }
+            }
+        }
+    }
+
+    async fn piece(&mut self, data: &Bytes) -> Result<(), Code> {
+        let Some(length) = NonZeroUsize::new(data.len()) else { return Ok(()) };
+        if self.framing == Framing::Chunked {
+            encode::chunk_head(&mut self.buffer, length);
+        }
+        if self.buffer.len() + data.len() <= TOGETHER {
+            self.buffer.extend_from_slice(data);
+        } else {
+            self.write_buffer().await?;
+            timeout(STALL, self.out.write_all(data)).await.map_err(|_| Code::ClientStalled)?.map_err(|_| Code::ClientGone)?;
+        }
+        if self.framing == Framing::Chunked {
+            self.buffer.extend_from_slice(encode::CHUNK_END);
+        }
+        self.content += data.len() as u64;
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: Option<&HeaderMap>) {
+        if self.framing != Framing::Chunked || self.skip {
+            return;
+        }
+        let mut trailers = trailers.cloned().unwrap_or_default();
+        headers::filter_trailers(&mut trailers);
+        if encode::last_chunk(&mut self.buffer, &trailers).is_err() {
+            let _ = encode::last_chunk(&mut self.buffer, &HeaderMap::new());
+        }
+    }
+
+    async fn write_buffer(&mut self) -> Result<(), Code> {
+        if !self.buffer.is_empty() {
+            let written = timeout(STALL, self.out.write_all(&self.buffer)).await;
+            written.map_err(|_| Code::ClientStalled)?.map_err(|_| Code::ClientGone)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Code> {
+        self.write_buffer().await?;
+        timeout(STALL, self.out.flush()).await.map_err(|_| Code::ClientStalled)?.map_err(|_| Code::ClientGone)
+    }
+}
+
+/// The output of a future, if it is there already.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// An answer for hyper's HTTP/2, which writes it as the stream allows.
+pub fn http2(released: Released) -> Response<Outgoing> {
+    let Parts { status, mut headers, declared, content, record } = released.into_parts();
+    headers::strip_hop_by_hop(&mut headers);
+    let (first, trailers, rest) = match content {
+        ReleasedContent::Whole { content, trailers } => (content, trailers, None),
+        ReleasedContent::Streamed { first, rest } => (first, None, Some(rest)),
+    };
+    if let Some(declared) = declared
+        && status != http::StatusCode::NO_CONTENT
+    {
+        headers.insert(http::header::CONTENT_LENGTH, declared.into());
+    }
+    let mut response = Response::new(Outgoing { first, trailers, rest, record, content: 0 });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The content of an answer on an HTTP/2 stream. Dropped before its end, it leaves on record that
+/// the client went away.
+#[derive(Debug)]
+pub struct Outgoing {
+    first: Bytes,
+    trailers: Option<HeaderMap>,
+    rest: Option<AnswerContent>,
+    record: Option<Record>,
+    content: u64,
+}
+
+impl Outgoing {
+    fn is_whole(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    /// All that is in hand has been taken.
+    fn finish(&mut self, code: Code) {
+        let Some(record) = self.record.take() else { return };
+        if self.is_whole() && code == Code::Complete {
+            record.left_whole(self.content);
+        } else {
+            record.ended(self.content, code);
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = AnswerFault;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        let this = self.get_mut();
+        if !this.first.is_empty() {
+            let first = std::mem::take(&mut this.first);
+            this.content += first.len() as u64;
+            if this.is_whole() && this.trailers.is_none() {
+                this.finish(Code::Complete);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if let Some(trailers) = this.trailers.take() {
+            this.finish(Code::Complete);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        let Some(rest) = &mut this.rest else {
+            this.finish(Code::Complete);
+            return Poll::Ready(None);
+        };
+        let next = ready!(Pin::new(rest).poll_frame(context));
+        match &next {
+            Some(Ok(frame)) => this.content += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(fault)) => this.finish(fault_code(fault)),
+            None => this.finish(Code::Complete),
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.trailers.is_none() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_whole() && self.trailers.is_none() { SizeHint::with_exact(self.first.len() as u64) } else { SizeHint::default() }
+    }
+}
+
+/// hyper drops a body that says that it has ended without asking it for its end.
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.finish(Code::Complete);
+        }
+    }
+}

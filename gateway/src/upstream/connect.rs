@@ -1,0 +1,201 @@
+//! One connection to an upstream: TCP, a Unix socket, or TLS with pinned roots.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use config::{Authority, Protocol as Wanted, UpstreamName};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+
+use super::UpstreamRefusal;
+use crate::peer::Protocol;
+use crate::tls::ALPN;
+
+/// An upstream, loaded: everything that is needed to reach it.
+#[derive(Debug)]
+pub struct UpstreamSite {
+    /// Its name.
+    pub name: UpstreamName,
+    /// Where it is.
+    pub address: Address,
+    /// How the way there is protected.
+    pub security: Security,
+    /// What `security` was made of, to tell whether it has changed.
+    pub identity: Vec<u8>,
+    /// What is spoken there.
+    pub protocol: Wanted,
+    /// To connect, TLS included, and to wait for a connection to come free.
+    pub connect: Duration,
+    /// For the head of an answer, and for each pause in its content.
+    pub head: Duration,
+    /// For which an idle connection is kept.
+    pub idle: Duration,
+    /// Connections at once, of each worker.
+    pub connections: usize,
+}
+
+impl UpstreamSite {
+    /// Whether connections to the one are as good as connections to the other.
+    pub fn is_like(&self, other: &UpstreamSite) -> bool {
+        let of = |site: &UpstreamSite| (site.protocol, site.connect, site.head, site.idle, site.connections);
+        self.address == other.address && self.identity == other.identity && of(self) == of(other)
+    }
+}
+
+/// Where an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Over TCP.
+    Tcp(Authority),
+    /// A Unix domain socket.
+    Unix(PathBuf),
+}
+
+/// How the way to an upstream is protected.
+#[derive(Clone)]
+pub enum Security {
+    /// By the machine: loopback, a Unix socket, or the operator's rationale.
+    None,
+    /// By TLS.
+    Tls {
+        /// Pinned roots, our certificate.
+        config: Arc<ClientConfig>,
+        /// The name that its certificate must hold.
+        name: ServerName<'static>,
+    },
+}
+
+impl std::fmt::Debug for Security {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Security::None => f.write_str("None"),
+            Security::Tls { name, .. } => write!(f, "Tls({name:?})"),
+        }
+    }
+}
+
+/// A connection, and what is spoken on it.
+pub(super) async fn connect(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefusal> {
+    tokio::time::timeout(site.connect, open(site)).await.unwrap_or(Err(UpstreamRefusal::ConnectTimeout))
+}
+
+async fn open(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefusal> {
+    let unreachable = |error: io::Error| UpstreamRefusal::Unreachable { error: error.kind() };
+    let plain = match site.protocol {
+        Wanted::Http2 => Protocol::Http2,
+        Wanted::Http11 | Wanted::Alpn => Protocol::Http1,
+    };
+    let tcp = match &site.address {
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(unreachable)?;
+            return Ok((Transport::Unix(stream), plain));
+        }
+        Address::Tcp(authority) => dial(authority).await.map_err(unreachable)?,
+    };
+    let Security::Tls { config, name } = &site.security else { return Ok((Transport::Tcp(tcp), plain)) };
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+    let stream = connector.connect(name.clone(), tcp).await.map_err(|error| refused(&error))?;
+    let chosen = stream.get_ref().1.alpn_protocol();
+    let protocol = match (site.protocol, chosen) {
+        (Wanted::Http11, _) => Protocol::Http1,
+        (_, Some(chosen)) => ALPN.iter().find(|(name, _)| *name == chosen).map_or(Protocol::Http1, |(_, protocol)| *protocol),
+        (Wanted::Http2, None) => Protocol::Http2,
+        (Wanted::Alpn, None) => Protocol::Http1,
+    };
+    Ok((Transport::Tls(Box::new(stream)), protocol))
+}
+
+/// What a failed handshake says. The library's words name no secret.
+pub(super) fn refused(error: &io::Error) -> UpstreamRefusal {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => {
+            let mut reason = tls.to_string();
+            reason.truncate(reason.floor_char_boundary(200));
+            UpstreamRefusal::Untrusted { reason: reason.into() }
+        }
+        None => UpstreamRefusal::Unreachable { error: error.kind() },
+    }
+}
+
+async fn dial(authority: &Authority) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = if let Some(address) = authority.host.address() {
+        vec![SocketAddr::new(address, authority.port)]
+    } else if authority.host.is_loopback() {
+        // Whatever a resolver says of it, this name means this machine (RFC 6761 6.3).
+        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| SocketAddr::new(ip, authority.port)).into()
+    } else {
+        tokio::net::lookup_host((authority.host.as_str(), authority.port)).await?.collect()
+    };
+    let mut last = io::ErrorKind::NotFound.into();
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The bytes of a connection.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    /// Whether a connection that nothing is expected on is still of use: it is not when the other
+    /// side has closed it, or has said something that nobody asked for.
+    pub(super) fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        Pin::new(self).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

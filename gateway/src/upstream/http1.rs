@@ -1,0 +1,393 @@
+//! A request and its answer on an HTTP/1.1 connection, driven by the task that asked.
+//!
+//! Content goes up and down at the same time: an upstream may answer before it has read the whole of
+//! a request (RFC 9112 9.3), and one that waits for us while we wait for it would wait forever.
+//! Whoever polls the answer therefore drives the request first.
+
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::http1::body::{Decoder, Frame as Part};
+use ::http1::connection::{Persistence, persistence};
+use ::http1::encode::{self, Hop};
+use ::http1::framing::{self, Framing};
+use ::http1::{Limits, ResponseHead, ResponseReader};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::{Body, Frame};
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep};
+use tokio_util::io::poll_read_buf;
+
+use super::connect::{UpstreamSite, refused};
+use super::pool::Lent;
+use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
+use crate::headers;
+use crate::request::{Content, ContentFault};
+
+/// Interim answers beyond these are an attack.
+const MAX_INTERIM: u8 = 8;
+
+/// So much is read at once.
+const READ: usize = 16 * 1024;
+
+/// Pieces up to this size are copied together with what stands before them.
+const SMALL: usize = 16 * 1024;
+
+/// Sends a request and reads the head of its answer.
+pub(super) async fn exchange(lent: Lent, outgoing: Outgoing, site: &UpstreamSite) -> Result<AnswerHead, Failure> {
+    let framing = match &outgoing.content {
+        Content::None => Framing::None,
+        Content::Stream { length: Some(length), .. } => Framing::Length(*length),
+        Content::Stream { length: None, .. } => Framing::Chunked,
+    };
+    let mut head = BytesMut::with_capacity(1024);
+    let hop = Hop::from(Persistence::KeepAlive);
+    encode::request(&mut head, &outgoing.method, &outgoing.target, &outgoing.headers, framing, hop)
+        .map_err(|error| Failure::Refused(UpstreamRefusal::Unwritable { what: error.code() }))?;
+
+    let Outgoing { content, .. } = outgoing;
+    let rest = Outgoing { content: Content::None, ..outgoing };
+    let mut exchange = Exchange {
+        lent,
+        upload: Upload { head, piece: Bytes::new(), framing, sent: 0, taken: false, waits_for_client: false, state: UploadState::Reading },
+        content,
+        timer: Timer::new(patience(site)),
+    };
+    let mut reader = ResponseReader::new(Limits::default());
+    let mut interim = 0;
+    let answer = loop {
+        let read = std::future::poll_fn(|context| exchange.poll_head(&mut reader, context)).await;
+        match read {
+            Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(broken("it switched protocols unasked"));
+            }
+            // 100 is ours to give and has been given; the others are dropped.
+            Ok(head) if head.status.is_informational() => {
+                interim += 1;
+                if interim > MAX_INTERIM {
+                    return Err(broken("too many interim answers"));
+                }
+            }
+            Ok(head) => break head,
+            // The connection was closed while it was kept: nobody has seen the request.
+            Err(_) if exchange.lent.connection.kept && exchange.upload.is_untouched() => {
+                let content = exchange.content;
+                return Err(Failure::Untouched(Box::new(Outgoing { content, ..rest })));
+            }
+            Err(refusal) => return Err(Failure::Refused(refusal)),
+        }
+    };
+    conclude(exchange, &rest.method, answer).map_err(Failure::Refused)
+}
+
+fn broken(how: &'static str) -> Failure {
+    Failure::Refused(UpstreamRefusal::Broken { how })
+}
+
+/// What follows the head.
+fn conclude(exchange: Exchange, method: &Method, head: ResponseHead) -> Result<AnswerHead, UpstreamRefusal> {
+    let broken = |_| UpstreamRefusal::Broken { how: "the framing of its answer is not unambiguous" };
+    let framing = framing::response(method, &head).map_err(broken)?;
+    let declared = match framing {
+        Framing::Length(length) => Some(length),
+        Framing::None => framing::content_length(&head.headers).map_err(broken)?,
+        Framing::Chunked | Framing::UntilClose => None,
+    };
+    let keep = persistence(head.version, &head.headers) == Persistence::KeepAlive && framing != Framing::UntilClose;
+    let mut answer = Answer { exchange: Some(exchange), decoder: Decoder::new(framing, Limits::default()), keep };
+    let content = if answer.decoder.is_finished() {
+        answer.finish();
+        match answer.exchange {
+            // Content of the request is still under way: somebody has to drive it to its end.
+            Some(_) => AnswerContent::Http1(Box::new(answer)),
+            None => AnswerContent::None,
+        }
+    } else {
+        AnswerContent::Http1(Box::new(answer))
+    };
+    Ok(AnswerHead { status: head.status, headers: head.headers, declared, content })
+}
+
+/// A request on its way up, on a connection that brings the answer down.
+struct Exchange {
+    lent: Lent,
+    upload: Upload,
+    content: Content,
+    timer: Timer,
+}
+
+/// What is to be written next.
+struct Upload {
+    /// Bytes of ours: the head, chunk framing, small pieces.
+    head: BytesMut,
+    /// A piece of content that follows `head` and is not copied.
+    piece: Bytes,
+    framing: Framing,
+    /// Bytes that the connection took.
+    sent: u64,
+    /// Whether any content was taken from the client.
+    taken: bool,
+    /// Whether it is the client who keeps us waiting: that is not held against the upstream.
+    waits_for_client: bool,
+    state: UploadState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UploadState {
+    /// More content may come.
+    Reading,
+    /// All content is in `head` and `piece`.
+    Last,
+    /// All of it is written.
+    Done,
+    /// The upstream takes no more; it may have answered all the same.
+    Deaf,
+}
+
+impl Upload {
+    /// Whether neither the upstream has seen the request nor we have taken content off it.
+    fn is_untouched(&self) -> bool {
+        self.sent == 0 && !self.taken
+    }
+
+    fn add(&mut self, frame: Frame<Bytes>) {
+        self.taken = true;
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => {}
+            Ok(data) => {
+                if let (Framing::Chunked, Some(length)) = (self.framing, NonZeroUsize::new(data.len())) {
+                    encode::chunk_head(&mut self.head, length);
+                }
+                if data.len() <= SMALL {
+                    self.head.extend_from_slice(&data);
+                    self.end_chunk();
+                } else {
+                    self.piece = data;
+                }
+            }
+            Err(frame) => {
+                let mut trailers = frame.into_trailers().unwrap_or_default();
+                headers::filter_trailers(&mut trailers);
+                self.end(&trailers);
+            }
+        }
+    }
+
+    fn end_chunk(&mut self) {
+        if self.framing == Framing::Chunked {
+            self.head.extend_from_slice(encode::CHUNK_END);
+        }
+    }
+
+    fn end(&mut self, trailers: &HeaderMap) {
+        if self.framing == Framing::Chunked && encode::last_chunk(&mut self.head, trailers).is_err() {
+            // Trailers that cannot be written are left out: they are not content.
+            let _ = encode::last_chunk(&mut self.head, &HeaderMap::new());
+        }
+        self.state = UploadState::Last;
+    }
+}
+
+impl Exchange {
+    /// Drives the request, then looks for the head of the answer.
+    fn poll_head(&mut self, reader: &mut ResponseReader, context: &mut Context<'_>) -> Poll<Result<ResponseHead, UpstreamRefusal>> {
+        if let Poll::Ready(Err(fault)) = self.poll_upload(context) {
+            return Poll::Ready(Err(UpstreamRefusal::Content(fault)));
+        }
+        loop {
+            match reader.read(&mut self.lent.connection.buffer) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Err(UpstreamRefusal::Broken { how: "the head of its answer is malformed" })),
+            }
+            match self.poll_fill(context) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(UpstreamRefusal::Broken { how: "it closed the connection before it answered" })),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(reset(&error))),
+                Poll::Pending => {
+                    ready!(self.poll_patience(context));
+                    return Poll::Ready(Err(UpstreamRefusal::Timeout));
+                }
+            }
+        }
+    }
+
+    /// Ends when the upstream has done nothing for as long as it may.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.upload.waits_for_client {
+            self.timer.restart();
+            return Poll::Pending;
+        }
+        self.timer.poll(context)
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let connection = &mut self.lent.connection;
+        connection.buffer.reserve(READ);
+        let read = ready!(poll_read_buf(Pin::new(&mut connection.transport), context, &mut connection.buffer));
+        self.timer.restart();
+        Poll::Ready(read)
+    }
+
+    /// Writes as much of the request as the upstream takes. Ends when all is written, or nobody
+    /// takes it; an error is one of the client's content.
+    fn poll_upload(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ContentFault>> {
+        self.upload.waits_for_client = false;
+        loop {
+            match self.upload.state {
+                UploadState::Done | UploadState::Deaf => return Poll::Ready(Ok(())),
+                UploadState::Reading if self.upload.piece.is_empty() && self.upload.head.len() <= SMALL => {
+                    match Pin::new(&mut self.content).poll_frame(context) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            self.upload.add(frame);
+                            continue;
+                        }
+                        Poll::Ready(Some(Err(fault))) => return Poll::Ready(Err(fault)),
+                        Poll::Ready(None) => self.upload.end(&HeaderMap::new()),
+                        Poll::Pending if self.upload.head.is_empty() => {
+                            self.upload.waits_for_client = true;
+                            return Poll::Pending;
+                        }
+                        Poll::Pending => {}
+                    }
+                }
+                UploadState::Reading | UploadState::Last => {}
+            }
+            ready!(self.poll_write(context));
+        }
+    }
+
+    /// Writes what is at hand.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let transport = &mut self.lent.connection.transport;
+        while !self.upload.head.is_empty() || !self.upload.piece.is_empty() {
+            let in_head = !self.upload.head.is_empty();
+            let bytes = if in_head { &self.upload.head[..] } else { &self.upload.piece[..] };
+            match ready!(Pin::new(&mut *transport).poll_write(context, bytes)) {
+                Ok(written) if written > 0 => {
+                    self.upload.sent += written as u64;
+                    self.timer.restart();
+                    if in_head {
+                        self.upload.head.advance(written);
+                    } else {
+                        self.upload.piece.advance(written);
+                        if self.upload.piece.is_empty() {
+                            self.upload.end_chunk();
+                        }
+                    }
+                }
+                _ => {
+                    self.upload.state = UploadState::Deaf;
+                    return Poll::Ready(());
+                }
+            }
+        }
+        match ready!(Pin::new(transport).poll_flush(context)) {
+            Ok(()) if self.upload.state == UploadState::Last => self.upload.state = UploadState::Done,
+            Ok(()) => {}
+            Err(_) => self.upload.state = UploadState::Deaf,
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A connection that broke before an answer: by TLS's word, or by TCP's.
+fn reset(error: &std::io::Error) -> UpstreamRefusal {
+    match refused(error) {
+        untrusted @ UpstreamRefusal::Untrusted { .. } => untrusted,
+        _ => UpstreamRefusal::Broken { how: "the connection broke before it answered" },
+    }
+}
+
+/// The content of an answer. It owns the connection until the answer ends.
+pub struct Answer {
+    /// `None` once the answer has ended.
+    exchange: Option<Exchange>,
+    decoder: Decoder,
+    keep: bool,
+}
+
+impl Answer {
+    pub(super) fn is_finished(&self) -> bool {
+        self.decoder.is_finished()
+    }
+
+    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+        if let Poll::Ready(Err(fault)) = exchange.poll_upload(context) {
+            self.exchange = None;
+            return Poll::Ready(Some(Err(AnswerFault::Content(fault))));
+        }
+        loop {
+            match self.decoder.decode(&mut exchange.lent.connection.buffer) {
+                Ok(Some(Part::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Some(Part::Trailers(mut trailers))) => {
+                    headers::filter_trailers(&mut trailers);
+                    self.finish();
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Ok(Some(Part::End)) => {
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    self.exchange = None;
+                    return Poll::Ready(Some(Err(AnswerFault::Broken)));
+                }
+            }
+            let fault = match exchange.poll_fill(context) {
+                Poll::Ready(Ok(0)) if self.decoder.eof().is_ok() => continue,
+                Poll::Ready(Ok(0) | Err(_)) => AnswerFault::Broken,
+                Poll::Ready(Ok(_)) => continue,
+                Poll::Pending => {
+                    ready!(exchange.poll_patience(context));
+                    AnswerFault::Stalled
+                }
+            };
+            self.exchange = None;
+            return Poll::Ready(Some(Err(fault)));
+        }
+    }
+
+    /// The answer has ended as its framing says. The connection goes back only if the request has
+    /// ended too and nothing unasked for has come.
+    fn finish(&mut self) {
+        let Some(exchange) = self.exchange.take() else { return };
+        if self.keep && exchange.upload.state == UploadState::Done && exchange.lent.connection.buffer.is_empty() {
+            exchange.lent.give_back();
+        }
+    }
+}
+
+/// A time-out that costs nothing until somebody waits.
+struct Timer {
+    patience: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    since: Option<Instant>,
+}
+
+impl Timer {
+    fn new(patience: Duration) -> Timer {
+        Timer { patience, sleep: None, since: None }
+    }
+
+    /// Something happened: the wait begins anew.
+    fn restart(&mut self) {
+        self.since = None;
+    }
+
+    /// Ends when nothing has happened for as long as is allowed.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let due = since + self.patience;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if sleep.deadline() != due {
+            sleep.as_mut().reset(due);
+        }
+        Future::poll(sleep.as_mut(), context)
+    }
+}

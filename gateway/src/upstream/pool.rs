@@ -1,0 +1,168 @@
+//! The connections of one worker to its upstreams.
+//!
+//! An HTTP/1.1 connection is lent to one request and comes back only after an answer that ended
+//! cleanly; an HTTP/2 connection is shared by many. How many requests hold one is capped; the next
+//! one waits its turn, but not longer than it would wait for a connection.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use config::UpstreamName;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connect::{Transport, UpstreamSite, connect};
+use super::{UpstreamRefusal, http2};
+use crate::peer::Protocol;
+
+/// The pools of one worker, by upstream.
+#[derive(Debug, Default)]
+pub struct Pools {
+    pools: RefCell<HashMap<UpstreamName, Rc<Pool>>>,
+}
+
+impl Pools {
+    /// Makes the pools those of these upstreams. A pool whose upstream is as it was stays; the
+    /// connections of any other are closed once nobody uses them.
+    pub fn renew(&self, sites: &HashMap<UpstreamName, Arc<UpstreamSite>>) {
+        let mut pools = self.pools.borrow_mut();
+        pools.retain(|name, pool| sites.get(name).is_some_and(|site| Arc::ptr_eq(site, &pool.site)));
+        for (name, site) in sites {
+            pools.entry(name.clone()).or_insert_with(|| Rc::new(Pool::new(Arc::clone(site))));
+        }
+    }
+
+    /// Closes what has been idle for too long. To be called once in a while.
+    pub fn sweep(&self) {
+        for pool in self.pools.borrow().values() {
+            pool.sweep();
+        }
+    }
+
+    pub(super) fn of(&self, upstream: &UpstreamName) -> Option<Rc<Pool>> {
+        self.pools.borrow().get(upstream).cloned()
+    }
+}
+
+/// The connections to one upstream.
+#[derive(Debug)]
+pub(super) struct Pool {
+    site: Arc<UpstreamSite>,
+    in_use: Arc<Semaphore>,
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<http2::Shared>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection without its lease.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) transport: Transport,
+    pub(super) buffer: BytesMut,
+    /// Whether it has carried a request before.
+    pub(super) kept: bool,
+}
+
+/// The right to send one request.
+pub(super) enum Lease {
+    /// On a connection of its own.
+    Http1(Lent),
+    /// On a stream of a shared one.
+    Http2(http2::Stream),
+}
+
+/// A lent HTTP/1.1 connection. Dropped, it is closed; [`Lent::give_back`] keeps it.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub(super) connection: Connection,
+    pool: Rc<Pool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    /// Keeps the connection for the next request. Only after an answer that ended as its framing
+    /// says, on a connection that both sides want to keep.
+    pub(super) fn give_back(self) {
+        let mut connection = self.connection;
+        connection.kept = true;
+        self.pool.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
+    }
+}
+
+impl Pool {
+    fn new(site: Arc<UpstreamSite>) -> Pool {
+        let in_use = Arc::new(Semaphore::new(site.connections));
+        Pool { site, in_use, idle: RefCell::default(), shared: RefCell::default() }
+    }
+
+    pub(super) fn site(&self) -> &UpstreamSite {
+        &self.site
+    }
+
+    /// The right to send one request, on a connection that is there or on a new one.
+    pub(super) async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamRefusal> {
+        if let Some(stream) = self.shared_stream() {
+            return Ok(Lease::Http2(stream));
+        }
+        let permit = match Arc::clone(&self.in_use).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let wait = Arc::clone(&self.in_use).acquire_owned();
+                let waited = tokio::time::timeout(self.site.connect, wait).await;
+                waited.ok().and_then(Result::ok).ok_or(UpstreamRefusal::Busy)?
+            }
+        };
+        // Somebody may have opened a shared connection, or returned one, meanwhile.
+        if let Some(stream) = self.shared_stream() {
+            return Ok(Lease::Http2(stream));
+        }
+        if let Some(connection) = self.kept().await {
+            return Ok(Lease::Http1(Lent { connection, pool: Rc::clone(self), _permit: permit }));
+        }
+        let (transport, protocol) = connect(&self.site).await?;
+        match protocol {
+            Protocol::Http1 => {
+                let connection = Connection { transport, buffer: BytesMut::new(), kept: false };
+                Ok(Lease::Http1(Lent { connection, pool: Rc::clone(self), _permit: permit }))
+            }
+            Protocol::Http2 => {
+                let shared = http2::Shared::start(transport, permit, &self.site).await?;
+                let stream = shared.stream().ok_or(UpstreamRefusal::Broken { how: "a new HTTP/2 connection takes no stream" })?;
+                self.shared.borrow_mut().push(shared);
+                Ok(Lease::Http2(stream))
+            }
+        }
+    }
+
+    /// The connection that was used last, if it is still of use.
+    async fn kept(&self) -> Option<Connection> {
+        loop {
+            let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
+            let fresh = since.elapsed() < self.site.idle;
+            let quiet = std::future::poll_fn(|context| std::task::Poll::Ready(connection.transport.is_quiet(context)));
+            if fresh && quiet.await {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn shared_stream(&self) -> Option<http2::Stream> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(http2::Shared::is_open);
+        shared.iter().find_map(http2::Shared::stream)
+    }
+
+    fn sweep(&self) {
+        let idle = self.site.idle;
+        self.idle.borrow_mut().retain(|kept| kept.since.elapsed() < idle);
+        self.shared.borrow_mut().retain(|shared| shared.is_open() && shared.is_wanted(idle));
+    }
+}
