@@ -69,12 +69,8 @@ fn ssl2(received: &[u8], header: usize) -> Result<bool, HelloRefusal> {
     const SSL_2_0: u16 = 0x0002;
     // Type, version and three lengths.
     const SHORTEST: u16 = 9;
-    let length = |high: u8, low: u8| {
-        let mask = if header == 2 { 0x7f } else { 0x3f };
-        u16::from_be_bytes([high & mask, low])
-    };
     if let [high, low, ..] = *received
-        && length(high, low) < SHORTEST
+        && u16::from_be_bytes([high & 0x7f, low]) < SHORTEST
     {
         return undecided(false, received);
     }
@@ -173,9 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_hello_of_ssl_2_is_known() {
+        let refusal = Err(HelloRefusal::Ssl2 { version: 0x0002 });
+        assert_eq!(decided(&[0x80, 9, 1, 0, 2]), refusal);
+        assert_eq!(decided(&[0x00, 9, 0, 1, 0, 2]), refusal);
+    }
+
+    #[test]
     fn what_only_looks_like_ssl_2_is_garbage() {
         garbage(&[0x80, 0x2e, 2]);
         garbage(&[0x80, 0x08]);
+        garbage(&[0x00, 0x08]);
         garbage(&[0x80, 0x2e, 1, 2]);
         garbage(&[0x80, 0x2e, 1, 0, 3]);
         garbage(&[0x00, 0x2e, 0, 4]);

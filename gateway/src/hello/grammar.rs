@@ -15,13 +15,13 @@ pub(super) const MESSAGE_HEADER_BYTES: usize = 4;
 
 /// Reads a whole handshake message of type ClientHello, its header included.
 pub(super) fn client_hello(message: &[u8], record_version: u16) -> Result<ClientHello, Fault> {
-    const EVEN: &str = "cipher_suites";
+    const SUITES: &str = "cipher_suites";
     let mut cursor = Cursor::new(message);
     cursor.take(MESSAGE_HEADER_BYTES, "handshake header")?;
     let legacy_version = cursor.u16("legacy_version")?;
     cursor.take(32, "random")?;
     cursor.vector8(0..=32, "legacy_session_id")?;
-    let suites = cursor.vector16(2..=0xfffe, EVEN)?.u16s(EVEN)?;
+    let suites = cursor.vector16(2..=0xfffe, SUITES)?.u16s(SUITES)?;
     let compression_methods = cursor.vector8(1..=255, "legacy_compression_methods")?;
     let mut hello = ClientHello {
         record_version,

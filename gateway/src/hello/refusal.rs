@@ -453,6 +453,21 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_named_as_people_name_them() {
+        for (version, name) in [
+            (0x0002, "SSL 2.0"),
+            (0x0300, "SSL 3.0"),
+            (0x0301, "TLS 1.0"),
+            (0x0302, "TLS 1.1"),
+            (0x0303, "TLS 1.2"),
+            (0x0304, "TLS 1.3"),
+            (0xfefd, "version 0xfefd"),
+        ] {
+            assert_eq!(Version(version).to_string(), name);
+        }
+    }
+
+    #[test]
     fn a_refusal_names_versions_as_people_do() {
         let refusal = HelloRefusal::Fallback {
             highest: Some(0x0302),

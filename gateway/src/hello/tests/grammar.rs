@@ -362,4 +362,11 @@ fn a_fault_is_placed_on_the_connection_and_not_in_the_message() {
         at: at + 4 * 5,
     };
     assert_eq!(read(&spread), Err(refusal));
+    // The record that begins with it is before it.
+    let spread = super::build::records(&build.message(), at);
+    let refusal = HelloRefusal::Malformed {
+        what,
+        at: at + 2 * 5,
+    };
+    assert_eq!(read(&spread), Err(refusal));
 }

@@ -167,6 +167,15 @@ fn a_pre_shared_key_comes_with_its_modes() {
 }
 
 #[test]
+fn a_pre_shared_key_stands_in_for_both_groups_and_shares_or_for_none() {
+    let with = Build::tls13().with(41, pre_shared_keys(1, 1));
+    for extension in [10, 51] {
+        let refusal = HelloRefusal::MissingExtension { extension };
+        assert_eq!(said(&with.clone().without(extension)), Err(refusal));
+    }
+}
+
+#[test]
 fn a_pre_shared_key_alone_leaves_no_group_in_common() {
     let build = Build::tls13()
         .without(10)

@@ -102,6 +102,14 @@ fn more_records_than_the_limit_are_refused_with_the_last_that_is_read() {
 }
 
 #[test]
+fn the_limits_are_what_they_are_said_to_be() {
+    assert_eq!(
+        (MAX_HELLO_BYTES, MAX_RECORDS, MAX_FLIGHT_BYTES),
+        (16_384, 1_024, 21_508)
+    );
+}
+
+#[test]
 fn the_reader_never_asks_for_more_than_it_says() {
     // As much as fits: single bytes first, then all but one byte of the longest hello.
     let message = of_length(MAX_HELLO_BYTES);
