@@ -25,7 +25,10 @@ impl AccessLog {
 
     /// No lines.
     pub fn off(metrics: Metrics) -> AccessLog {
-        AccessLog { lines: None, metrics }
+        AccessLog {
+            lines: None,
+            metrics,
+        }
     }
 
     /// Lines to standard output, written by a thread of their own.
@@ -34,8 +37,13 @@ impl AccessLog {
     /// The operating system's, when there can be no thread.
     pub fn stdout(metrics: Metrics) -> std::io::Result<AccessLog> {
         let (sender, receiver) = sync_channel(Self::WAITING);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(&receiver, &mut std::io::stdout()))?;
-        Ok(AccessLog { lines: Some(sender), metrics })
+        std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(&receiver, &mut std::io::stdout()))?;
+        Ok(AccessLog {
+            lines: Some(sender),
+            metrics,
+        })
     }
 
     /// Whether anybody wants lines.
@@ -46,12 +54,19 @@ impl AccessLog {
     /// Writes the line of an event, or counts that there was no room.
     pub fn write(&self, event: &Event<'_>) {
         let Some(lines) = &self.lines else { return };
-        let entry = Entry { time: Time::from_system(SystemTime::now()), event: event.clone() };
-        let Ok(mut line) = serde_json::to_vec(&Line::new(None, &entry)) else { return };
+        let entry = Entry {
+            time: Time::from_system(SystemTime::now()),
+            event: event.clone(),
+        };
+        let Ok(mut line) = serde_json::to_vec(&Line::new(None, &entry)) else {
+            return;
+        };
         line.push(b'\n');
         match lines.try_send(line) {
             Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.metrics.access_line_lost(),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.metrics.access_line_lost()
+            }
         }
     }
 }

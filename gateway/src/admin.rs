@@ -42,7 +42,9 @@ pub struct Told {
 pub async fn serve(listener: TcpListener, told: Told) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
@@ -58,7 +60,10 @@ pub async fn serve(listener: TcpListener, told: Told) {
 
 async fn exchange(mut stream: TcpStream, told: &Told) -> std::io::Result<()> {
     let mut buffer = BytesMut::with_capacity(1024);
-    let mut reader = RequestReader::new(Limits { head_bytes: 8192, ..Limits::default() });
+    let mut reader = RequestReader::new(Limits {
+        head_bytes: 8192,
+        ..Limits::default()
+    });
     let (answered, status, content_type, content) = loop {
         match reader.read(&mut buffer) {
             Ok(Some(head)) => {
@@ -68,8 +73,16 @@ async fn exchange(mut stream: TcpStream, told: &Told) -> std::io::Result<()> {
             Ok(None) if stream.read_buf(&mut buffer).await? > 0 => {}
             Ok(None) => return Ok(()),
             Err(_) => {
-                let answered = Answered { version: http1::Version::Http11, is_head: false };
-                break (answered, StatusCode::BAD_REQUEST, "text/plain", "bad request\n".to_owned());
+                let answered = Answered {
+                    version: http1::Version::Http11,
+                    is_head: false,
+                };
+                break (
+                    answered,
+                    StatusCode::BAD_REQUEST,
+                    "text/plain",
+                    "bad request\n".to_owned(),
+                );
             }
         }
     };
@@ -77,7 +90,17 @@ async fn exchange(mut stream: TcpStream, told: &Told) -> std::io::Result<()> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     let mut out = BytesMut::new();
     let framing = Framing::Length(content.len() as u64);
-    if encode::response(&mut out, status, &headers, framing, answered, Hop::from(Persistence::Close)).is_ok() && !answered.is_head {
+    if encode::response(
+        &mut out,
+        status,
+        &headers,
+        framing,
+        answered,
+        Hop::from(Persistence::Close),
+    )
+    .is_ok()
+        && !answered.is_head
+    {
         out.extend_from_slice(content.as_bytes());
     }
     stream.write_all(&out).await?;
@@ -87,7 +110,11 @@ async fn exchange(mut stream: TcpStream, told: &Told) -> std::io::Result<()> {
 fn answer(head: &RequestHead, told: &Told) -> (StatusCode, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
     if head.method != Method::GET && head.method != Method::HEAD {
-        return (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        return (
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "only GET and HEAD\n".to_owned(),
+        );
     }
     let TargetForm::Origin { path, .. } = head.target.form() else {
         return (StatusCode::BAD_REQUEST, TEXT, "bad request\n".to_owned());
@@ -99,11 +126,23 @@ fn answer(head: &RequestHead, told: &Told) -> (StatusCode, &'static str, String)
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
         },
         "/metrics" => {
-            let text = told.common.recording.metrics.render(&told.common.log.status());
-            (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+            let text = told
+                .common
+                .recording
+                .metrics
+                .render(&told.common.log.status());
+            (
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                text,
+            )
         }
         "/status" => (StatusCode::OK, "application/json", status(told)),
-        _ => (StatusCode::NOT_FOUND, TEXT, "there are /livez, /readyz, /metrics and /status\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there are /livez, /readyz, /metrics and /status\n".to_owned(),
+        ),
     }
 }
 
@@ -123,7 +162,11 @@ fn unready(told: &Told) -> Option<&'static str> {
 fn status(told: &Told) -> String {
     let site = told.common.site.load();
     let log = told.common.log.status();
-    let digest: String = site.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = site
+        .digest
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let document = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": unready(told).is_none(),

@@ -85,9 +85,15 @@ pub fn permit(
                 &address
             }
         };
-        rates.check(client).map_err(|wait| AuthorizeRefusal::RateLimited { wait })?;
+        rates
+            .check(client)
+            .map_err(|wait| AuthorizeRefusal::RateLimited { wait })?;
     }
-    Ok(Permitted { received, route, rule })
+    Ok(Permitted {
+        received,
+        route,
+        rule,
+    })
 }
 
 /// Whether what was proved in the handshake still counts.
@@ -101,20 +107,30 @@ pub fn standing(client: &Client, clients: &Clients, now: i64) -> Result<(), Auth
             if *identity.trust() != trust.name {
                 return Err(AuthorizeRefusal::TrustGone);
             }
-            trust.standing(identity, now).map_err(AuthorizeRefusal::Standing)
+            trust
+                .standing(identity, now)
+                .map_err(AuthorizeRefusal::Standing)
         }
     }
 }
 
 /// The rule of a route that covers a client, who is nobody or a name under a trust set.
-pub fn rule(client: Option<(&TrustName, &ClientName)>, allow: &Allow, roles: &BTreeMap<RoleName, Role>) -> Result<Rule, AuthorizeRefusal> {
+pub fn rule(
+    client: Option<(&TrustName, &ClientName)>,
+    allow: &Allow,
+    roles: &BTreeMap<RoleName, Role>,
+) -> Result<Rule, AuthorizeRefusal> {
     match (allow, client) {
         (Allow::Anyone, _) => Ok(Rule::Anyone),
         (Allow::Nobody, _) => Err(AuthorizeRefusal::NotPermitted),
         (Allow::Roles(_), None) => Err(AuthorizeRefusal::ClientUnknown),
         (Allow::Roles(names), Some((trust, client))) => names
             .iter()
-            .find(|name| roles.get(&name.value).is_some_and(|role| role.covers(trust, client.as_str())))
+            .find(|name| {
+                roles
+                    .get(&name.value)
+                    .is_some_and(|role| role.covers(trust, client.as_str()))
+            })
             .map(|name| Rule::Role(name.value.clone()))
             .ok_or(AuthorizeRefusal::NotPermitted),
     }

@@ -84,7 +84,9 @@ pub const CHECKS: &[Check] = &[
 
 /// Makes all checks.
 pub fn check(received: &Received) -> Result<(), CheckRefusal> {
-    CHECKS.iter().try_for_each(|check| check.judge(&received.head))
+    CHECKS
+        .iter()
+        .try_for_each(|check| check.judge(&received.head))
 }
 
 /// The host that a request is for, in the case received and without its port.
@@ -123,13 +125,25 @@ fn one_host(head: &Head) -> Result<(), CheckRefusal> {
 }
 
 fn agreeing_authority(head: &Head) -> Result<(), CheckRefusal> {
-    let TargetForm::Absolute { scheme, authority, .. } = head.target.form() else { return Ok(()) };
+    let TargetForm::Absolute {
+        scheme, authority, ..
+    } = head.target.form()
+    else {
+        return Ok(());
+    };
     if !scheme.eq_ignore_ascii_case("https") {
         return Err(CheckRefusal::TargetForm);
     }
-    let named = head.headers.get(header::HOST).and_then(|host| Authority::parse(host.as_bytes()));
+    let named = head
+        .headers
+        .get(header::HOST)
+        .and_then(|host| Authority::parse(host.as_bytes()));
     match named {
-        Some(named) if named.host.eq_ignore_ascii_case(authority.host) && named.port == authority.port => Ok(()),
+        Some(named)
+            if named.host.eq_ignore_ascii_case(authority.host) && named.port == authority.port =>
+        {
+            Ok(())
+        }
         _ => Err(CheckRefusal::HostAmbiguous),
     }
 }
@@ -142,7 +156,11 @@ fn forwardable_method(head: &Head) -> Result<(), CheckRefusal> {
 }
 
 fn origin_form(head: &Head) -> Result<(), CheckRefusal> {
-    if path(head).is_some() { Ok(()) } else { Err(CheckRefusal::TargetForm) }
+    if path(head).is_some() {
+        Ok(())
+    } else {
+        Err(CheckRefusal::TargetForm)
+    }
 }
 
 fn no_upgrade(head: &Head) -> Result<(), CheckRefusal> {
@@ -153,14 +171,25 @@ fn no_upgrade(head: &Head) -> Result<(), CheckRefusal> {
 }
 
 /// Removing these at the sender's wish would change what the message means to the upstream.
-const END_TO_END: &[&str] = &["host", "content-length", "content-type", "content-encoding", "authorization", "cookie", "expect"];
+const END_TO_END: &[&str] = &[
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "authorization",
+    "cookie",
+    "expect",
+];
 
 fn end_to_end_fields(head: &Head) -> Result<(), CheckRefusal> {
     if !head.headers.contains_key(header::CONNECTION) {
         return Ok(());
     }
     for named in http1::connection::nominated(&head.headers) {
-        if let Some(field) = END_TO_END.iter().find(|field| named.eq_ignore_ascii_case(field)) {
+        if let Some(field) = END_TO_END
+            .iter()
+            .find(|field| named.eq_ignore_ascii_case(field))
+        {
             return Err(CheckRefusal::FieldRefused { field });
         }
     }
@@ -190,7 +219,10 @@ fn judge_path(path: &str) -> Result<(), PathFault> {
     if path.contains('\\') {
         return Err(PathFault::Backslash);
     }
-    if !bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@%|".contains(byte)) {
+    if !bytes
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@%|".contains(byte))
+    {
         return Err(PathFault::Character);
     }
     path.split('/').try_for_each(judge_segment)
@@ -204,7 +236,10 @@ fn judge_segment(segment: &str) -> Result<(), PathFault> {
             decoded.push(byte);
             continue;
         }
-        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+        let digit = |byte: Option<u8>| {
+            byte.and_then(|byte| char::from(byte).to_digit(16))
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         let (Some(high), Some(low)) = (digit(bytes.next()), digit(bytes.next())) else {
             return Err(PathFault::Percent);
         };
@@ -235,10 +270,18 @@ mod tests {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+            map.append(
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         let target = Target::parse(&method, Bytes::copy_from_slice(target.as_bytes())).unwrap();
-        Head { target, method, headers: map, version: Version::Http11 }
+        Head {
+            target,
+            method,
+            headers: map,
+            version: Version::Http11,
+        }
     }
 
     fn judge(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<(), CheckRefusal> {
@@ -253,41 +296,87 @@ mod tests {
         assert_eq!(judge("GET", "/", &[HOST]), Ok(()));
         assert_eq!(judge("GET", "/", &[("host", "api.example:8443")]), Ok(()));
         assert_eq!(judge("GET", "/", &[]), Err(CheckRefusal::HostMissing));
-        assert_eq!(judge("GET", "/", &[HOST, HOST]), Err(CheckRefusal::HostAmbiguous));
-        for bad in ["", "a b", "user@api.example", "api.example/x", "[::1", "api.example:99999"] {
-            assert_eq!(judge("GET", "/", &[("host", bad)]), Err(CheckRefusal::HostMalformed), "{bad:?}");
+        assert_eq!(
+            judge("GET", "/", &[HOST, HOST]),
+            Err(CheckRefusal::HostAmbiguous)
+        );
+        for bad in [
+            "",
+            "a b",
+            "user@api.example",
+            "api.example/x",
+            "[::1",
+            "api.example:99999",
+        ] {
+            assert_eq!(
+                judge("GET", "/", &[("host", bad)]),
+                Err(CheckRefusal::HostMalformed),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn an_absolute_target_agrees_with_host() {
         assert_eq!(judge("GET", "https://API.example/x", &[HOST]), Ok(()));
-        assert_eq!(judge("GET", "https://other.example/x", &[HOST]), Err(CheckRefusal::HostAmbiguous));
-        assert_eq!(judge("GET", "https://api.example:1/x", &[HOST]), Err(CheckRefusal::HostAmbiguous));
-        assert_eq!(judge("GET", "http://api.example/x", &[HOST]), Err(CheckRefusal::TargetForm));
+        assert_eq!(
+            judge("GET", "https://other.example/x", &[HOST]),
+            Err(CheckRefusal::HostAmbiguous)
+        );
+        assert_eq!(
+            judge("GET", "https://api.example:1/x", &[HOST]),
+            Err(CheckRefusal::HostAmbiguous)
+        );
+        assert_eq!(
+            judge("GET", "http://api.example/x", &[HOST]),
+            Err(CheckRefusal::TargetForm)
+        );
     }
 
     #[test]
     fn methods_and_targets_that_are_for_proxies_are_refused() {
-        assert_eq!(judge("CONNECT", "api.example:443", &[HOST]), Err(CheckRefusal::MethodUnsupported));
-        assert_eq!(judge("TRACE", "/", &[HOST]), Err(CheckRefusal::MethodUnsupported));
-        assert_eq!(judge("OPTIONS", "*", &[HOST]), Err(CheckRefusal::TargetForm));
+        assert_eq!(
+            judge("CONNECT", "api.example:443", &[HOST]),
+            Err(CheckRefusal::MethodUnsupported)
+        );
+        assert_eq!(
+            judge("TRACE", "/", &[HOST]),
+            Err(CheckRefusal::MethodUnsupported)
+        );
+        assert_eq!(
+            judge("OPTIONS", "*", &[HOST]),
+            Err(CheckRefusal::TargetForm)
+        );
         assert_eq!(judge("OPTIONS", "/", &[HOST]), Ok(()));
     }
 
     #[test]
     fn an_upgrade_is_refused_whatever_it_asks_for() {
         for protocol in ["h2c", "websocket", "TLS/1.0", ""] {
-            assert_eq!(judge("GET", "/", &[HOST, ("upgrade", protocol)]), Err(CheckRefusal::Upgrade));
+            assert_eq!(
+                judge("GET", "/", &[HOST, ("upgrade", protocol)]),
+                Err(CheckRefusal::Upgrade)
+            );
         }
     }
 
     #[test]
     fn connection_cannot_remove_what_is_meant_for_the_end() {
-        assert_eq!(judge("GET", "/", &[HOST, ("connection", "close, x-private")]), Ok(()));
-        assert_eq!(judge("GET", "/", &[HOST, ("connection", "Host")]), Err(CheckRefusal::FieldRefused { field: "host" }));
+        assert_eq!(
+            judge("GET", "/", &[HOST, ("connection", "close, x-private")]),
+            Ok(())
+        );
+        assert_eq!(
+            judge("GET", "/", &[HOST, ("connection", "Host")]),
+            Err(CheckRefusal::FieldRefused { field: "host" })
+        );
         let list = ("connection", "close, Content-Length");
-        assert_eq!(judge("GET", "/", &[HOST, list]), Err(CheckRefusal::FieldRefused { field: "content-length" }));
+        assert_eq!(
+            judge("GET", "/", &[HOST, list]),
+            Err(CheckRefusal::FieldRefused {
+                field: "content-length"
+            })
+        );
     }
 
     #[test]
@@ -317,15 +406,30 @@ mod tests {
             ("/fhir/\"",            PathFault::Character),
         ];
         for (path, fault) in table {
-            assert_eq!(judge("GET", path, &[HOST]), Err(CheckRefusal::Path(fault)), "{path}");
+            assert_eq!(
+                judge("GET", path, &[HOST]),
+                Err(CheckRefusal::Path(fault)),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn ordinary_paths_pass_untouched() {
         for path in [
-            "/", "/fhir", "/fhir/", "/fhir/Patient/1", "/fhir/Patient/1/_history/2", "/fhir/Patient/$everything", "/a.b/c..d/...",
-            "/fhir/Patient?name=a/../b", "/M%C3%BCller", "/a%20b", "/x@y:z!,'()*+=&~", "/a%2Fb", "/fhir/ValueSet/loinc|2.72",
+            "/",
+            "/fhir",
+            "/fhir/",
+            "/fhir/Patient/1",
+            "/fhir/Patient/1/_history/2",
+            "/fhir/Patient/$everything",
+            "/a.b/c..d/...",
+            "/fhir/Patient?name=a/../b",
+            "/M%C3%BCller",
+            "/a%20b",
+            "/x@y:z!,'()*+=&~",
+            "/a%2Fb",
+            "/fhir/ValueSet/loinc|2.72",
         ] {
             assert_eq!(judge("GET", path, &[HOST]), Ok(()), "{path}");
         }
@@ -350,7 +454,9 @@ mod tests {
         let bytes = text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            let escape = bytes.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+            let escape = bytes
+                .get(at + 1..at + 3)
+                .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
             match (bytes[at], escape) {
                 (b'%', Some(byte)) => {
                     out.push(byte);

@@ -2,6 +2,7 @@
 //! `warning:` and `hint:` lines. Exit codes: 0 done, 1 refused or failed, 64 wrong usage.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,13 +10,18 @@ use clap::{CommandFactory, Parser, Subcommand};
 use config::{ClientName, Finding, TrustName};
 use http::{Method, Uri};
 
+use crate::demo;
 use crate::explain::{self, Question};
 use crate::load::{self, Loaded};
 use crate::run;
 
 /// A transmission security gateway for health care.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version, after_help = "Example:\n  gateway check --config /etc/phigate/gateway.toml")]
+#[command(
+    name = "gateway",
+    version,
+    after_help = "Example:\n  gateway check --config /etc/phigate/gateway.toml"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -48,7 +54,9 @@ enum Command {
     /// Say which listener, certificate, route and rule a request would meet, or which refusal.
     ///
     /// Exit codes: 0 some listener would permit it, 1 none would.
-    #[command(after_help = "Example:\n  gateway explain --config gateway.toml --client urn:example:pump-1 GET https://api.clinic.example/fhir/Patient/1")]
+    #[command(
+        after_help = "Example:\n  gateway explain --config gateway.toml --client urn:example:pump-1 GET https://api.clinic.example/fhir/Patient/1"
+    )]
     Explain {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
@@ -63,6 +71,23 @@ enum Command {
         method: Method,
         /// The URL.
         url: Uri,
+    },
+    /// Show the whole product on this machine with nothing prepared.
+    ///
+    /// Makes an authority and certificates, serves a sample API behind the gateway, and prints
+    /// commands to paste. What it made is reused at the next start. Ctrl-C ends it.
+    #[command(after_help = "Example:\n  gateway demo --once")]
+    Demo {
+        /// Where to keep what it makes.
+        #[arg(long, value_name = "DIR", default_value = "phigate-demo")]
+        dir: PathBuf,
+        /// The address to listen on; port 0 takes a free one. 127.0.0.1:8443, or that of an earlier
+        /// demo in DIR, when left out.
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: Option<SocketAddr>,
+        /// Play the story, verify the log, and end. Exit code 0 only if all went as expected.
+        #[arg(long)]
+        once: bool,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     #[command(after_help = "Example:\n  gateway schema > gateway.schema.json")]
@@ -90,24 +115,44 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let mut out = io::stdout();
     match arguments.command {
         Command::Run { config } => serve(&config),
-        Command::Check { config, quiet, json } => check(&config, quiet, json, &mut out),
-        Command::Explain { config, client, json, method, url } => explain(&config, client.as_deref(), method, url, json, &mut out),
+        Command::Check {
+            config,
+            quiet,
+            json,
+        } => check(&config, quiet, json, &mut out),
+        Command::Explain {
+            config,
+            client,
+            json,
+            method,
+            url,
+        } => explain(&config, client.as_deref(), method, url, json, &mut out),
+        Command::Demo { dir, listen, once } => run_demo(&dir, listen, once, &mut out),
         Command::Schema => print(&mut out, &config::schema()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "gateway", &mut script);
             print(&mut out, &String::from_utf8_lossy(&script))
         }
-        Command::Manual { directory } => match clap_mangen::generate_to(Arguments::command(), &directory) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("cannot write to {}: {error}", directory.display()), Some("name a directory that exists")),
-        },
+        Command::Manual { directory } => {
+            match clap_mangen::generate_to(Arguments::command(), &directory) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(
+                    &format!("cannot write to {}: {error}", directory.display()),
+                    Some("name a directory that exists"),
+                ),
+            }
+        }
     }
 }
 
@@ -124,12 +169,43 @@ fn serve(path: &Path) -> ExitCode {
 
 /// Lines for people on a terminal, JSON for everybody else.
 fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PHIGATE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PHIGATE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
     let terminal = io::stderr().is_terminal();
     let colors = terminal && std::env::var_os("NO_COLOR").is_none();
     // A second subscriber is refused; the first one stays, which is what is wanted.
-    let _ = if terminal { builder.with_ansi(colors).try_init() } else { builder.json().flatten_event(true).try_init() };
+    let _ = if terminal {
+        builder.with_ansi(colors).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+}
+
+fn run_demo(
+    directory: &Path,
+    listen: Option<SocketAddr>,
+    once: bool,
+    out: &mut impl Write,
+) -> ExitCode {
+    if std::env::var_os("PHIGATE_LOG").is_some() {
+        start_logging();
+    }
+    let mut say = |line: &str| {
+        // Whoever closed the terminal does not want to read it.
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    };
+    match demo::demo(directory, listen, once, &mut say) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(text) => {
+            complain(&text);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode {
@@ -162,7 +238,9 @@ fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode
     }
     match loaded {
         Ok(Loaded { site, warnings }) => {
-            warnings.iter().for_each(|warning| complain(&warning.to_string()));
+            warnings
+                .iter()
+                .for_each(|warning| complain(&warning.to_string()));
             if quiet {
                 return ExitCode::SUCCESS;
             }
@@ -175,8 +253,12 @@ fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode
             );
             text.push_str(&medium(&site.config.audit.directory.path));
             for decision in &site.decisions {
-                let Finding { place, message, .. } = Finding::error(&decision.place, decision.rationale.value.as_str(), None);
-                text.push_str(&format!("decision: {}: {} ({}): {message}\n", place.key, decision.control, decision.paragraph));
+                let Finding { place, message, .. } =
+                    Finding::error(&decision.place, decision.rationale.value.as_str(), None);
+                text.push_str(&format!(
+                    "decision: {}: {} ({}): {message}\n",
+                    place.key, decision.control, decision.paragraph
+                ));
             }
             print(out, &text)
         }
@@ -191,14 +273,27 @@ fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode
 fn medium(directory: &Path) -> String {
     match audit::medium::Medium::under(directory) {
         Ok(medium) => {
-            let cache = medium.write_cache.map_or(String::new(), |cache| format!(", write cache: {cache}"));
-            format!("audit: {} on {}{cache}\n", directory.display(), medium.file_system)
+            let cache = medium
+                .write_cache
+                .map_or(String::new(), |cache| format!(", write cache: {cache}"));
+            format!(
+                "audit: {} on {}{cache}\n",
+                directory.display(),
+                medium.file_system
+            )
         }
         Err(_) => String::new(),
     }
 }
 
-fn explain(path: &Path, client: Option<&str>, method: Method, url: Uri, json: bool, out: &mut impl Write) -> ExitCode {
+fn explain(
+    path: &Path,
+    client: Option<&str>,
+    method: Method,
+    url: Uri,
+    json: bool,
+    out: &mut impl Write,
+) -> ExitCode {
     let Loaded { site, .. } = match config::load(path).and_then(|config| load::load(config, None)) {
         Ok(loaded) => loaded,
         Err(findings) => {
@@ -211,27 +306,58 @@ fn explain(path: &Path, client: Option<&str>, method: Method, url: Uri, json: bo
         Ok(client) => client,
         Err((error, hint)) => return fail(&error, Some(&hint)),
     };
-    let explanations = match explain::explain(&site, &Question { client, method, url }) {
+    let explanations = match explain::explain(
+        &site,
+        &Question {
+            client,
+            method,
+            url,
+        },
+    ) {
         Ok(explanations) => explanations,
         Err(error) => return fail(&error.to_string(), None),
     };
-    let permitted = explanations.iter().any(|explanation| explanation.outcome.is_ok());
-    let text = if json { as_json(&explanations) } else { as_text(&explanations) };
+    let permitted = explanations
+        .iter()
+        .any(|explanation| explanation.outcome.is_ok());
+    let text = if json {
+        as_json(&explanations)
+    } else {
+        as_text(&explanations)
+    };
     let printed = print(out, &text);
-    if permitted { printed } else { ExitCode::FAILURE }
+    if permitted {
+        printed
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// A client's name with its trust set, which may be left out when there is only one.
 fn named(client: &str, trusts: &[&TrustName]) -> Result<(TrustName, ClientName), (String, String)> {
     let (trust, name) = match (client.split_once(':'), trusts) {
-        (Some((trust, name)), _) if trusts.iter().any(|known| known.as_str() == trust) => (trust, name),
+        (Some((trust, name)), _) if trusts.iter().any(|known| known.as_str() == trust) => {
+            (trust, name)
+        }
         (_, [only]) => (only.as_str(), client),
         (_, _) => {
-            let known = trusts.iter().map(|trust| trust.as_str()).collect::<Vec<_>>().join(", ");
-            return Err((format!("{client} names no trust set"), format!("write TRUST:NAME; the trust sets are: {known}")));
+            let known = trusts
+                .iter()
+                .map(|trust| trust.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err((
+                format!("{client} names no trust set"),
+                format!("write TRUST:NAME; the trust sets are: {known}"),
+            ));
         }
     };
-    let name = ClientName::parse(name).map_err(|error| (format!("{client} is no client's name: {error}"), "such as urn:example:pump-1".to_owned()))?;
+    let name = ClientName::parse(name).map_err(|error| {
+        (
+            format!("{client} is no client's name: {error}"),
+            "such as urn:example:pump-1".to_owned(),
+        )
+    })?;
     let trust = TrustName::parse(trust).map_err(|error| (error.to_string(), String::new()))?;
     Ok((trust, name))
 }
@@ -239,14 +365,22 @@ fn named(client: &str, trusts: &[&TrustName]) -> Result<(TrustName, ClientName),
 fn as_text(explanations: &[explain::Explanation]) -> String {
     let mut text = String::new();
     for explanation in explanations {
-        text.push_str(&format!("listener: {}\ncertificate: {}\n", explanation.listener, explanation.certificate));
+        text.push_str(&format!(
+            "listener: {}\ncertificate: {}\n",
+            explanation.listener, explanation.certificate
+        ));
         if let (Some(route), Some(upstream)) = (&explanation.route, &explanation.upstream) {
             text.push_str(&format!("route: {route}\nupstream: {upstream}\n"));
         }
         match &explanation.outcome {
             Ok(rule) => text.push_str(&format!("permitted by: {}\n", rule.as_str())),
             Err(refusal) => {
-                text.push_str(&format!("refused: {} {}: {}\n", refusal.status().as_u16(), refusal.code(), refusal.code().meaning()));
+                text.push_str(&format!(
+                    "refused: {} {}: {}\n",
+                    refusal.status().as_u16(),
+                    refusal.code(),
+                    refusal.code().meaning()
+                ));
             }
         }
     }
@@ -289,7 +423,10 @@ fn fail(error: &str, hint: Option<&str>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-#[expect(clippy::print_stderr, reason = "the one place that speaks to a person about trouble")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place that speaks to a person about trouble"
+)]
 fn complain(text: &str) {
     eprintln!("{text}");
 }

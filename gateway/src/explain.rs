@@ -56,7 +56,9 @@ impl fmt::Display for Unanswerable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unanswerable::Url { what } => write!(f, "the URL {what}"),
-            Unanswerable::NoListener => f.write_str("no listener has this port and a certificate for this host"),
+            Unanswerable::NoListener => {
+                f.write_str("no listener has this port and a certificate for this host")
+            }
         }
     }
 }
@@ -70,30 +72,77 @@ pub fn explain(site: &Site, question: &Question) -> Result<Vec<Explanation>, Una
     let authority = question.url.authority().ok_or(url("names no host"))?;
     let host = HostName::parse(authority.host()).map_err(|_| url("names no valid host"))?;
     let port = authority.port_u16().unwrap_or(443);
-    let target = question.url.path_and_query().map_or("/", |target| target.as_str());
-    let target = Target::parse(&question.method, Bytes::copy_from_slice(target.as_bytes())).map_err(|_| url("has a target that no request can have"))?;
+    let target = question
+        .url
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let target = Target::parse(&question.method, Bytes::copy_from_slice(target.as_bytes()))
+        .map_err(|_| url("has a target that no request can have"))?;
     let mut headers = HeaderMap::new();
-    headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| url("names no valid host"))?);
-    let head = Head { method: question.method.clone(), target, headers, version: Version::Http11 };
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(authority.as_str()).map_err(|_| url("names no valid host"))?,
+    );
+    let head = Head {
+        method: question.method.clone(),
+        target,
+        headers,
+        version: Version::Http11,
+    };
 
     let mut explanations = Vec::new();
     for (name, listener) in &site.config.listeners {
-        let Some(at) = site.listeners.get(name) else { continue };
-        if !listener.listen.iter().any(|placed| placed.value.port() == port) {
+        let Some(at) = site.listeners.get(name) else {
+            continue;
+        };
+        if !listener
+            .listen
+            .iter()
+            .any(|placed| placed.value.port() == port)
+        {
             continue;
         }
-        let Some(entry) = at.side.entries().iter().find(|entry| entry.covers(host.as_str())) else { continue };
-        let mut explanation =
-            Explanation { listener: name.clone(), certificate: entry.name().to_string(), route: None, upstream: None, outcome: Err(Refusal::Internal) };
+        let Some(entry) = at
+            .side
+            .entries()
+            .iter()
+            .find(|entry| entry.covers(host.as_str()))
+        else {
+            continue;
+        };
+        let mut explanation = Explanation {
+            listener: name.clone(),
+            certificate: entry.name().to_string(),
+            route: None,
+            upstream: None,
+            outcome: Err(Refusal::Internal),
+        };
         explanation.outcome = judge(site, name, &host, &head, question, &mut explanation);
         explanations.push(explanation);
     }
-    if explanations.is_empty() { Err(Unanswerable::NoListener) } else { Ok(explanations) }
+    if explanations.is_empty() {
+        Err(Unanswerable::NoListener)
+    } else {
+        Ok(explanations)
+    }
 }
 
-fn judge(site: &Site, listener: &ListenerName, host: &HostName, head: &Head, question: &Question, explanation: &mut Explanation) -> Result<Rule, Refusal> {
-    CHECKS.iter().try_for_each(|check| check.judge(head)).map_err(Refusal::Check)?;
-    let entry = site.routes.lookup(listener, host, head).map_err(Refusal::Route)?;
+fn judge(
+    site: &Site,
+    listener: &ListenerName,
+    host: &HostName,
+    head: &Head,
+    question: &Question,
+    explanation: &mut Explanation,
+) -> Result<Rule, Refusal> {
+    CHECKS
+        .iter()
+        .try_for_each(|check| check.judge(head))
+        .map_err(Refusal::Check)?;
+    let entry = site
+        .routes
+        .lookup(listener, host, head)
+        .map_err(Refusal::Route)?;
     explanation.route = Some(entry.route.name.value.to_string());
     explanation.upstream = Some(entry.route.upstream.value.to_string());
     let configured = site.config.listeners.get(listener);
@@ -104,8 +153,14 @@ fn judge(site: &Site, listener: &ListenerName, host: &HostName, head: &Head, que
     {
         return Err(Refusal::Authorize(authorize::AuthorizeRefusal::TrustGone));
     }
-    if client.is_none() && configured.is_some_and(|listener| matches!(listener.clients.value, config::Clients::Required { .. })) {
-        return Err(Refusal::Authorize(authorize::AuthorizeRefusal::ClientUnknown));
+    if client.is_none()
+        && configured.is_some_and(|listener| {
+            matches!(listener.clients.value, config::Clients::Required { .. })
+        })
+    {
+        return Err(Refusal::Authorize(
+            authorize::AuthorizeRefusal::ClientUnknown,
+        ));
     }
     authorize::rule(client, &entry.route.allow.value, &site.roles).map_err(Refusal::Authorize)
 }

@@ -9,7 +9,10 @@
 pub fn resource_type(path: &str) -> Option<&'static str> {
     path.split('/').find_map(|segment| match segment {
         "metadata" => Some("CapabilityStatement"),
-        segment => RESOURCE_TYPES.binary_search(&segment).ok().map(|at| RESOURCE_TYPES[at]),
+        segment => RESOURCE_TYPES
+            .binary_search(&segment)
+            .ok()
+            .map(|at| RESOURCE_TYPES[at]),
     })
 }
 

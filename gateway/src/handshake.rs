@@ -20,7 +20,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
-use crate::hello::{self, ClientHello, HelloReader, HelloRefusal, MAX_FLIGHT_BYTES, Refused, ServerName};
+use crate::hello::{
+    self, ClientHello, HelloReader, HelloRefusal, MAX_FLIGHT_BYTES, Refused, ServerName,
+};
 use crate::peer::{Channel, Client, Peer, Protocol};
 use crate::tls::{ALPN, ChainRefusal, Evidence, ServerSide};
 
@@ -93,7 +95,12 @@ pub struct Arrival {
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Establishes a connection before `deadline`, or turns the peer away.
-pub async fn establish(mut stream: TcpStream, side: &ServerSide, arrival: Arrival, deadline: Instant) -> Result<Established, TurnedAway> {
+pub async fn establish(
+    mut stream: TcpStream,
+    side: &ServerSide,
+    arrival: Arrival,
+    deadline: Instant,
+) -> Result<Established, TurnedAway> {
     let (inspected, bytes) = match inspect(&mut stream, side, deadline).await {
         Ok(read) => read,
         Err((turned_away, answer)) => {
@@ -105,21 +112,49 @@ pub async fn establish(mut stream: TcpStream, side: &ServerSide, arrival: Arriva
     match finish(stream, side, &bytes, deadline).await {
         Ok((stream, evidence)) => match peer(&stream, &evidence, &hello, arrival) {
             Ok(peer) => Ok(Established { stream, peer }),
-            Err(refusal) => Err(TurnedAway { refusal, alert: None, hello: Some(Box::new(hello)), certificate: evidence.presented.get().cloned() }),
+            Err(refusal) => Err(TurnedAway {
+                refusal,
+                alert: None,
+                hello: Some(Box::new(hello)),
+                certificate: evidence.presented.get().cloned(),
+            }),
         },
         Err(failed) => {
-            let Failed { refusal, alert, evidence } = *failed;
+            let Failed {
+                refusal,
+                alert,
+                evidence,
+            } = *failed;
             let certificate = evidence.and_then(|evidence| evidence.presented.get().cloned());
-            Err(TurnedAway { refusal, alert, hello: Some(Box::new(hello)), certificate })
+            Err(TurnedAway {
+                refusal,
+                alert,
+                hello: Some(Box::new(hello)),
+                certificate,
+            })
         }
     }
 }
 
 /// Reads the hello and holds it against the rules. An error comes with what to tell the peer.
-async fn inspect(stream: &mut TcpStream, side: &ServerSide, deadline: Instant) -> Result<(hello::Inspected, Vec<u8>), (TurnedAway, Vec<u8>)> {
+async fn inspect(
+    stream: &mut TcpStream,
+    side: &ServerSide,
+    deadline: Instant,
+) -> Result<(hello::Inspected, Vec<u8>), (TurnedAway, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(2048);
     let mut reader = HelloReader::new();
-    let silent = |refusal| (TurnedAway { refusal, alert: None, hello: None, certificate: None }, Vec::new());
+    let silent = |refusal| {
+        (
+            TurnedAway {
+                refusal,
+                alert: None,
+                hello: None,
+                certificate: None,
+            },
+            Vec::new(),
+        )
+    };
     loop {
         // The reader refuses a hello that is too long before this can be exceeded.
         let room = (MAX_FLIGHT_BYTES + 1).saturating_sub(bytes.len()).max(1);
@@ -135,12 +170,28 @@ async fn inspect(stream: &mut TcpStream, side: &ServerSide, deadline: Instant) -
                 Ok(inspected) => return Ok((inspected, bytes)),
                 Err(Refused { hello, refusal }) => {
                     let answer = answer(&refusal, hello.legacy_version);
-                    return Err((TurnedAway { refusal: HandshakeRefusal::Hello(refusal), alert: refusal.alert(), hello: Some(hello), certificate: None }, answer));
+                    return Err((
+                        TurnedAway {
+                            refusal: HandshakeRefusal::Hello(refusal),
+                            alert: refusal.alert(),
+                            hello: Some(hello),
+                            certificate: None,
+                        },
+                        answer,
+                    ));
                 }
             },
             Err(refusal) => {
                 let answer = answer(&refusal, reader.version());
-                return Err((TurnedAway { refusal: HandshakeRefusal::Hello(refusal), alert: refusal.alert(), hello: None, certificate: None }, answer));
+                return Err((
+                    TurnedAway {
+                        refusal: HandshakeRefusal::Hello(refusal),
+                        alert: refusal.alert(),
+                        hello: None,
+                        certificate: None,
+                    },
+                    answer,
+                ));
             }
         }
     }
@@ -187,8 +238,19 @@ struct Failed {
     evidence: Option<Arc<Evidence>>,
 }
 
-async fn finish(stream: TcpStream, side: &ServerSide, mut bytes: &[u8], deadline: Instant) -> Result<(TlsStream<TcpStream>, Arc<Evidence>), Box<Failed>> {
-    let failed = |refusal| Box::new(Failed { refusal, alert: None, evidence: None });
+async fn finish(
+    stream: TcpStream,
+    side: &ServerSide,
+    mut bytes: &[u8],
+    deadline: Instant,
+) -> Result<(TlsStream<TcpStream>, Arc<Evidence>), Box<Failed>> {
+    let failed = |refusal| {
+        Box::new(Failed {
+            refusal,
+            alert: None,
+            evidence: None,
+        })
+    };
     let mut acceptor = Acceptor::default();
     while !bytes.is_empty() {
         if acceptor.read_tls(&mut bytes).is_err() {
@@ -197,39 +259,70 @@ async fn finish(stream: TcpStream, side: &ServerSide, mut bytes: &[u8], deadline
     }
     let accepted = match acceptor.accept() {
         Ok(Some(accepted)) => accepted,
-        Ok(None) => return Err(failed(tls("the library wants more of a hello that is whole"))),
+        Ok(None) => {
+            return Err(failed(tls(
+                "the library wants more of a hello that is whole",
+            )));
+        }
         Err((error, mut alert)) => {
             let mut told = Vec::new();
             // Writing to memory does not fail.
             let _ = alert.write_all(&mut told);
             tell(stream, &told).await;
-            return Err(Box::new(Failed { refusal: tls(&error.to_string()), alert: told.get(6).copied(), evidence: None }));
+            return Err(Box::new(Failed {
+                refusal: tls(&error.to_string()),
+                alert: told.get(6).copied(),
+                evidence: None,
+            }));
         }
     };
-    let (config, evidence) = side.connection().map_err(|error| failed(tls(&error.to_string())))?;
-    let accept = StartHandshake::from_parts(accepted, stream).into_stream(config).into_fallible();
+    let (config, evidence) = side
+        .connection()
+        .map_err(|error| failed(tls(&error.to_string())))?;
+    let accept = StartHandshake::from_parts(accepted, stream)
+        .into_stream(config)
+        .into_fallible();
     match timeout_at(deadline, accept).await {
         Ok(Ok(stream)) => Ok((stream, evidence)),
         Ok(Err((error, stream))) => {
             let (refusal, alert) = why(&error, &evidence);
             tell(stream, &[]).await;
-            Err(Box::new(Failed { refusal, alert, evidence: Some(evidence) }))
+            Err(Box::new(Failed {
+                refusal,
+                alert,
+                evidence: Some(evidence),
+            }))
         }
-        Err(_) => Err(Box::new(Failed { refusal: HandshakeRefusal::Timeout, alert: None, evidence: Some(evidence) })),
+        Err(_) => Err(Box::new(Failed {
+            refusal: HandshakeRefusal::Timeout,
+            alert: None,
+            evidence: Some(evidence),
+        })),
     }
 }
 
 /// What ended a handshake, and the alert that rustls sent for it.
 fn why(error: &io::Error, evidence: &Evidence) -> (HandshakeRefusal, Option<u8>) {
-    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+    let Some(error) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    else {
         return (HandshakeRefusal::BrokenOff, None);
     };
     if let Some(Err(refusal)) = evidence.verdict.get() {
-        return (HandshakeRefusal::Chain(*refusal), Some(chain_alert(*refusal)));
+        return (
+            HandshakeRefusal::Chain(*refusal),
+            Some(chain_alert(*refusal)),
+        );
     }
     match error {
         rustls::Error::NoCertificatesPresented => (HandshakeRefusal::CertificateMissing, Some(116)),
-        rustls::Error::AlertReceived(alert) => (HandshakeRefusal::PeerAlert { alert: u8::from(*alert) }, None),
+        rustls::Error::AlertReceived(alert) => (
+            HandshakeRefusal::PeerAlert {
+                alert: u8::from(*alert),
+            },
+            None,
+        ),
         error => (tls(&error.to_string()), None),
     }
 }
@@ -241,25 +334,37 @@ fn chain_alert(refusal: ChainRefusal) -> u8 {
         ChainRefusal::Purpose => 43,
         ChainRefusal::Revoked => 44,
         ChainRefusal::Expired | ChainRefusal::NotYetValid => 45,
-        ChainRefusal::UnknownIssuer | ChainRefusal::RootGone | ChainRefusal::RevocationUnknown | ChainRefusal::RevocationStale => 48,
+        ChainRefusal::UnknownIssuer
+        | ChainRefusal::RootGone
+        | ChainRefusal::RevocationUnknown
+        | ChainRefusal::RevocationStale => 48,
         ChainRefusal::Identity(_) => 49,
         ChainRefusal::Signature => 51,
     }
 }
 
 fn tls(reason: &str) -> HandshakeRefusal {
-    HandshakeRefusal::Tls { reason: reason.chars().take(200).collect::<String>().into() }
+    HandshakeRefusal::Tls {
+        reason: reason.chars().take(200).collect::<String>().into(),
+    }
 }
 
 /// The facts of the connection. Fails closed: a listener that asks for a certificate has no peer
 /// without a verdict on one.
-fn peer(stream: &TlsStream<TcpStream>, evidence: &Evidence, hello: &ClientHello, arrival: Arrival) -> Result<Peer, HandshakeRefusal> {
+fn peer(
+    stream: &TlsStream<TcpStream>,
+    evidence: &Evidence,
+    hello: &ClientHello,
+    arrival: Arrival,
+) -> Result<Peer, HandshakeRefusal> {
     let tls_state = stream.get_ref().1;
     let client = match (evidence.verdict.get(), tls_state.peer_certificates()) {
         (Some(Ok(identity)), Some(_)) => Client::Known(Arc::clone(identity)),
         (None, None) => Client::Anonymous,
         (Some(Err(refusal)), _) => return Err(HandshakeRefusal::Chain(*refusal)),
-        (None, Some(_)) | (Some(Ok(_)), None) => return Err(tls("a certificate without a verdict")),
+        (None, Some(_)) | (Some(Ok(_)), None) => {
+            return Err(tls("a certificate without a verdict"));
+        }
     };
     let protocol = match tls_state.alpn_protocol() {
         None => Protocol::Http1,
@@ -268,7 +373,10 @@ fn peer(stream: &TlsStream<TcpStream>, evidence: &Evidence, hello: &ClientHello,
             None => return Err(tls("a protocol that was not offered")),
         },
     };
-    let shown = evidence.shown.get().ok_or_else(|| tls("no certificate was shown"))?;
+    let shown = evidence
+        .shown
+        .get()
+        .ok_or_else(|| tls("no certificate was shown"))?;
     Ok(Peer {
         connection: arrival.connection,
         address: arrival.address,
@@ -276,10 +384,18 @@ fn peer(stream: &TlsStream<TcpStream>, evidence: &Evidence, hello: &ClientHello,
         client,
         channel: Channel {
             version: tls_state.protocol_version().map_or(0, u16::from),
-            suite: tls_state.negotiated_cipher_suite().map_or(0, |suite| u16::from(suite.suite())),
-            group: tls_state.negotiated_key_exchange_group().map(|group| u16::from(group.name())),
+            suite: tls_state
+                .negotiated_cipher_suite()
+                .map_or(0, |suite| u16::from(suite.suite())),
+            group: tls_state
+                .negotiated_key_exchange_group()
+                .map(|group| u16::from(group.name())),
             protocol,
-            sni: hello.server_name.as_ref().and_then(ServerName::host).map(Into::into),
+            sni: hello
+                .server_name
+                .as_ref()
+                .and_then(ServerName::host)
+                .map(Into::into),
             shown: *shown.fingerprint(),
             ja4: hello.ja4().into(),
         },

@@ -70,21 +70,30 @@ pub fn is_alias(name: &HeaderName) -> bool {
     if !matches!(name.first(), Some(b'c' | b'x' | b's' | b'f' | b'r')) {
         return false;
     }
-    ALIASES.iter().chain(OVERRIDES).any(|(alias, _)| match alias {
-        Alias::Exact(alias) => name.len() == alias.len() && folds_to(name, alias),
-        Alias::Prefix(alias) => name.len() >= alias.len() && folds_to(&name[..alias.len()], alias),
-    })
+    ALIASES
+        .iter()
+        .chain(OVERRIDES)
+        .any(|(alias, _)| match alias {
+            Alias::Exact(alias) => name.len() == alias.len() && folds_to(name, alias),
+            Alias::Prefix(alias) => {
+                name.len() >= alias.len() && folds_to(&name[..alias.len()], alias)
+            }
+        })
 }
 
 fn folds_to(name: &[u8], alias: &str) -> bool {
-    name.iter().zip(alias.as_bytes()).all(|(&a, &b)| a == b || (a == b'_' && b == b'-'))
+    name.iter()
+        .zip(alias.as_bytes())
+        .all(|(&a, &b)| a == b || (a == b'_' && b == b'-'))
 }
 
 /// Removes what must not pass in either direction: what `Connection` names, then what ends at this
 /// hop. Content-Length and Transfer-Encoding are written anew by whoever frames the message.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
-        let nominated: Vec<HeaderName> = http1::connection::nominated(headers).filter_map(|name| name.parse().ok()).collect();
+        let nominated: Vec<HeaderName> = http1::connection::nominated(headers)
+            .filter_map(|name| name.parse().ok())
+            .collect();
         for name in nominated {
             headers.remove(name);
         }
@@ -99,7 +108,11 @@ pub fn strip_aliases(headers: &mut HeaderMap) {
     if !headers.keys().any(is_alias) {
         return;
     }
-    let aliases: Vec<HeaderName> = headers.keys().filter(|name| is_alias(name)).cloned().collect();
+    let aliases: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_alias(name))
+        .cloned()
+        .collect();
     for name in aliases {
         headers.remove(name);
     }
@@ -110,7 +123,9 @@ pub fn strip_aliases(headers: &mut HeaderMap) {
 pub fn filter_trailers(trailers: &mut HeaderMap) {
     let bad: Vec<HeaderName> = trailers
         .keys()
-        .filter(|name| !http1::may_be_trailer(name) || HOP_BY_HOP.contains(&name.as_str()) || is_alias(name))
+        .filter(|name| {
+            !http1::may_be_trailer(name) || HOP_BY_HOP.contains(&name.as_str()) || is_alias(name)
+        })
         .cloned()
         .collect();
     for name in bad {
@@ -143,7 +158,9 @@ pub fn set_identity(headers: &mut HeaderMap, proved: &Proved<'_>) {
     }
     let (plain, node) = node(proved.address);
     // The host was parsed as one, and an address prints as ASCII: both are good field values.
-    if let Ok(value) = HeaderValue::from_str(&format!("for={node};host=\"{}\";proto=https", proved.host)) {
+    if let Ok(value) =
+        HeaderValue::from_str(&format!("for={node};host=\"{}\";proto=https", proved.host))
+    {
         headers.insert(header::FORWARDED, value);
     }
     if let Ok(value) = HeaderValue::from_str(&plain) {
@@ -171,7 +188,10 @@ pub fn client_cert(certificate: &CertificateDer<'_>) -> HeaderValue {
 
 /// The certificates above the leaf as `Client-Cert-Chain` has them; `None` when there are none.
 pub fn client_cert_chain(above: &[CertificateDer<'_>]) -> Option<HeaderValue> {
-    let items: Vec<String> = above.iter().map(|certificate| byte_sequence(certificate)).collect();
+    let items: Vec<String> = above
+        .iter()
+        .map(|certificate| byte_sequence(certificate))
+        .collect();
     (!items.is_empty()).then(|| header_value(items.join(", ")))
 }
 
@@ -189,18 +209,50 @@ mod tests {
     use proptest::prelude::*;
 
     fn headers(names: &[&str]) -> HeaderMap {
-        names.iter().map(|name| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("forged"))).collect()
+        names
+            .iter()
+            .map(|name| {
+                (
+                    name.parse::<HeaderName>().unwrap(),
+                    HeaderValue::from_static("forged"),
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn every_spelling_of_an_identity_header_is_stripped() {
         let names = [
-            "Client-Cert", "client_cert", "Client-Cert-Chain", "CLIENT_CERT-CHAIN", "X-Client-Cert", "X-Client-Certificate",
-            "X-Client-Cert-Subject", "X-SSL-Client-Cert", "x_ssl_client_s_dn", "SSL_CLIENT_CERT", "Ssl-Client-Verify",
-            "X-Forwarded-Client-Cert", "x_forwarded_client_cert", "X-ARR-ClientCert", "Remote-User", "REMOTE_USER",
-            "X-Remote-User", "X-Forwarded-User", "X-Forwarded-Email", "X-Auth-Request-User", "Forwarded", "X-Forwarded-For",
-            "X-Forwarded-Proto", "X_Forwarded_Host", "X-Real-IP", "X-Request-Id", "x-request_id",
-            "X-Original-URL", "x_rewrite_url", "X-HTTP-Method-Override",
+            "Client-Cert",
+            "client_cert",
+            "Client-Cert-Chain",
+            "CLIENT_CERT-CHAIN",
+            "X-Client-Cert",
+            "X-Client-Certificate",
+            "X-Client-Cert-Subject",
+            "X-SSL-Client-Cert",
+            "x_ssl_client_s_dn",
+            "SSL_CLIENT_CERT",
+            "Ssl-Client-Verify",
+            "X-Forwarded-Client-Cert",
+            "x_forwarded_client_cert",
+            "X-ARR-ClientCert",
+            "Remote-User",
+            "REMOTE_USER",
+            "X-Remote-User",
+            "X-Forwarded-User",
+            "X-Forwarded-Email",
+            "X-Auth-Request-User",
+            "Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "X_Forwarded_Host",
+            "X-Real-IP",
+            "X-Request-Id",
+            "x-request_id",
+            "X-Original-URL",
+            "x_rewrite_url",
+            "X-HTTP-Method-Override",
         ];
         let mut map = headers(&names);
         strip_aliases(&mut map);
@@ -209,7 +261,17 @@ mod tests {
 
     #[test]
     fn other_fields_pass() {
-        let names = ["accept", "content-type", "cookie", "x-custom", "x-forward", "real-ip", "remote-users", "cache-control", "x-requested-with"];
+        let names = [
+            "accept",
+            "content-type",
+            "cookie",
+            "x-custom",
+            "x-forward",
+            "real-ip",
+            "remote-users",
+            "cache-control",
+            "x-requested-with",
+        ];
         let mut map = headers(&names);
         strip_aliases(&mut map);
         assert_eq!(map.len(), names.len());
@@ -217,26 +279,45 @@ mod tests {
 
     #[test]
     fn what_connection_names_ends_here_and_so_does_connection() {
-        let mut map = headers(&["x-secret", "accept", "te", "keep-alive", "upgrade", "proxy-authorization"]);
-        map.insert(header::CONNECTION, HeaderValue::from_static("close, X-Secret"));
+        let mut map = headers(&[
+            "x-secret",
+            "accept",
+            "te",
+            "keep-alive",
+            "upgrade",
+            "proxy-authorization",
+        ]);
+        map.insert(
+            header::CONNECTION,
+            HeaderValue::from_static("close, X-Secret"),
+        );
         strip_hop_by_hop(&mut map);
-        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+        assert_eq!(
+            map.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["accept"]
+        );
     }
 
     #[test]
     fn identity_is_set_from_what_was_proved() {
         let mut map = HeaderMap::new();
         let certificate = client_cert(&CertificateDer::from(vec![1, 2, 3]));
-        set_identity(&mut map, &Proved {
-            address: "[2001:db8::1]:4711".parse().unwrap(),
-            host: "api.example",
-            certificate: Some(&certificate),
-            chain: None,
-            request_id: &HeaderValue::from_static("00ff"),
-        });
+        set_identity(
+            &mut map,
+            &Proved {
+                address: "[2001:db8::1]:4711".parse().unwrap(),
+                host: "api.example",
+                certificate: Some(&certificate),
+                chain: None,
+                request_id: &HeaderValue::from_static("00ff"),
+            },
+        );
         let value = |name: &str| map.get(name).map(|value| value.to_str().unwrap());
         assert_eq!(value("client-cert"), Some(":AQID:"));
-        assert_eq!(value("forwarded"), Some("for=\"[2001:db8::1]:4711\";host=\"api.example\";proto=https"));
+        assert_eq!(
+            value("forwarded"),
+            Some("for=\"[2001:db8::1]:4711\";host=\"api.example\";proto=https")
+        );
         assert_eq!(value("x-forwarded-for"), Some("2001:db8::1"));
         assert_eq!(value("x-forwarded-proto"), Some("https"));
         assert_eq!(value("x-forwarded-host"), Some("api.example"));
@@ -247,14 +328,26 @@ mod tests {
     #[test]
     fn an_ipv4_peer_on_a_dual_stack_socket_is_named_as_ipv4() {
         let (plain, node) = node("[::ffff:192.0.2.1]:80".parse().unwrap());
-        assert_eq!((plain.as_str(), node.as_str()), ("192.0.2.1", "\"192.0.2.1:80\""));
+        assert_eq!(
+            (plain.as_str(), node.as_str()),
+            ("192.0.2.1", "\"192.0.2.1:80\"")
+        );
     }
 
     #[test]
     fn trailers_neither_frame_nor_name_the_client() {
-        let mut map = headers(&["x-checksum", "content-length", "client_cert", "authorization", "te"]);
+        let mut map = headers(&[
+            "x-checksum",
+            "content-length",
+            "client_cert",
+            "authorization",
+            "te",
+        ]);
         filter_trailers(&mut map);
-        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-checksum"]);
+        assert_eq!(
+            map.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["x-checksum"]
+        );
     }
 
     proptest! {

@@ -42,8 +42,11 @@ impl ClientIdentity {
             let parsed = parse(leaf)?;
             one_name(&parsed, kind)?
         };
-        let links: Result<Vec<Link>, IdentityRefusal> =
-            path.iter().zip(issuers).map(|(certificate, issuer)| Link::read(certificate, *issuer)).collect();
+        let links: Result<Vec<Link>, IdentityRefusal> = path
+            .iter()
+            .zip(issuers)
+            .map(|(certificate, issuer)| Link::read(certificate, *issuer))
+            .collect();
         let path = links?;
         Ok(ClientIdentity {
             trust: trust.clone(),
@@ -174,11 +177,23 @@ impl CertificateFacts {
         match parse(der) {
             Ok(certificate) => CertificateFacts {
                 fingerprint,
-                serial: Some(Serial::new(certificate.raw_serial()).to_string().chars().take(64).collect::<String>().into()),
+                serial: Some(
+                    Serial::new(certificate.raw_serial())
+                        .to_string()
+                        .chars()
+                        .take(64)
+                        .collect::<String>()
+                        .into(),
+                ),
                 issuer: Some(cut(&certificate.issuer().to_string(), 256).into()),
                 not_after: Some(certificate.validity().not_after.timestamp()),
             },
-            Err(_) => CertificateFacts { fingerprint, serial: None, issuer: None, not_after: None },
+            Err(_) => CertificateFacts {
+                fingerprint,
+                serial: None,
+                issuer: None,
+                not_after: None,
+            },
         }
     }
 }
@@ -200,11 +215,19 @@ pub enum IdentityRefusal {
 /// No name is longer than this, bytes: it stands in every record of its client.
 const MAX_NAME: usize = 255;
 
-fn one_name(certificate: &X509Certificate<'_>, kind: NameKind) -> Result<ClientName, IdentityRefusal> {
+fn one_name(
+    certificate: &X509Certificate<'_>,
+    kind: NameKind,
+) -> Result<ClientName, IdentityRefusal> {
     // An error here is an extension that is there twice, or cannot be read.
-    let names = certificate.subject_alternative_name().map_err(|_| IdentityRefusal::Malformed)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| IdentityRefusal::Malformed)?;
     let names = names.map_or(&[][..], |extension| &extension.value.general_names);
-    if names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
+    if names
+        .iter()
+        .any(|name| matches!(name, GeneralName::Invalid(..)))
+    {
         return Err(IdentityRefusal::Malformed);
     }
     let mut of_kind = names.iter().filter_map(|name| match (kind, name) {
@@ -221,22 +244,33 @@ fn one_name(certificate: &X509Certificate<'_>, kind: NameKind) -> Result<ClientN
     let sound = match kind {
         NameKind::SanUri => name.contains(':'),
         NameKind::SanDns => true,
-        NameKind::SanEmail => name.split('@').filter(|part| !part.is_empty()).count() == 2 && name.matches('@').count() == 1,
+        NameKind::SanEmail => {
+            name.split('@').filter(|part| !part.is_empty()).count() == 2
+                && name.matches('@').count() == 1
+        }
     };
     // A star in a name would read as a pattern to people who see it in a record.
     if !sound || name.contains('*') || name.len() > MAX_NAME {
         return Err(IdentityRefusal::Malformed);
     }
-    let name = if kind == NameKind::SanDns { name.to_ascii_lowercase() } else { name.to_owned() };
+    let name = if kind == NameKind::SanDns {
+        name.to_ascii_lowercase()
+    } else {
+        name.to_owned()
+    };
     ClientName::parse(&name).map_err(|_| IdentityRefusal::Malformed)
 }
 
 fn distribution_points(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
     let mut found = Vec::new();
     for extension in certificate.extensions() {
-        let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() else { continue };
+        let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() else {
+            continue;
+        };
         for point in &points.points {
-            let Some(DistributionPointName::FullName(names)) = &point.distribution_point else { continue };
+            let Some(DistributionPointName::FullName(names)) = &point.distribution_point else {
+                continue;
+            };
             for name in names {
                 if let GeneralName::URI(uri) = name {
                     found.push((*uri).into());
@@ -261,7 +295,10 @@ fn sha256(data: &[u8]) -> [u8; 32] {
 }
 
 fn cut(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let end = (0..=bytes.min(text.len()))
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
     &text[..end]
 }
 
@@ -274,7 +311,11 @@ mod tests {
         let mut params = CertificateParams::default();
         params.subject_alt_names = names;
         params.serial_number = Some(vec![0xff, 1].into());
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        params
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap()
+            .der()
+            .clone()
     }
 
     fn uri(name: &str) -> SanType {
@@ -291,41 +332,97 @@ mod tests {
 
     fn read(kind: NameKind, names: Vec<SanType>) -> Result<String, IdentityRefusal> {
         let trust = TrustName::parse("devices").unwrap();
-        ClientIdentity::read(&trust, kind, &[leaf(names)], &[IssuerKey([0; 32])]).map(|identity| identity.qualified().to_owned())
+        ClientIdentity::read(&trust, kind, &[leaf(names)], &[IssuerKey([0; 32])])
+            .map(|identity| identity.qualified().to_owned())
     }
 
     #[test]
     fn the_one_name_of_the_kind_is_the_identity() {
-        assert_eq!(read(NameKind::SanUri, vec![uri("urn:example:pump-1")]).as_deref(), Ok("devices:urn:example:pump-1"));
-        assert_eq!(read(NameKind::SanUri, vec![dns("a.example"), uri("urn:x:1")]).as_deref(), Ok("devices:urn:x:1"));
-        assert_eq!(read(NameKind::SanDns, vec![dns("Pump-1.Example"), uri("urn:x:1")]).as_deref(), Ok("devices:pump-1.example"));
-        assert_eq!(read(NameKind::SanEmail, vec![email("nurse@clinic.example")]).as_deref(), Ok("devices:nurse@clinic.example"));
+        assert_eq!(
+            read(NameKind::SanUri, vec![uri("urn:example:pump-1")]).as_deref(),
+            Ok("devices:urn:example:pump-1")
+        );
+        assert_eq!(
+            read(NameKind::SanUri, vec![dns("a.example"), uri("urn:x:1")]).as_deref(),
+            Ok("devices:urn:x:1")
+        );
+        assert_eq!(
+            read(
+                NameKind::SanDns,
+                vec![dns("Pump-1.Example"), uri("urn:x:1")]
+            )
+            .as_deref(),
+            Ok("devices:pump-1.example")
+        );
+        assert_eq!(
+            read(NameKind::SanEmail, vec![email("nurse@clinic.example")]).as_deref(),
+            Ok("devices:nurse@clinic.example")
+        );
     }
 
     #[test]
     fn none_and_several_are_no_identity() {
-        assert_eq!(read(NameKind::SanUri, vec![]), Err(IdentityRefusal::Missing));
-        assert_eq!(read(NameKind::SanUri, vec![dns("a.example")]), Err(IdentityRefusal::Missing));
-        assert_eq!(read(NameKind::SanUri, vec![uri("urn:x:1"), uri("urn:x:2")]), Err(IdentityRefusal::Ambiguous { names: 2 }));
-        assert_eq!(read(NameKind::SanUri, vec![uri("urn:x:1"), uri("urn:x:1")]), Err(IdentityRefusal::Ambiguous { names: 2 }));
+        assert_eq!(
+            read(NameKind::SanUri, vec![]),
+            Err(IdentityRefusal::Missing)
+        );
+        assert_eq!(
+            read(NameKind::SanUri, vec![dns("a.example")]),
+            Err(IdentityRefusal::Missing)
+        );
+        assert_eq!(
+            read(NameKind::SanUri, vec![uri("urn:x:1"), uri("urn:x:2")]),
+            Err(IdentityRefusal::Ambiguous { names: 2 })
+        );
+        assert_eq!(
+            read(NameKind::SanUri, vec![uri("urn:x:1"), uri("urn:x:1")]),
+            Err(IdentityRefusal::Ambiguous { names: 2 })
+        );
     }
 
     #[test]
     fn names_that_could_be_read_in_two_ways_are_no_identity() {
-        for name in ["urn:x:\0admin", "urn:x:a b", "urn:x:\u{7f}", "urn:x:*", "no-scheme", ""] {
-            assert_eq!(read(NameKind::SanUri, vec![uri(name)]), Err(IdentityRefusal::Malformed), "{name:?}");
+        for name in [
+            "urn:x:\0admin",
+            "urn:x:a b",
+            "urn:x:\u{7f}",
+            "urn:x:*",
+            "no-scheme",
+            "",
+        ] {
+            assert_eq!(
+                read(NameKind::SanUri, vec![uri(name)]),
+                Err(IdentityRefusal::Malformed),
+                "{name:?}"
+            );
         }
         for name in ["a@b@c", "@clinic.example", "nurse@", "nurse"] {
-            assert_eq!(read(NameKind::SanEmail, vec![email(name)]), Err(IdentityRefusal::Malformed), "{name:?}");
+            assert_eq!(
+                read(NameKind::SanEmail, vec![email(name)]),
+                Err(IdentityRefusal::Malformed),
+                "{name:?}"
+            );
         }
-        assert_eq!(read(NameKind::SanDns, vec![dns("*.example")]), Err(IdentityRefusal::Malformed));
-        assert_eq!(read(NameKind::SanUri, vec![uri(&format!("urn:{}", "x".repeat(300)))]), Err(IdentityRefusal::Malformed));
+        assert_eq!(
+            read(NameKind::SanDns, vec![dns("*.example")]),
+            Err(IdentityRefusal::Malformed)
+        );
+        assert_eq!(
+            read(
+                NameKind::SanUri,
+                vec![uri(&format!("urn:{}", "x".repeat(300)))]
+            ),
+            Err(IdentityRefusal::Malformed)
+        );
     }
 
     #[test]
     fn bytes_that_are_no_certificate_leave_a_fingerprint() {
         let facts = CertificateFacts::read(&CertificateDer::from(vec![1, 2, 3]));
-        assert_eq!((facts.serial, facts.issuer, facts.not_after), (None, None, None));
+        assert_eq!(
+            (facts.serial, facts.issuer, facts.not_after),
+            (None, None, None)
+        );
         let trust = TrustName::parse("devices").unwrap();
         let garbage = [CertificateDer::from(vec![0x30, 0x80])];
         let read = ClientIdentity::read(&trust, NameKind::SanUri, &garbage, &[IssuerKey([0; 32])]);

@@ -23,7 +23,12 @@ const EACH: usize = 10;
 impl Ids {
     /// Nothing drawn yet.
     pub fn new() -> Ids {
-        Ids { pool: RefCell::new(Pool { random: Box::new([0; 4000]), used: 4000 }) }
+        Ids {
+            pool: RefCell::new(Pool {
+                random: Box::new([0; 4000]),
+                used: 4000,
+            }),
+        }
     }
 
     /// The next id, or `None` when the system has no randomness: then nothing can be told apart, so

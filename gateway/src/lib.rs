@@ -96,4 +96,6 @@ pub mod run;
 
 pub mod explain;
 
+pub mod demo;
+
 pub mod cli;

@@ -56,7 +56,10 @@ pub enum ConnectionRefusal {
 impl Connections {
     /// A listener without connections.
     pub fn new(limits: ConnectionLimits) -> Arc<Connections> {
-        Arc::new(Connections { limits, held: Mutex::default() })
+        Arc::new(Connections {
+            limits,
+            held: Mutex::default(),
+        })
     }
 
     /// Takes the right to one more connection from `address`.
@@ -72,12 +75,18 @@ impl Connections {
         }
         *from += 1;
         held.in_all += 1;
-        Ok(Permit { connections: Arc::clone(self), source })
+        Ok(Permit {
+            connections: Arc::clone(self),
+            source,
+        })
     }
 
     /// How many are held.
     pub fn held(&self) -> u32 {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).in_all
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .in_all
     }
 
     /// The bounds.
@@ -88,7 +97,11 @@ impl Connections {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self.connections.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .connections
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         held.in_all = held.in_all.saturating_sub(1);
         if let Entry::Occupied(mut from) = held.from.entry(self.source) {
             *from.get_mut() -= 1;
@@ -123,7 +136,11 @@ impl Rates {
     /// `requests` at once, refilled over `every`. `None` for a stretch too short to be kept.
     pub fn new(requests: NonZeroU32, every: Duration) -> Option<Rates> {
         let quota = Quota::with_period(every / requests.get())?.allow_burst(requests);
-        Some(Rates { limiter: RateLimiter::hashmap(quota), hasher: RandomState::new(), quota: (requests, every) })
+        Some(Rates {
+            limiter: RateLimiter::hashmap(quota),
+            hasher: RandomState::new(),
+            quota: (requests, every),
+        })
     }
 
     /// Counts a request of `client`, or says after how long the next one is allowed.
@@ -132,7 +149,9 @@ impl Rates {
         if self.limiter.len() >= Self::CLIENTS {
             key %= Self::CLIENTS as u64;
         }
-        self.limiter.check_key(&key).map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+        self.limiter
+            .check_key(&key)
+            .map_err(|until| until.wait_time_from(DefaultClock::default().now()))
     }
 
     /// Forgets clients whose cells are full again. To be called once in a while.
@@ -149,7 +168,9 @@ impl Rates {
 
 impl std::fmt::Debug for Rates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rates").field("quota", &self.quota).finish_non_exhaustive()
+        f.debug_struct("Rates")
+            .field("quota", &self.quota)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,12 +184,21 @@ mod tests {
 
     #[test]
     fn a_permit_that_is_dropped_can_be_taken_again() {
-        let connections = Connections::new(ConnectionLimits { in_all: 3, from_address: 2 });
+        let connections = Connections::new(ConnectionLimits {
+            in_all: 3,
+            from_address: 2,
+        });
         let one = connections.permit(ip("192.0.2.1")).unwrap();
         let _two = connections.permit(ip("::ffff:192.0.2.1")).unwrap();
-        assert_eq!(connections.permit(ip("192.0.2.1")).unwrap_err(), ConnectionRefusal::Address);
+        assert_eq!(
+            connections.permit(ip("192.0.2.1")).unwrap_err(),
+            ConnectionRefusal::Address
+        );
         let _three = connections.permit(ip("192.0.2.2")).unwrap();
-        assert_eq!(connections.permit(ip("192.0.2.3")).unwrap_err(), ConnectionRefusal::Listener);
+        assert_eq!(
+            connections.permit(ip("192.0.2.3")).unwrap_err(),
+            ConnectionRefusal::Listener
+        );
         drop(one);
         let _four = connections.permit(ip("192.0.2.1")).unwrap();
         assert_eq!(connections.held(), 3);
@@ -176,7 +206,10 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_addresses_that_are_gone() {
-        let connections = Connections::new(ConnectionLimits { in_all: 3, from_address: 2 });
+        let connections = Connections::new(ConnectionLimits {
+            in_all: 3,
+            from_address: 2,
+        });
         for last in 0..=255 {
             drop(connections.permit(IpAddr::from([192, 0, 2, last])).unwrap());
         }
@@ -185,7 +218,10 @@ mod tests {
 
     #[test]
     fn one_ipv6_host_is_one_source() {
-        let connections = Connections::new(ConnectionLimits { in_all: 9, from_address: 1 });
+        let connections = Connections::new(ConnectionLimits {
+            in_all: 9,
+            from_address: 1,
+        });
         let _held = connections.permit(ip("2001:db8::1")).unwrap();
         assert!(connections.permit(ip("2001:db8::2")).is_err());
         assert!(connections.permit(ip("2001:db8:0:1::1")).is_ok());
@@ -197,7 +233,10 @@ mod tests {
         assert_eq!(rates.check("a"), Ok(()));
         assert_eq!(rates.check("a"), Ok(()));
         let wait = rates.check("a").unwrap_err();
-        assert!(wait > Duration::from_secs(20) && wait <= Duration::from_secs(30), "{wait:?}");
+        assert!(
+            wait > Duration::from_secs(20) && wait <= Duration::from_secs(30),
+            "{wait:?}"
+        );
         assert_eq!(rates.check("b"), Ok(()));
     }
 }

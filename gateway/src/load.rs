@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use audit::medium::Medium;
-use config::{CertificateName, Config, FilePath, Finding, Findings, Place, Rate, Secret, Server, Severity, TrustName, UpstreamIdentity};
+use config::{
+    CertificateName, Config, FilePath, Finding, Findings, Place, Rate, Secret, Server, Severity,
+    TrustName, UpstreamIdentity,
+};
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -33,6 +36,56 @@ const MAX_PEM_BYTES: u64 = 4 * 1024 * 1024;
 /// No directory of revocation lists holds more files than this.
 const MAX_LISTS: usize = 10_000;
 
+/// Where a configuration comes from, at start and at each reload.
+pub struct Source {
+    path: PathBuf,
+    adjust: Box<dyn Fn(&mut Config)>,
+}
+
+impl Source {
+    /// A file as it is.
+    #[must_use]
+    pub fn file(path: &Path) -> Source {
+        Source {
+            path: path.to_owned(),
+            adjust: Box::new(|_| ()),
+        }
+    }
+
+    /// A file, changed by whoever embeds the gateway each time that it was read.
+    #[must_use]
+    pub fn adjusted(path: &Path, adjust: impl Fn(&mut Config) + 'static) -> Source {
+        Source {
+            path: path.to_owned(),
+            adjust: Box::new(adjust),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn read(&self) -> Result<Config, Findings> {
+        let mut config = config::load(&self.path)?;
+        (self.adjust)(&mut config);
+        Ok(config)
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A site, and what probably does not do what was meant.
 #[derive(Debug)]
 pub struct Loaded {
@@ -45,12 +98,25 @@ pub struct Loaded {
 /// Makes a site of a configuration. What `previous` holds and did not change is kept: rates, and
 /// connections to upstreams.
 pub fn load(config: Config, previous: Option<&Site>) -> Result<Loaded, Findings> {
-    let mut loader = Loader { now: unix_now(), findings: Vec::new() };
+    let mut loader = Loader {
+        now: unix_now(),
+        findings: Vec::new(),
+    };
     let loaded = loader.site(config, previous);
-    let (errors, warnings): (Vec<_>, Vec<_>) = loader.findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+    let (errors, warnings): (Vec<_>, Vec<_>) = loader
+        .findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Error);
     match loaded {
         Some(site) if errors.is_empty() => {
-            let warnings = site.config.warnings.list().iter().cloned().chain(warnings).collect();
+            let warnings = site
+                .config
+                .warnings
+                .list()
+                .iter()
+                .cloned()
+                .chain(warnings)
+                .collect();
             Ok(Loaded { site, warnings })
         }
         _ => Err(errors.into_iter().collect()),
@@ -72,28 +138,57 @@ impl Loader {
         let upstreams = self.upstreams(&config, &entries, previous);
         let mut listeners = HashMap::new();
         for (name, listener) in &config.listeners {
-            let chosen: Option<Vec<_>> = listener.certificates.iter().map(|name| entries.get(&name.value).cloned()).collect();
+            let chosen: Option<Vec<_>> = listener
+                .certificates
+                .iter()
+                .map(|name| entries.get(&name.value).cloned())
+                .collect();
             let clients = match &listener.clients.value {
-                config::Clients::Required { trust: name } => trust.get(&name.value).cloned().map(Clients::Required),
-                config::Clients::Optional { trust: name } => trust.get(&name.value).cloned().map(Clients::Optional),
+                config::Clients::Required { trust: name } => {
+                    trust.get(&name.value).cloned().map(Clients::Required)
+                }
+                config::Clients::Optional { trust: name } => {
+                    trust.get(&name.value).cloned().map(Clients::Optional)
+                }
                 config::Clients::None => Some(Clients::None),
             };
             // What is missing has been reported where it is named.
-            let (Some(chosen), Some(clients)) = (chosen, clients) else { continue };
+            let (Some(chosen), Some(clients)) = (chosen, clients) else {
+                continue;
+            };
             let side = ServerSide::new(listener.tls, chosen, clients);
             if let Err(error) = side.connection() {
-                self.error(&listener.place, format!("TLS cannot be served: {error}"), None);
+                self.error(
+                    &listener.place,
+                    format!("TLS cannot be served: {error}"),
+                    None,
+                );
             }
-            listeners.insert(name.clone(), ListenerSite { side: Arc::new(side), limits: listener.limits.clone() });
+            listeners.insert(
+                name.clone(),
+                ListenerSite {
+                    side: Arc::new(side),
+                    limits: listener.limits.clone(),
+                },
+            );
         }
         self.uncovered_hosts(&config, &listeners);
         let routes = config.routes.iter().map(|route| {
-            let kept = previous.and_then(|site| site.routes.rates().find(|(known, _)| known.name.value == route.name.value));
-            Arc::new(RouteEntry { rates: rates(&route.rate, kept.map(|(_, rates)| rates)), route: route.clone() })
+            let kept = previous.and_then(|site| {
+                site.routes
+                    .rates()
+                    .find(|(known, _)| known.name.value == route.name.value)
+            });
+            Arc::new(RouteEntry {
+                rates: rates(&route.rate, kept.map(|(_, rates)| rates)),
+                route: route.clone(),
+            })
         });
         let routes = RouteTable::build(routes.collect::<Vec<_>>());
         let mut digest = [0; 32];
-        digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, config.text.as_bytes()).as_ref());
+        digest.copy_from_slice(
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, config.text.as_bytes()).as_ref(),
+        );
         Some(Site {
             generation: previous.map_or(1, |site| site.generation + 1),
             digest,
@@ -114,7 +209,11 @@ impl Loader {
         let medium = match Medium::under(&directory.path) {
             Ok(medium) => medium,
             Err(error) => {
-                self.error(&directory.place, format!("cannot be looked at: {error}"), None);
+                self.error(
+                    &directory.place,
+                    format!("cannot be looked at: {error}"),
+                    None,
+                );
                 return None;
             }
         };
@@ -133,11 +232,17 @@ impl Loader {
         for (name, certificate) in &config.certificates {
             let chain = self.certificates(&certificate.chain);
             let key = self.key(&certificate.key);
-            let (Some(chain), Some(key)) = (chain, key) else { continue };
+            let (Some(chain), Some(key)) = (chain, key) else {
+                continue;
+            };
             let signing = match tls::provider().key_provider.load_private_key(key) {
                 Ok(signing) => signing,
                 Err(_) => {
-                    self.error(place_of(&certificate.key), "the key is not of a kind that TLS signs with", Some("use P-256, P-384, Ed25519, or RSA of 2048 bits or more"));
+                    self.error(
+                        place_of(&certificate.key),
+                        "the key is not of a kind that TLS signs with",
+                        Some("use P-256, P-384, Ed25519, or RSA of 2048 bits or more"),
+                    );
                     continue;
                 }
             };
@@ -158,14 +263,26 @@ impl Loader {
             let mut intermediates = self.authorities(&trust.intermediates, false);
             let revocation = match &trust.revocation.value {
                 config::Revocation::Off => Some(Revocation::Off),
-                config::Revocation::Crls { sources, when_stale } => {
+                config::Revocation::Crls {
+                    sources,
+                    when_stale,
+                } => {
                     let index = self.lists(sources, &roots, &mut intermediates);
                     self.judge_index(&trust.revocation.place, &index, &roots, &intermediates);
-                    Some(Revocation::Lists { index, when_stale: *when_stale })
+                    Some(Revocation::Lists {
+                        index,
+                        when_stale: *when_stale,
+                    })
                 }
             };
             if let Some(revocation) = revocation {
-                let set = ClientTrust::new(name.clone(), trust.identity, roots, intermediates, revocation);
+                let set = ClientTrust::new(
+                    name.clone(),
+                    trust.identity,
+                    roots,
+                    intermediates,
+                    revocation,
+                );
                 sets.insert(name.clone(), Arc::new(set));
             }
         }
@@ -176,13 +293,28 @@ impl Loader {
     fn authorities(&mut self, files: &[FilePath], roots: bool) -> Vec<Authority> {
         let mut found = Vec::new();
         for file in files {
-            for (at, der) in self.certificates(file).unwrap_or_default().iter().enumerate() {
+            for (at, der) in self
+                .certificates(file)
+                .unwrap_or_default()
+                .iter()
+                .enumerate()
+            {
                 match Authority::judge(der, self.now) {
                     Ok(authority) => found.push(authority),
-                    Err(AuthorityFault::Expired { .. } | AuthorityFault::NotYetValid { .. }) if !roots => {
-                        self.warning(&file.place, format!("certificate {} is out of date and left out", at + 1), None);
+                    Err(AuthorityFault::Expired { .. } | AuthorityFault::NotYetValid { .. })
+                        if !roots =>
+                    {
+                        self.warning(
+                            &file.place,
+                            format!("certificate {} is out of date and left out", at + 1),
+                            None,
+                        );
                     }
-                    Err(fault) => self.error(&file.place, format!("certificate {}: {fault}", at + 1), Some("a trust set holds the certificates of authorities and nothing else")),
+                    Err(fault) => self.error(
+                        &file.place,
+                        format!("certificate {}: {fault}", at + 1),
+                        Some("a trust set holds the certificates of authorities and nothing else"),
+                    ),
                 }
             }
         }
@@ -191,23 +323,46 @@ impl Loader {
 
     /// The revocation lists in these files and directories. Certificates of authorities that lie
     /// beside them join `intermediates`: they are needed for the signatures of the lists.
-    fn lists(&mut self, sources: &[FilePath], roots: &[Authority], intermediates: &mut Vec<Authority>) -> Index {
+    fn lists(
+        &mut self,
+        sources: &[FilePath],
+        roots: &[Authority],
+        intermediates: &mut Vec<Authority>,
+    ) -> Index {
         let mut lists = Vec::new();
         for source in sources {
             let before = lists.len();
             for path in self.files_of(source) {
-                let Some(bytes) = self.read(&path, &source.place, MAX_LIST_BYTES) else { continue };
+                let Some(bytes) = self.read(&path, &source.place, MAX_LIST_BYTES) else {
+                    continue;
+                };
                 let (certificates, ders) = self.pem_or_der(&bytes, &path, &source.place);
                 for der in certificates {
                     match Authority::judge(&der, self.now) {
                         Ok(authority) => intermediates.push(authority),
-                        Err(fault) => self.warning(&source.place, format!("{}: a certificate in it is left out: {fault}", path.display()), None),
+                        Err(fault) => self.warning(
+                            &source.place,
+                            format!(
+                                "{}: a certificate in it is left out: {fault}",
+                                path.display()
+                            ),
+                            None,
+                        ),
                     }
                 }
-                lists.extend(ders.into_iter().map(|der| (der, path.clone(), &source.place)));
+                lists.extend(
+                    ders.into_iter()
+                        .map(|der| (der, path.clone(), &source.place)),
+                );
             }
             if lists.len() == before {
-                self.error(&source.place, "holds no revocation list", Some("`pki crl` writes them; so does the authority that issued the certificates"));
+                self.error(
+                    &source.place,
+                    "holds no revocation list",
+                    Some(
+                        "`pki crl` writes them; so does the authority that issued the certificates",
+                    ),
+                );
             }
         }
         let authorities: Vec<&Authority> = roots.iter().chain(intermediates.iter()).collect();
@@ -217,7 +372,11 @@ impl Loader {
                 Ok(list) => {
                     if list.next_update() < self.now {
                         let date = audit::event::Time::from_unix_seconds(list.next_update());
-                        self.warning(place, format!("{} is out of date since {date}", path.display()), Some("until there is a fresh one, clients that it covers are refused"));
+                        self.warning(
+                            place,
+                            format!("{} is out of date since {date}", path.display()),
+                            Some("until there is a fresh one, clients that it covers are refused"),
+                        );
                     }
                     read.push(list);
                 }
@@ -231,10 +390,19 @@ impl Loader {
         Index::build(read)
     }
 
-    fn judge_index(&mut self, place: &Place, index: &Index, roots: &[Authority], intermediates: &[Authority]) {
+    fn judge_index(
+        &mut self,
+        place: &Place,
+        index: &Index,
+        roots: &[Authority],
+        intermediates: &[Authority],
+    ) {
         for authority in roots.iter().chain(intermediates) {
             if !index.knows(authority.key()) {
-                let message = format!("there is no revocation list of \"{}\": whatever it issued is refused", authority.subject());
+                let message = format!(
+                    "there is no revocation list of \"{}\": whatever it issued is refused",
+                    authority.subject()
+                );
                 self.warning(place, message, Some("add its list"));
             }
         }
@@ -248,7 +416,9 @@ impl Loader {
     ) -> HashMap<config::UpstreamName, Arc<UpstreamSite>> {
         let mut sites = HashMap::new();
         for (name, upstream) in &config.upstreams {
-            let Some((address, security, identity)) = self.server(upstream, entries) else { continue };
+            let Some((address, security, identity)) = self.server(upstream, entries) else {
+                continue;
+            };
             let site = UpstreamSite {
                 name: name.clone(),
                 address,
@@ -260,18 +430,40 @@ impl Loader {
                 idle: upstream.idle,
                 connections: upstream.connections.get() as usize,
             };
-            let kept = previous.and_then(|previous| previous.upstreams.get(name)).filter(|known| known.is_like(&site));
-            sites.insert(name.clone(), kept.cloned().unwrap_or_else(|| Arc::new(site)));
+            let kept = previous
+                .and_then(|previous| previous.upstreams.get(name))
+                .filter(|known| known.is_like(&site));
+            sites.insert(
+                name.clone(),
+                kept.cloned().unwrap_or_else(|| Arc::new(site)),
+            );
         }
         sites
     }
 
     /// Where an upstream is, how the way is protected, and by what that could change.
-    fn server(&mut self, upstream: &config::Upstream, entries: &HashMap<CertificateName, Arc<ServerEntry>>) -> Option<(Address, Security, Vec<u8>)> {
+    fn server(
+        &mut self,
+        upstream: &config::Upstream,
+        entries: &HashMap<CertificateName, Arc<ServerEntry>>,
+    ) -> Option<(Address, Security, Vec<u8>)> {
         let (authority, roots, server_name, identity) = match &upstream.server.value {
-            Server::Http { authority } => return Some((Address::Tcp(authority.clone()), Security::None, Vec::new())),
-            Server::Unix { socket } => return Some((Address::Unix(socket.path.clone()), Security::None, Vec::new())),
-            Server::Https { authority, roots, server_name, identity } => (authority, roots, server_name, identity),
+            Server::Http { authority } => {
+                return Some((Address::Tcp(authority.clone()), Security::None, Vec::new()));
+            }
+            Server::Unix { socket } => {
+                return Some((
+                    Address::Unix(socket.path.clone()),
+                    Security::None,
+                    Vec::new(),
+                ));
+            }
+            Server::Https {
+                authority,
+                roots,
+                server_name,
+                identity,
+            } => (authority, roots, server_name, identity),
         };
         let pinned = self.authorities(std::slice::from_ref(roots), true);
         let entry = match identity {
@@ -284,18 +476,32 @@ impl Loader {
             config::Protocol::Http2 => &[Protocol::Http2],
         };
         let Some(name) = tls::upstream_name(server_name) else {
-            self.error(&upstream.server.place, "the server name is not one that a certificate can hold", None);
+            self.error(
+                &upstream.server.place,
+                "the server name is not one that a certificate can hold",
+                None,
+            );
             return None;
         };
         match tls::client_side(&pinned, entry.map(Arc::as_ref), protocols) {
             Ok(config) => {
                 let mut like = format!("{server_name}").into_bytes();
-                pinned.iter().for_each(|root| like.extend_from_slice(root.der()));
+                pinned
+                    .iter()
+                    .for_each(|root| like.extend_from_slice(root.der()));
                 like.extend(entry.iter().flat_map(|entry| entry.fingerprint()));
-                Some((Address::Tcp(authority.clone()), Security::Tls { config, name }, like))
+                Some((
+                    Address::Tcp(authority.clone()),
+                    Security::Tls { config, name },
+                    like,
+                ))
             }
             Err(error) => {
-                self.error(&upstream.server.place, format!("TLS cannot be spoken: {error}"), None);
+                self.error(
+                    &upstream.server.place,
+                    format!("TLS cannot be spoken: {error}"),
+                    None,
+                );
                 None
             }
         }
@@ -303,14 +509,32 @@ impl Loader {
 
     /// A host that no certificate of its listener covers can never be reached: Host would not belong
     /// to the certificate that was shown.
-    fn uncovered_hosts(&mut self, config: &Config, listeners: &HashMap<config::ListenerName, ListenerSite>) {
+    fn uncovered_hosts(
+        &mut self,
+        config: &Config,
+        listeners: &HashMap<config::ListenerName, ListenerSite>,
+    ) {
         for route in &config.routes {
             for host in &route.hosts {
                 for listener in &route.listeners {
-                    let Some(site) = listeners.get(&listener.value) else { continue };
-                    if !site.side.entries().iter().any(|entry| entry.covers(host.value.as_str())) {
-                        let message = format!("no certificate of listener {} is good for {}: requests for it are misdirected", listener.value, host.value);
-                        self.warning(&host.place, message, Some("issue a certificate that holds this host"));
+                    let Some(site) = listeners.get(&listener.value) else {
+                        continue;
+                    };
+                    if !site
+                        .side
+                        .entries()
+                        .iter()
+                        .any(|entry| entry.covers(host.value.as_str()))
+                    {
+                        let message = format!(
+                            "no certificate of listener {} is good for {}: requests for it are misdirected",
+                            listener.value, host.value
+                        );
+                        self.warning(
+                            &host.place,
+                            message,
+                            Some("issue a certificate that holds this host"),
+                        );
                     }
                 }
             }
@@ -323,11 +547,19 @@ impl Loader {
         match found {
             Ok(found) if !found.is_empty() => Some(found),
             Ok(_) => {
-                self.error(&file.place, format!("{} holds no certificate in PEM form", file.path.display()), Some("openssl x509 -in FILE -out FILE.pem converts DER"));
+                self.error(
+                    &file.place,
+                    format!("{} holds no certificate in PEM form", file.path.display()),
+                    Some("openssl x509 -in FILE -out FILE.pem converts DER"),
+                );
                 None
             }
             Err(_) => {
-                self.error(&file.place, format!("{} is not well-formed PEM", file.path.display()), None);
+                self.error(
+                    &file.place,
+                    format!("{} is not well-formed PEM", file.path.display()),
+                    None,
+                );
                 None
             }
         }
@@ -338,29 +570,55 @@ impl Loader {
         let (bytes, origin) = match secret {
             Secret::File(file) => {
                 self.judge_secret_file(&file.path, place);
-                (self.read_secret(&file.path, place)?, file.path.display().to_string())
+                (
+                    self.read_secret(&file.path, place)?,
+                    file.path.display().to_string(),
+                )
             }
             Secret::Env(name) => match std::env::var(&name.value) {
-                Ok(value) => (Zeroizing::new(value.into_bytes()), format!("environment variable {}", name.value)),
+                Ok(value) => (
+                    Zeroizing::new(value.into_bytes()),
+                    format!("environment variable {}", name.value),
+                ),
                 Err(_) => {
-                    self.error(place, format!("environment variable {} is not set, or is not text", name.value), None);
+                    self.error(
+                        place,
+                        format!(
+                            "environment variable {} is not set, or is not text",
+                            name.value
+                        ),
+                        None,
+                    );
                     return None;
                 }
             },
             Secret::Credential(name) => {
                 let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
-                    self.error(place, "there are no credentials: CREDENTIALS_DIRECTORY is not set", Some("start the gateway by systemd with LoadCredential="));
+                    self.error(
+                        place,
+                        "there are no credentials: CREDENTIALS_DIRECTORY is not set",
+                        Some("start the gateway by systemd with LoadCredential="),
+                    );
                     return None;
                 };
                 let path = PathBuf::from(directory).join(&name.value);
-                (self.read_secret(&path, place)?, format!("credential {}", name.value))
+                (
+                    self.read_secret(&path, place)?,
+                    format!("credential {}", name.value),
+                )
             }
         };
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(key) => Some(key),
             Err(pem::Error::NoItemsFound) => {
-                let encrypted = bytes.windows(b"ENCRYPTED PRIVATE KEY".len()).any(|part| part == b"ENCRYPTED PRIVATE KEY");
-                let hint = if encrypted { "it is encrypted: give the gateway a decrypted key, as a credential for instance" } else { "it must hold a PRIVATE KEY in PEM form (PKCS#8)" };
+                let encrypted = bytes
+                    .windows(b"ENCRYPTED PRIVATE KEY".len())
+                    .any(|part| part == b"ENCRYPTED PRIVATE KEY");
+                let hint = if encrypted {
+                    "it is encrypted: give the gateway a decrypted key, as a credential for instance"
+                } else {
+                    "it must hold a PRIVATE KEY in PEM form (PKCS#8)"
+                };
                 self.error(place, format!("{origin} holds no private key"), Some(hint));
                 None
             }
@@ -376,7 +634,11 @@ impl Loader {
         if let Ok(metadata) = std::fs::metadata(path)
             && metadata.mode() & 0o044 != 0
         {
-            self.warning(place, format!("{} can be read by others on this machine", path.display()), Some("chmod 600"));
+            self.warning(
+                place,
+                format!("{} can be read by others on this machine", path.display()),
+                Some("chmod 600"),
+            );
         }
     }
 
@@ -408,27 +670,54 @@ impl Loader {
         if !source.path.is_dir() {
             return vec![source.path.clone()];
         }
-        let listed: std::io::Result<Vec<_>> = std::fs::read_dir(&source.path).and_then(|items| items.take(MAX_LISTS + 1).collect());
+        let listed: std::io::Result<Vec<_>> =
+            std::fs::read_dir(&source.path).and_then(|items| items.take(MAX_LISTS + 1).collect());
         match listed {
             Ok(items) if items.len() > MAX_LISTS => {
-                self.error(&source.place, format!("{} holds more than {MAX_LISTS} files", source.path.display()), None);
+                self.error(
+                    &source.place,
+                    format!(
+                        "{} holds more than {MAX_LISTS} files",
+                        source.path.display()
+                    ),
+                    None,
+                );
                 Vec::new()
             }
             Ok(items) => {
-                let known = |path: &PathBuf| path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| matches!(extension, "crl" | "pem" | "crt" | "cer" | "der"));
-                let mut paths: Vec<_> = items.iter().map(std::fs::DirEntry::path).filter(known).collect();
+                let known = |path: &PathBuf| {
+                    path.extension()
+                        .and_then(|extension| extension.to_str())
+                        .is_some_and(|extension| {
+                            matches!(extension, "crl" | "pem" | "crt" | "cer" | "der")
+                        })
+                };
+                let mut paths: Vec<_> = items
+                    .iter()
+                    .map(std::fs::DirEntry::path)
+                    .filter(known)
+                    .collect();
                 paths.sort();
                 paths
             }
             Err(error) => {
-                self.error(&source.place, format!("cannot list {}: {error}", source.path.display()), None);
+                self.error(
+                    &source.place,
+                    format!("cannot list {}: {error}", source.path.display()),
+                    None,
+                );
                 Vec::new()
             }
         }
     }
 
     /// The certificates and revocation lists in a file, be it PEM or one list in DER.
-    fn pem_or_der(&mut self, bytes: &[u8], path: &Path, place: &Place) -> (Vec<CertificateDer<'static>>, Vec<Vec<u8>>) {
+    fn pem_or_der(
+        &mut self,
+        bytes: &[u8],
+        path: &Path,
+        place: &Place,
+    ) -> (Vec<CertificateDer<'static>>, Vec<Vec<u8>>) {
         let (mut certificates, mut lists) = (Vec::new(), Vec::new());
         if bytes.first() == Some(&0x30) {
             return (certificates, vec![bytes.to_vec()]);
@@ -436,10 +725,16 @@ impl Loader {
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
             match section {
                 Ok((SectionKind::Certificate, der)) => certificates.push(CertificateDer::from(der)),
-                Ok((SectionKind::Crl, der)) => lists.push(CertificateRevocationListDer::from(der).as_ref().to_vec()),
+                Ok((SectionKind::Crl, der)) => {
+                    lists.push(CertificateRevocationListDer::from(der).as_ref().to_vec())
+                }
                 Ok(_) => {}
                 Err(_) => {
-                    self.error(place, format!("{} is neither PEM nor DER", path.display()), None);
+                    self.error(
+                        place,
+                        format!("{} is neither PEM nor DER", path.display()),
+                        None,
+                    );
                     break;
                 }
             }
@@ -452,12 +747,17 @@ impl Loader {
     }
 
     fn warning(&mut self, place: &Place, message: impl Into<String>, hint: Option<&str>) {
-        self.findings.push(Finding { severity: Severity::Warning, ..Finding::error(place, message, hint) });
+        self.findings.push(Finding {
+            severity: Severity::Warning,
+            ..Finding::error(place, message, hint)
+        });
     }
 }
 
 fn rates(rate: &Rate, kept: Option<&Arc<Rates>>) -> Option<Arc<Rates>> {
-    let Rate::PerClient { requests, every } = rate else { return None };
+    let Rate::PerClient { requests, every } = rate else {
+        return None;
+    };
     match kept {
         Some(kept) if kept.quota() == (*requests, *every) => Some(Arc::clone(kept)),
         _ => Rates::new(*requests, *every).map(Arc::new),
@@ -472,12 +772,15 @@ fn place_of(secret: &Secret) -> &Place {
 }
 
 fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+    let file =
+        File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
     let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
     if !regular {
         return Err(format!("{} is not a file", path.display()));
     }
-    file.take(limit + 1).read_to_end(bytes).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    file.take(limit + 1)
+        .read_to_end(bytes)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if bytes.len() as u64 > limit {
         return Err(format!("{} is larger than {limit} bytes", path.display()));
     }

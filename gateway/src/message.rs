@@ -48,10 +48,21 @@ pub fn verify(permitted: Permitted) -> Result<Verified, MessageRefusal> {
         {
             return Err(MessageRefusal::TooLarge { declared, limit });
         }
-        let limits = ContentLimits { limit, idle: route.route.body_idle, rate: route.route.body_rate.get() };
-        received.content = Content::Stream { length, body: Box::pin(Limited::new(body, limits)) };
+        let limits = ContentLimits {
+            limit,
+            idle: route.route.body_idle,
+            rate: route.route.body_rate.get(),
+        };
+        received.content = Content::Stream {
+            length,
+            body: Box::pin(Limited::new(body, limits)),
+        };
     }
-    Ok(Verified { received, route, rule })
+    Ok(Verified {
+        received,
+        route,
+        rule,
+    })
 }
 
 impl Verified {
@@ -107,18 +118,30 @@ struct Limited<B> {
 
 impl<B> Limited<B> {
     fn new(body: B, limits: ContentLimits) -> Limited<B> {
-        Limited { body, limits, seen: 0, pause: None, began: None, waited: Duration::ZERO, waiting_since: None }
+        Limited {
+            body,
+            limits,
+            seen: 0,
+            pause: None,
+            began: None,
+            waited: Duration::ZERO,
+            waiting_since: None,
+        }
     }
 
     fn judge(&mut self, bytes: usize) -> Result<(), ContentFault> {
         self.seen += bytes as u64;
         if self.seen > self.limits.limit {
-            return Err(ContentFault::TooLarge { limit: self.limits.limit });
+            return Err(ContentFault::TooLarge {
+                limit: self.limits.limit,
+            });
         }
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
         }
-        if self.waited > ContentLimits::GRACE && self.seen < self.limits.rate.saturating_mul(self.waited.as_secs()) {
+        if self.waited > ContentLimits::GRACE
+            && self.seen < self.limits.rate.saturating_mul(self.waited.as_secs())
+        {
             return Err(ContentFault::TooSlow);
         }
         self.pause = None;
@@ -130,7 +153,10 @@ impl<B: Body<Data = Bytes, Error = ContentFault> + Unpin> Body for Limited<B> {
     type Data = Bytes;
     type Error = ContentFault;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
         let this = self.get_mut();
         match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(Some(Ok(mut frame))) => {
@@ -145,8 +171,13 @@ impl<B: Body<Data = Bytes, Error = ContentFault> + Unpin> Body for Limited<B> {
                 let now = Instant::now();
                 this.began.get_or_insert(now);
                 this.waiting_since.get_or_insert(now);
-                let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.limits.idle)));
-                pause.as_mut().poll(context).map(|()| Some(Err(ContentFault::Stalled)))
+                let pause = this
+                    .pause
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.limits.idle)));
+                pause
+                    .as_mut()
+                    .poll(context)
+                    .map(|()| Some(Err(ContentFault::Stalled)))
             }
         }
     }
@@ -173,9 +204,16 @@ mod tests {
         type Data = Bytes;
         type Error = ContentFault;
 
-        fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
-            let Some(&(pause, bytes)) = self.0.front() else { return Poll::Ready(None) };
-            let sleep = self.1.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+            let Some(&(pause, bytes)) = self.0.front() else {
+                return Poll::Ready(None);
+            };
+            let sleep = self
+                .1
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
             if sleep.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
@@ -186,8 +224,15 @@ mod tests {
     }
 
     async fn collect(pieces: &[(u64, usize)]) -> Result<usize, ContentFault> {
-        let pieces = pieces.iter().map(|&(millis, bytes)| (Duration::from_millis(millis), bytes)).collect();
-        let limits = ContentLimits { limit: 100_000, idle: Duration::from_secs(15), rate: 1024 };
+        let pieces = pieces
+            .iter()
+            .map(|&(millis, bytes)| (Duration::from_millis(millis), bytes))
+            .collect();
+        let limits = ContentLimits {
+            limit: 100_000,
+            idle: Duration::from_secs(15),
+            rate: 1024,
+        };
         let limited = Limited::new(Pieces(pieces, None), limits);
         limited.collect().await.map(|whole| whole.to_bytes().len())
     }
@@ -200,12 +245,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_byte_too_many_is_a_fault_and_not_an_end() {
-        assert_eq!(collect(&[(0, 50_000), (0, 50_001)]).await, Err(ContentFault::TooLarge { limit: 100_000 }));
+        assert_eq!(
+            collect(&[(0, 50_000), (0, 50_001)]).await,
+            Err(ContentFault::TooLarge { limit: 100_000 })
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_that_is_too_long_is_a_fault() {
-        assert_eq!(collect(&[(0, 50_000), (15_001, 1)]).await, Err(ContentFault::Stalled));
+        assert_eq!(
+            collect(&[(0, 50_000), (15_001, 1)]).await,
+            Err(ContentFault::Stalled)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,8 +268,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_time_that_the_upstream_takes_is_not_held_against_the_client() {
-        let pieces = [(Duration::ZERO, 100), (Duration::ZERO, 100)].into_iter().collect();
-        let limits = ContentLimits { limit: 1000, idle: Duration::from_secs(15), rate: 1024 };
+        let pieces = [(Duration::ZERO, 100), (Duration::ZERO, 100)]
+            .into_iter()
+            .collect();
+        let limits = ContentLimits {
+            limit: 1000,
+            idle: Duration::from_secs(15),
+            rate: 1024,
+        };
         let mut limited = Limited::new(Pieces(pieces, None), limits);
         limited.frame().await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;

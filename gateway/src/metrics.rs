@@ -127,53 +127,145 @@ impl Metrics {
             }};
         }
         let inner = Inner {
-            requests: register!("requests", "Requests by route and class of status", Family::default()),
+            requests: register!(
+                "requests",
+                "Requests by route and class of status",
+                Family::default()
+            ),
             request_seconds: register!(
                 "request_seconds",
                 "Time from the head of a request to the end of its answer",
-                Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])
+                Histogram::new([
+                    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+                    10.0
+                ])
             ),
             connections: register!("connections", "Established connections", Family::default()),
-            connections_ended: register!("connections_ended", "Established connections that ended, by code", Family::default()),
-            handshakes_refused: register!("handshakes_refused", "Peers turned away before a connection was established, by code", Family::default()),
-            refusals: register!("refusals", "Requests that were refused, by code and by whose fault it is", Family::default()),
-            unrecorded_answers: register!("unrecorded_answers", "Answers 503 because nothing could be recorded", Counter::default()),
-            panics: register!("panics", "Defects that ended a connection", Counter::default()),
-            reloads: register!("reloads", "Configurations that were put in force or refused", Family::default()),
-            generation: register!("generation", "Number of the configuration in force", Gauge::default()),
-            access_lost: register!("access_log_lost", "Lines of the access log that found no room", Counter::default()),
-            expiry: register!("certificate_expiry_seconds", "End of validity of our certificates, seconds since 1970", Family::default()),
-            stale: register!("revocation_next_update_seconds", "When the first revocation list grows stale, seconds since 1970", Family::default()),
+            connections_ended: register!(
+                "connections_ended",
+                "Established connections that ended, by code",
+                Family::default()
+            ),
+            handshakes_refused: register!(
+                "handshakes_refused",
+                "Peers turned away before a connection was established, by code",
+                Family::default()
+            ),
+            refusals: register!(
+                "refusals",
+                "Requests that were refused, by code and by whose fault it is",
+                Family::default()
+            ),
+            unrecorded_answers: register!(
+                "unrecorded_answers",
+                "Answers 503 because nothing could be recorded",
+                Counter::default()
+            ),
+            panics: register!(
+                "panics",
+                "Defects that ended a connection",
+                Counter::default()
+            ),
+            reloads: register!(
+                "reloads",
+                "Configurations that were put in force or refused",
+                Family::default()
+            ),
+            generation: register!(
+                "generation",
+                "Number of the configuration in force",
+                Gauge::default()
+            ),
+            access_lost: register!(
+                "access_log_lost",
+                "Lines of the access log that found no room",
+                Counter::default()
+            ),
+            expiry: register!(
+                "certificate_expiry_seconds",
+                "End of validity of our certificates, seconds since 1970",
+                Family::default()
+            ),
+            stale: register!(
+                "revocation_next_update_seconds",
+                "When the first revocation list grows stale, seconds since 1970",
+                Family::default()
+            ),
             audit: AuditGauges {
-                available: register!("audit_available", "1 while the audit log takes entries", Gauge::default()),
-                entries: register!("audit_entries", "Entries in the audit log", Gauge::default()),
-                queued: register!("audit_queued", "Entries that wait for the disk", Gauge::default()),
+                available: register!(
+                    "audit_available",
+                    "1 while the audit log takes entries",
+                    Gauge::default()
+                ),
+                entries: register!(
+                    "audit_entries",
+                    "Entries in the audit log",
+                    Gauge::default()
+                ),
+                queued: register!(
+                    "audit_queued",
+                    "Entries that wait for the disk",
+                    Gauge::default()
+                ),
                 batches: register!("audit_batches", "Batches written", Gauge::default()),
-                bytes: register!("audit_bytes", "Bytes written to the audit log", Gauge::default()),
-                write_micros: register!("audit_write_microseconds", "Time spent waiting for the disk", Gauge::default()),
-                free: register!("audit_free_bytes", "Bytes free on the audit log's file system", Gauge::default()),
+                bytes: register!(
+                    "audit_bytes",
+                    "Bytes written to the audit log",
+                    Gauge::default()
+                ),
+                write_micros: register!(
+                    "audit_write_microseconds",
+                    "Time spent waiting for the disk",
+                    Gauge::default()
+                ),
+                free: register!(
+                    "audit_free_bytes",
+                    "Bytes free on the audit log's file system",
+                    Gauge::default()
+                ),
             },
             registry,
         };
-        Metrics { inner: Arc::new(inner) }
+        Metrics {
+            inner: Arc::new(inner),
+        }
     }
 
     /// A request ended.
     pub fn request(&self, route: Option<&str>, status: u16, took: Duration) {
-        let labels = RequestLabels { route: route.unwrap_or_default().to_owned(), class: Class(status / 100) };
+        let labels = RequestLabels {
+            route: route.unwrap_or_default().to_owned(),
+            class: Class(status / 100),
+        };
         self.inner.requests.get_or_create(&labels).inc();
         self.inner.request_seconds.observe(took.as_secs_f64());
     }
 
     /// A connection was established.
     pub fn connection_opened(&self, listener: &str) {
-        self.inner.connections.get_or_create(&ListenerLabels { listener: listener.to_owned() }).inc();
+        self.inner
+            .connections
+            .get_or_create(&ListenerLabels {
+                listener: listener.to_owned(),
+            })
+            .inc();
     }
 
     /// It ended.
     pub fn connection_closed(&self, listener: &str, code: Code) {
-        self.inner.connections.get_or_create(&ListenerLabels { listener: listener.to_owned() }).dec();
-        self.inner.connections_ended.get_or_create(&EndLabels { listener: listener.to_owned(), code: code.name() }).inc();
+        self.inner
+            .connections
+            .get_or_create(&ListenerLabels {
+                listener: listener.to_owned(),
+            })
+            .dec();
+        self.inner
+            .connections_ended
+            .get_or_create(&EndLabels {
+                listener: listener.to_owned(),
+                code: code.name(),
+            })
+            .inc();
         if code == Code::Panic {
             self.inner.panics.inc();
         }
@@ -181,12 +273,21 @@ impl Metrics {
 
     /// A peer was turned away.
     pub fn handshakes_refused(&self, code: Code) {
-        self.inner.handshakes_refused.get_or_create(&CodeLabels { code: code.name() }).inc();
+        self.inner
+            .handshakes_refused
+            .get_or_create(&CodeLabels { code: code.name() })
+            .inc();
     }
 
     /// A request was refused.
     pub fn refused(&self, code: Code, fault: &'static str) {
-        self.inner.refusals.get_or_create(&RefusalLabels { code: code.name(), fault }).inc();
+        self.inner
+            .refusals
+            .get_or_create(&RefusalLabels {
+                code: code.name(),
+                fault,
+            })
+            .inc();
     }
 
     /// An answer said that nothing could be recorded.
@@ -202,18 +303,31 @@ impl Metrics {
     /// A configuration was put in force, or refused.
     pub fn reload(&self, accepted: bool, generation: u64) {
         let outcome = if accepted { "accepted" } else { "refused" };
-        self.inner.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.inner
+            .reloads
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
         self.inner.generation.set(generation);
     }
 
     /// One of our certificates ends then.
     pub fn certificate_expiry(&self, certificate: &str, not_after: i64) {
-        self.inner.expiry.get_or_create(&CertificateLabels { certificate: certificate.to_owned() }).set(not_after);
+        self.inner
+            .expiry
+            .get_or_create(&CertificateLabels {
+                certificate: certificate.to_owned(),
+            })
+            .set(not_after);
     }
 
     /// The revocation lists of a trust set grow stale then.
     pub fn revocation_next_update(&self, trust: &str, next_update: i64) {
-        self.inner.stale.get_or_create(&TrustLabels { trust: trust.to_owned() }).set(next_update);
+        self.inner
+            .stale
+            .get_or_create(&TrustLabels {
+                trust: trust.to_owned(),
+            })
+            .set(next_update);
     }
 
     /// All of it as text.
@@ -251,7 +365,15 @@ mod tests {
         metrics.handshakes_refused(Code::PlainHttp);
         metrics.connection_opened("devices");
         metrics.connection_closed("devices", Code::Panic);
-        let status = Status { available: true, durable: 7, queued: 0, batches: 1, bytes: 4096, write_micros: 3, free: 9 };
+        let status = Status {
+            available: true,
+            durable: 7,
+            queued: 0,
+            batches: 1,
+            bytes: 4096,
+            write_micros: 3,
+            free: 9,
+        };
         let text = metrics.render(&status);
         for line in [
             "phigate_requests_total{route=\"patients\",class=\"2xx\"} 1",

@@ -34,7 +34,12 @@ impl Pipeline {
     pub async fn serve(&self, received: Received, connection: &Rc<ConnectionRecord>) -> Released {
         let id = received.id.clone();
         connection.count();
-        let mut record = match Record::open(&self.recorder, connection, id.id(), received.head.method.clone()) {
+        let mut record = match Record::open(
+            &self.recorder,
+            connection,
+            id.id(),
+            received.head.method.clone(),
+        ) {
             Ok(record) => record,
             Err(error) => return release::unavailable(error, &self.recorder, &id),
         };
@@ -50,37 +55,66 @@ impl Pipeline {
 
         checks::check(&received).map_err(Refusal::Check)?;
 
-        let listener = site.listeners.get(&received.peer.listener).ok_or(Refusal::Route(RouteRefusal::ListenerGone))?;
-        let route = site.routes.choose(&received, listener.side.entries()).map_err(Refusal::Route)?;
+        let listener = site
+            .listeners
+            .get(&received.peer.listener)
+            .ok_or(Refusal::Route(RouteRefusal::ListenerGone))?;
+        let route = site
+            .routes
+            .choose(&received, listener.side.entries())
+            .map_err(Refusal::Route)?;
         record.routed(&route, checks::path(&received.head).unwrap_or_default());
 
         let now = seconds(received.at);
-        let permitted = authorize::permit(received, route, listener.side.clients(), &site.roles, now).map_err(Refusal::Authorize)?;
+        let permitted =
+            authorize::permit(received, route, listener.side.clients(), &site.roles, now)
+                .map_err(Refusal::Authorize)?;
 
         let verified = message::verify(permitted).map_err(Refusal::Message)?;
 
-        let admitted = admission::admit(verified, record).await.map_err(Refusal::Audit)?;
+        let admitted = admission::admit(verified, record)
+            .await
+            .map_err(Refusal::Audit)?;
         let ephi = admitted.route().route.ephi.value;
 
-        let answered = upstream::forward(admitted, &self.pools, record).await.map_err(Refusal::Upstream)?;
+        let answered = upstream::forward(admitted, &self.pools, record)
+            .await
+            .map_err(Refusal::Upstream)?;
 
         release::answer(answered, record, ephi, &method).await
     }
 
     /// Records and releases a refusal of something that did not become a request.
-    pub async fn refuse(&self, refusal: Refusal, id: &crate::request::RequestId, connection: &Rc<ConnectionRecord>) -> Released {
+    pub async fn refuse(
+        &self,
+        refusal: Refusal,
+        id: &crate::request::RequestId,
+        connection: &Rc<ConnectionRecord>,
+    ) -> Released {
         connection.count();
-        match Record::open(&self.recorder, connection, id.id(), http::Method::from_bytes(b"-").unwrap_or_default()) {
+        match Record::open(
+            &self.recorder,
+            connection,
+            id.id(),
+            http::Method::from_bytes(b"-").unwrap_or_default(),
+        ) {
             Ok(record) => release::refuse(&refusal, record, &self.recorder, id).await,
             Err(error) => release::unavailable(error, &self.recorder, id),
         }
     }
 
     /// Whether what a peer proved still counts, under the configuration in force now.
-    pub fn standing(&self, connection: &ConnectionRecord, now: Time) -> Result<(), AuthorizeRefusal> {
+    pub fn standing(
+        &self,
+        connection: &ConnectionRecord,
+        now: Time,
+    ) -> Result<(), AuthorizeRefusal> {
         let site = self.site.load();
         let peer = connection.peer();
-        let listener = site.listeners.get(&peer.listener).ok_or(AuthorizeRefusal::TrustGone)?;
+        let listener = site
+            .listeners
+            .get(&peer.listener)
+            .ok_or(AuthorizeRefusal::TrustGone)?;
         authorize::standing(&peer.client, listener.side.clients(), seconds(now))
     }
 }

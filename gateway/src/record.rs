@@ -14,8 +14,8 @@ use std::time::{Instant, SystemTime};
 
 use audit::error::AppendError;
 use audit::event::{
-    Certificate, Close, Code, Completion, Digest, Entry, Event, Handshake, HandshakeRefused, Hex16, Id, Intent, Offered, Refusal, Release,
-    Request, Time,
+    Certificate, Close, Code, Completion, Digest, Entry, Event, Handshake, HandshakeRefused, Hex16,
+    Id, Intent, Offered, Refusal, Release, Request, Time,
 };
 use audit::log::{Log, Slot};
 use audit::noise::{NoiseTable, Verdict};
@@ -50,8 +50,17 @@ pub struct RecorderShared {
 
 impl RecorderShared {
     /// Nothing recorded yet.
-    pub fn new(min_free: u64, metrics: Metrics, access: crate::access::AccessLog) -> RecorderShared {
-        RecorderShared { noise: Mutex::default(), min_free, metrics, access }
+    pub fn new(
+        min_free: u64,
+        metrics: Metrics,
+        access: crate::access::AccessLog,
+    ) -> RecorderShared {
+        RecorderShared {
+            noise: Mutex::default(),
+            min_free,
+            metrics,
+            access,
+        }
     }
 
     /// Writes the summaries of noise whose minute is over, or all of them.
@@ -59,7 +68,10 @@ impl RecorderShared {
         let now = now();
         let mut noise = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
         noise.sweep(now, all, |summary| {
-            let entry = Entry { time: now, event: Event::Noise(summary.clone()) };
+            let entry = Entry {
+                time: now,
+                event: Event::Noise(summary.clone()),
+            };
             log.append_unproven(&entry).is_ok()
         });
     }
@@ -98,8 +110,14 @@ impl Recorder {
         let time = now();
         let log = self.log.log();
         let low = log.status().free < self.shared.min_free;
-        let mut noise = self.shared.noise.lock().unwrap_or_else(PoisonError::into_inner);
-        if noise.judge(address, code, time, low) == Verdict::Alone && log.append_unproven(&Entry { time, event }).is_err() {
+        let mut noise = self
+            .shared
+            .noise
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if noise.judge(address, code, time, low) == Verdict::Alone
+            && log.append_unproven(&Entry { time, event }).is_err()
+        {
             noise.count(address, code, time);
         }
     }
@@ -142,7 +160,10 @@ pub struct ConnectionRecord {
 impl ConnectionRecord {
     /// Records the facts of a connection. If the log takes none now, the first request tries again.
     pub fn open(recorder: &Recorder, peer: Rc<Peer>) -> ConnectionRecord {
-        recorder.shared.metrics.connection_opened(peer.listener.as_str());
+        recorder
+            .shared
+            .metrics
+            .connection_opened(peer.listener.as_str());
         let record = ConnectionRecord {
             recorder: recorder.clone(),
             peer,
@@ -160,7 +181,10 @@ impl ConnectionRecord {
     /// queued later is durable later, so nobody waits here.
     pub fn ensure(&self) -> bool {
         if !self.stands.get() {
-            let entry = Entry { time: now(), event: Event::Handshake(self.handshake()) };
+            let entry = Entry {
+                time: now(),
+                event: Event::Handshake(self.handshake()),
+            };
             // A peer without a certificate has proved nothing: it gets the smaller share.
             let queued = match self.peer.client {
                 Client::Known(_) => self.recorder.log.append(&entry).map(drop),
@@ -187,7 +211,13 @@ impl ConnectionRecord {
     }
 
     fn handshake(&self) -> Handshake<'_> {
-        let Peer { connection, address, listener, client, channel } = &*self.peer;
+        let Peer {
+            connection,
+            address,
+            listener,
+            client,
+            channel,
+        } = &*self.peer;
         Handshake {
             connection_id: *connection,
             listener: listener.as_str(),
@@ -212,8 +242,15 @@ impl ConnectionRecord {
 
 impl Drop for ConnectionRecord {
     fn drop(&mut self) {
-        let code = if std::thread::panicking() { Code::Panic } else { self.code.get() };
-        self.recorder.shared.metrics.connection_closed(self.peer.listener.as_str(), code);
+        let code = if std::thread::panicking() {
+            Code::Panic
+        } else {
+            self.code.get()
+        };
+        self.recorder
+            .shared
+            .metrics
+            .connection_closed(self.peer.listener.as_str(), code);
         let entry = Entry {
             time: now(),
             event: Event::Close(Close {
@@ -278,7 +315,12 @@ impl Record {
     ///
     /// # Errors
     /// [`AppendError`]: what cannot be recorded is not served.
-    pub fn open(recorder: &Recorder, connection: &ConnectionRecord, id: Id, method: Method) -> Result<Record, AppendError> {
+    pub fn open(
+        recorder: &Recorder,
+        connection: &ConnectionRecord,
+        id: Id,
+        method: Method,
+    ) -> Result<Record, AppendError> {
         if !connection.ensure() {
             return Err(AppendError::Unavailable);
         }
@@ -305,7 +347,11 @@ impl Record {
 
     /// Notes the route that was taken.
     pub fn routed(&mut self, route: &Arc<RouteEntry>, path: &str) {
-        self.resource = if route.route.fhir { crate::fhir::resource_type(path) } else { None };
+        self.resource = if route.route.fhir {
+            crate::fhir::resource_type(path)
+        } else {
+            None
+        };
         self.route = Some(Arc::clone(route));
     }
 
@@ -332,7 +378,10 @@ impl Record {
     /// # Errors
     /// [`AppendError`]: do not forward.
     pub fn intent(&self, content_length: Option<u64>) -> Result<Append, AppendError> {
-        let event = Event::Intent(Intent { request: self.request(), content_length });
+        let event = Event::Intent(Intent {
+            request: self.request(),
+            content_length,
+        });
         self.recorder.log.append(&Entry { time: now(), event })
     }
 
@@ -352,7 +401,9 @@ impl Record {
             attempts: self.attempts,
         });
         let append = self.recorder.log.append(&Entry { time: now(), event })?;
-        self.stage = Stage::Released { status: answer.status };
+        self.stage = Stage::Released {
+            status: answer.status,
+        };
         self.release_queued = true;
         Ok(append)
     }
@@ -362,7 +413,12 @@ impl Record {
     ///
     /// # Errors
     /// [`AppendError`]: answer that nothing can be recorded.
-    pub fn refusal(&mut self, status: u16, code: Code, detail: Option<&str>) -> Result<Option<Append>, AppendError> {
+    pub fn refusal(
+        &mut self,
+        status: u16,
+        code: Code,
+        detail: Option<&str>,
+    ) -> Result<Option<Append>, AppendError> {
         let event = Event::Refusal(Refusal {
             request: self.request(),
             address: self.peer.address,
@@ -371,14 +427,19 @@ impl Record {
             detail,
             attempts: self.attempts,
         });
-        self.recorder.shared.metrics.request(self.route_name(), status, self.since.elapsed());
+        self.recorder
+            .shared
+            .metrics
+            .request(self.route_name(), status, self.since.elapsed());
         self.recorder.shared.access.write(&event);
         let append = match (&self.peer.client, &self.rule) {
             (Client::Anonymous, None) => {
                 self.recorder.unproven(self.peer.address, code, event);
                 None
             }
-            (Client::Known(_), _) | (_, Some(_)) => Some(self.recorder.log.append(&Entry { time: now(), event })?),
+            (Client::Known(_), _) | (_, Some(_)) => {
+                Some(self.recorder.log.append(&Entry { time: now(), event })?)
+            }
         };
         self.stage = Stage::Settled;
         Ok(append)
@@ -400,14 +461,20 @@ impl Record {
     /// Settles a request whose refusal could not be recorded when it had to be: what can be said of
     /// it goes into the place that was reserved.
     pub fn unrecorded(mut self) {
-        let code = if self.release_queued { Code::Withheld } else { Code::AuditUnavailable };
+        let code = if self.release_queued {
+            Code::Withheld
+        } else {
+            Code::AuditUnavailable
+        };
         self.stage = Stage::Open;
         self.settle(0, code);
     }
 
     /// The route's name, once there is one.
     pub fn route_name(&self) -> Option<&str> {
-        self.route.as_ref().map(|entry| entry.route.name.value.as_str())
+        self.route
+            .as_ref()
+            .map(|entry| entry.route.name.value.as_str())
     }
 
     fn settle(&mut self, bytes: u64, code: Code) {
@@ -419,17 +486,33 @@ impl Record {
         self.stage = Stage::Settled;
         self.report(status.unwrap_or(0), bytes, code);
         let slot = self.slot.take();
-        let event = Event::Completion(Completion { request: self.request(), status, bytes, code });
+        let event = Event::Completion(Completion {
+            request: self.request(),
+            status,
+            bytes,
+            code,
+        });
         if let Some(slot) = slot {
             slot.fill(&Entry { time: now(), event });
         }
     }
 
     fn report(&self, status: u16, bytes: u64, code: Code) {
-        self.recorder.shared.metrics.request(self.route_name(), status, self.since.elapsed());
+        self.recorder
+            .shared
+            .metrics
+            .request(self.route_name(), status, self.since.elapsed());
         if self.recorder.shared.access.is_on() {
             let status = (status > 0).then_some(status);
-            self.recorder.shared.access.write(&Event::Completion(Completion { request: self.request(), status, bytes, code }));
+            self.recorder
+                .shared
+                .access
+                .write(&Event::Completion(Completion {
+                    request: self.request(),
+                    status,
+                    bytes,
+                    code,
+                }));
         }
     }
 
@@ -461,7 +544,11 @@ impl Drop for Record {
 
 /// A method that a client made up could be long, or could be anything: only known ones are named.
 fn method_name(method: &Method) -> &str {
-    if method.as_str().len() <= 24 { method.as_str() } else { "(long)" }
+    if method.as_str().len() <= 24 {
+        method.as_str()
+    } else {
+        "(long)"
+    }
 }
 
 fn certificate(facts: &CertificateFacts) -> Certificate<'_> {
@@ -474,7 +561,13 @@ fn certificate(facts: &CertificateFacts) -> Certificate<'_> {
 }
 
 fn offered<'a>(hello: &'a ClientHello, ja4: &'a str) -> Offered<'a> {
-    let cut = |list: &[u16]| list.iter().take(Offered::LIST).copied().map(Hex16).collect();
+    let cut = |list: &[u16]| {
+        list.iter()
+            .take(Offered::LIST)
+            .copied()
+            .map(Hex16)
+            .collect()
+    };
     Offered {
         versions: cut(&hello.versions),
         suites: cut(&hello.suites),

@@ -84,11 +84,15 @@ impl Refusal {
                 | CheckRefusal::FieldRefused { .. }
                 | CheckRefusal::Upgrade,
             ) => StatusCode::BAD_REQUEST,
-            Refusal::Route(RouteRefusal::Misdirected | RouteRefusal::ListenerGone) => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::Route(RouteRefusal::Misdirected | RouteRefusal::ListenerGone) => {
+                StatusCode::MISDIRECTED_REQUEST
+            }
             Refusal::Route(RouteRefusal::NoRoute) => StatusCode::NOT_FOUND,
             Refusal::Route(RouteRefusal::Path(_)) => StatusCode::BAD_REQUEST,
             Refusal::Route(RouteRefusal::MethodNotAllowed { .. }) => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Authorize(AuthorizeRefusal::RateLimited { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Authorize(AuthorizeRefusal::RateLimited { .. }) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Refusal::Authorize(
                 AuthorizeRefusal::NotPermitted
                 | AuthorizeRefusal::ClientUnknown
@@ -99,8 +103,12 @@ impl Refusal {
             Refusal::Audit(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Upstream(refusal) => match refusal {
                 UpstreamRefusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
-                UpstreamRefusal::Unreachable { .. } | UpstreamRefusal::Untrusted { .. } | UpstreamRefusal::Broken { .. } => StatusCode::BAD_GATEWAY,
-                UpstreamRefusal::ConnectTimeout | UpstreamRefusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                UpstreamRefusal::Unreachable { .. }
+                | UpstreamRefusal::Untrusted { .. }
+                | UpstreamRefusal::Broken { .. } => StatusCode::BAD_GATEWAY,
+                UpstreamRefusal::ConnectTimeout | UpstreamRefusal::Timeout => {
+                    StatusCode::GATEWAY_TIMEOUT
+                }
                 UpstreamRefusal::Unwritable { .. } => StatusCode::BAD_REQUEST,
                 UpstreamRefusal::Content(fault) => content_status(fault),
             },
@@ -162,7 +170,9 @@ impl Refusal {
             | Refusal::Route(_)
             | Refusal::Authorize(_)
             | Refusal::Message(_)
-            | Refusal::Upstream(UpstreamRefusal::Content(_) | UpstreamRefusal::Unwritable { .. }) => Fault::Peer,
+            | Refusal::Upstream(UpstreamRefusal::Content(_) | UpstreamRefusal::Unwritable { .. }) => {
+                Fault::Peer
+            }
             Refusal::Upstream(
                 UpstreamRefusal::Busy
                 | UpstreamRefusal::Unreachable { .. }
@@ -179,9 +189,12 @@ impl Refusal {
     pub fn detail(&self) -> Option<Cow<'static, str>> {
         match self {
             Refusal::Wire(error) => Some(error.code().into()),
-            Refusal::Check(CheckRefusal::Path(fault)) | Refusal::Route(RouteRefusal::Path(fault)) => Some(path_detail(*fault).into()),
+            Refusal::Check(CheckRefusal::Path(fault))
+            | Refusal::Route(RouteRefusal::Path(fault)) => Some(path_detail(*fault).into()),
             Refusal::Check(CheckRefusal::FieldRefused { field }) => Some((*field).into()),
-            Refusal::Message(MessageRefusal::TooLarge { declared, limit }) => Some(format!("{declared} bytes declared, {limit} allowed").into()),
+            Refusal::Message(MessageRefusal::TooLarge { declared, limit }) => {
+                Some(format!("{declared} bytes declared, {limit} allowed").into())
+            }
             Refusal::Audit(error) => Some(error.to_string().into()),
             Refusal::Upstream(refusal) => match refusal {
                 UpstreamRefusal::Unreachable { error } => Some(error.to_string().into()),
@@ -189,10 +202,19 @@ impl Refusal {
                 UpstreamRefusal::Broken { how } => Some((*how).into()),
                 UpstreamRefusal::Unwritable { what } => Some((*what).into()),
                 UpstreamRefusal::Content(ContentFault::Framing(error)) => Some(error.code().into()),
-                UpstreamRefusal::Content(ContentFault::TooLarge { limit }) => Some(format!("more than {limit} bytes").into()),
-                UpstreamRefusal::Busy | UpstreamRefusal::ConnectTimeout | UpstreamRefusal::Timeout | UpstreamRefusal::Content(_) => None,
+                UpstreamRefusal::Content(ContentFault::TooLarge { limit }) => {
+                    Some(format!("more than {limit} bytes").into())
+                }
+                UpstreamRefusal::Busy
+                | UpstreamRefusal::ConnectTimeout
+                | UpstreamRefusal::Timeout
+                | UpstreamRefusal::Content(_) => None,
             },
-            Refusal::HeadTimeout | Refusal::Check(_) | Refusal::Route(_) | Refusal::Authorize(_) | Refusal::Internal => None,
+            Refusal::HeadTimeout
+            | Refusal::Check(_)
+            | Refusal::Route(_)
+            | Refusal::Authorize(_)
+            | Refusal::Internal => None,
         }
     }
 
@@ -200,7 +222,9 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Refusal::Authorize(AuthorizeRefusal::RateLimited { wait }) => Some(*wait),
-            Refusal::Audit(_) | Refusal::Upstream(UpstreamRefusal::Busy) => Some(Duration::from_secs(1)),
+            Refusal::Audit(_) | Refusal::Upstream(UpstreamRefusal::Busy) => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }
@@ -220,12 +244,22 @@ impl Refusal {
             Refusal::Wire(_) | Refusal::HeadTimeout | Refusal::Internal => true,
             Refusal::Check(refusal) => {
                 // A second reading of the request may have a second request in it.
-                matches!(refusal, CheckRefusal::HostMissing | CheckRefusal::HostAmbiguous | CheckRefusal::HostMalformed | CheckRefusal::Upgrade)
+                matches!(
+                    refusal,
+                    CheckRefusal::HostMissing
+                        | CheckRefusal::HostAmbiguous
+                        | CheckRefusal::HostMalformed
+                        | CheckRefusal::Upgrade
+                )
             }
             Refusal::Authorize(AuthorizeRefusal::Standing(_) | AuthorizeRefusal::TrustGone) => true,
             Refusal::Upstream(UpstreamRefusal::Content(_)) => true,
             Refusal::Route(RouteRefusal::ListenerGone) => true,
-            Refusal::Route(_) | Refusal::Authorize(_) | Refusal::Message(_) | Refusal::Audit(_) | Refusal::Upstream(_) => false,
+            Refusal::Route(_)
+            | Refusal::Authorize(_)
+            | Refusal::Message(_)
+            | Refusal::Audit(_)
+            | Refusal::Upstream(_) => false,
         }
     }
 }
@@ -382,7 +416,9 @@ fn hello_code(refusal: &HelloRefusal) -> Code {
         HelloRefusal::Garbage { .. } => Code::NotTls,
         HelloRefusal::PlainHttp => Code::PlainHttp,
         HelloRefusal::Ssl2 { .. } => Code::Ssl2,
-        HelloRefusal::RecordVersion { .. } | HelloRefusal::ProtocolVersion { .. } => Code::ProtocolVersion,
+        HelloRefusal::RecordVersion { .. } | HelloRefusal::ProtocolVersion { .. } => {
+            Code::ProtocolVersion
+        }
         HelloRefusal::UnexpectedRecord { .. }
         | HelloRefusal::RecordOverflow { .. }
         | HelloRefusal::EmptyRecord { .. }

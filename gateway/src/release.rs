@@ -60,23 +60,43 @@ const GATHER: usize = 64 * 1024;
 ///
 /// # Errors
 /// [`Refusal`]: nothing of it may leave; to be released by [`refuse`].
-pub async fn answer(answered: Answered, record: &mut Record, ephi: bool, method: &Method) -> Result<Prepared, Refusal> {
+pub async fn answer(
+    answered: Answered,
+    record: &mut Record,
+    ephi: bool,
+    method: &Method,
+) -> Result<Prepared, Refusal> {
     let upstream = answered.upstream().clone();
     let (status, declared) = (answered.status(), answered.declared());
     let content_type = media_type(answered.headers());
     let (_, headers, content) = answered.into_parts();
     let content = gather(content).await.map_err(Refusal::Upstream)?;
     let (length, digest) = match &content {
-        ReleasedContent::Whole { content, .. } if *method == Method::HEAD => (declared.or(Some(content.len() as u64)), None),
-        ReleasedContent::Whole { content, .. } => (Some(content.len() as u64), Some(sha256(content))),
+        ReleasedContent::Whole { content, .. } if *method == Method::HEAD => {
+            (declared.or(Some(content.len() as u64)), None)
+        }
+        ReleasedContent::Whole { content, .. } => {
+            (Some(content.len() as u64), Some(sha256(content)))
+        }
         ReleasedContent::Streamed { .. } => (declared, None),
     };
-    let facts = AnswerFacts { status: status.as_u16(), content_type: content_type.as_deref(), length, digest, upstream: upstream.as_str() };
+    let facts = AnswerFacts {
+        status: status.as_u16(),
+        content_type: content_type.as_deref(),
+        length,
+        digest,
+        upstream: upstream.as_str(),
+    };
     let append = record.release(&facts).map_err(Refusal::Audit)?;
     if ephi {
         let _receipt = append.await.map_err(Refusal::Audit)?;
     }
-    Ok(Prepared { status, headers, declared, content })
+    Ok(Prepared {
+        status,
+        headers,
+        declared,
+        content,
+    })
 }
 
 /// An answer whose record is durable, still without the record that it owes.
@@ -104,9 +124,20 @@ impl Prepared {
 }
 
 /// Releases a refusal once its record is durable.
-pub async fn refuse(refusal: &Refusal, mut record: Record, recorder: &Recorder, id: &RequestId) -> Released {
-    recorder.metrics().refused(refusal.code(), refusal.fault().name());
-    let recorded = match record.refusal(refusal.status().as_u16(), refusal.code(), refusal.detail().as_deref()) {
+pub async fn refuse(
+    refusal: &Refusal,
+    mut record: Record,
+    recorder: &Recorder,
+    id: &RequestId,
+) -> Released {
+    recorder
+        .metrics()
+        .refused(refusal.code(), refusal.fault().name());
+    let recorded = match record.refusal(
+        refusal.status().as_u16(),
+        refusal.code(),
+        refusal.detail().as_deref(),
+    ) {
         Ok(None) => Ok(()),
         Ok(Some(append)) => append.await.map(drop),
         Err(error) => Err(error),
@@ -140,25 +171,38 @@ fn problem(refusal: &Refusal, id: &RequestId) -> Released {
         "request_id": id.id().to_string(),
     });
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_REQUEST_ID, id.value().clone());
-    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(std::time::SystemTime::now())) {
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(std::time::SystemTime::now()))
+    {
         headers.insert(header::DATE, date);
     }
-    if let Some(allow) = refusal.allow().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+    if let Some(allow) = refusal
+        .allow()
+        .and_then(|allow| HeaderValue::from_str(allow).ok())
+    {
         headers.insert(header::ALLOW, allow);
     }
     if let Some(wait) = refusal.retry_after() {
         // Whole seconds, rounded up: coming earlier would be in vain.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64),
+        );
     }
     let content = Bytes::from(document.to_string());
     Released {
         status,
         headers,
         declared: Some(content.len() as u64),
-        content: ReleasedContent::Whole { content, trailers: None },
+        content: ReleasedContent::Whole {
+            content,
+            trailers: None,
+        },
         record: None,
         ends_connection: refusal.ends_connection(),
     }
@@ -188,7 +232,17 @@ async fn gather(mut content: AnswerContent) -> Result<ReleasedContent, UpstreamR
     });
     let whole = end.await?;
     let first = join(pieces);
-    Ok(if whole { ReleasedContent::Whole { content: first, trailers } } else { ReleasedContent::Streamed { first, rest: content } })
+    Ok(if whole {
+        ReleasedContent::Whole {
+            content: first,
+            trailers,
+        }
+    } else {
+        ReleasedContent::Streamed {
+            first,
+            rest: content,
+        }
+    })
 }
 
 fn join(mut pieces: Vec<Bytes>) -> Bytes {
@@ -196,13 +250,17 @@ fn join(mut pieces: Vec<Bytes>) -> Bytes {
         return pieces.pop().unwrap_or_default();
     }
     let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+    pieces
+        .iter()
+        .for_each(|piece| joined.extend_from_slice(piece));
     joined.freeze()
 }
 
 fn broken(fault: AnswerFault) -> UpstreamRefusal {
     match fault {
-        AnswerFault::Broken => UpstreamRefusal::Broken { how: "its answer broke off" },
+        AnswerFault::Broken => UpstreamRefusal::Broken {
+            how: "its answer broke off",
+        },
         AnswerFault::Stalled => UpstreamRefusal::Timeout,
         AnswerFault::Content(fault) => UpstreamRefusal::Content(fault),
     }
@@ -222,7 +280,8 @@ fn media_type(headers: &HeaderMap) -> Option<Box<str>> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let essence = value.split(';').next().unwrap_or_default().trim();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/+-._".contains(&byte);
-    (essence.len() <= 64 && !essence.is_empty() && essence.bytes().all(plain)).then(|| essence.to_ascii_lowercase().into())
+    (essence.len() <= 64 && !essence.is_empty() && essence.bytes().all(plain))
+        .then(|| essence.to_ascii_lowercase().into())
 }
 
 fn sha256(data: &[u8]) -> [u8; 32] {
@@ -238,7 +297,13 @@ impl Released {
     }
 
     pub(crate) fn into_parts(self) -> Parts {
-        Parts { status: self.status, headers: self.headers, declared: self.declared, content: self.content, record: self.record }
+        Parts {
+            status: self.status,
+            headers: self.headers,
+            declared: self.declared,
+            content: self.content,
+            record: self.record,
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use audit::event::{Id, Time};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
-use http1::Target;
 use http_body::{Body, Frame, SizeHint};
+use http1::Target;
 
 use crate::peer::Peer;
 
@@ -119,7 +119,10 @@ impl Body for Content {
     type Data = Bytes;
     type Error = ContentFault;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
         match self.get_mut() {
             Content::None => Poll::Ready(None),
             Content::Stream { body, .. } => body.as_mut().poll_frame(context),

@@ -11,11 +11,11 @@ use std::time::Duration;
 use audit::event::Code;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use http1::connection::Persistence;
 use http1::encode::{self, Answered, Hop};
 use http1::framing::Framing;
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -42,29 +42,71 @@ pub enum Sent {
 }
 
 /// Writes an answer in HTTP/1.1.
-pub async fn http1<W: AsyncWrite + Unpin>(released: Released, answered: Answered, keep: bool, out: &mut W) -> Sent {
+pub async fn http1<W: AsyncWrite + Unpin>(
+    released: Released,
+    answered: Answered,
+    keep: bool,
+    out: &mut W,
+) -> Sent {
     let ends = released.ends_connection();
-    let Parts { status, mut headers, declared, content, mut record } = released.into_parts();
+    let Parts {
+        status,
+        mut headers,
+        declared,
+        content,
+        mut record,
+    } = released.into_parts();
     // HTTP/1.0 knows no chunks: the end of the connection ends the content.
-    let unknown = if answered.version == http1::Version::Http10 { Framing::UntilClose } else { Framing::Chunked };
-    let bodiless = answered.is_head || status == http::StatusCode::NO_CONTENT || status == http::StatusCode::NOT_MODIFIED;
+    let unknown = if answered.version == http1::Version::Http10 {
+        Framing::UntilClose
+    } else {
+        Framing::Chunked
+    };
+    let bodiless = answered.is_head
+        || status == http::StatusCode::NO_CONTENT
+        || status == http::StatusCode::NOT_MODIFIED;
     let framing = match &content {
         _ if status == http::StatusCode::NO_CONTENT => Framing::None,
         _ if bodiless => declared.map_or(Framing::None, Framing::Length),
-        ReleasedContent::Whole { content, trailers: None } => Framing::Length(content.len() as u64),
+        ReleasedContent::Whole {
+            content,
+            trailers: None,
+        } => Framing::Length(content.len() as u64),
         ReleasedContent::Whole { .. } => unknown,
         ReleasedContent::Streamed { .. } => declared.map_or(unknown, Framing::Length),
     };
-    let last = ends || !keep || framing == Framing::UntilClose || answered.version == http1::Version::Http10;
-    let persistence = if last { Persistence::Close } else { Persistence::KeepAlive };
+    let last = ends
+        || !keep
+        || framing == Framing::UntilClose
+        || answered.version == http1::Version::Http10;
+    let persistence = if last {
+        Persistence::Close
+    } else {
+        Persistence::KeepAlive
+    };
     headers::strip_hop_by_hop(&mut headers);
     let mut head = BytesMut::with_capacity(1024);
-    if encode::response(&mut head, status, &headers, framing, answered, Hop::from(persistence)).is_err() {
+    if encode::response(
+        &mut head,
+        status,
+        &headers,
+        framing,
+        answered,
+        Hop::from(persistence),
+    )
+    .is_err()
+    {
         // An upstream that speaks HTTP/2 can name fields that HTTP/1.1 cannot.
         settle(record, 0, Code::UpstreamBroken);
         return Sent::Broken(Code::UpstreamBroken);
     }
-    let mut writer = Writer { out, framing, buffer: head, content: 0, skip: bodiless };
+    let mut writer = Writer {
+        out,
+        framing,
+        buffer: head,
+        content: 0,
+        skip: bodiless,
+    };
     let outcome = match content {
         ReleasedContent::Whole { content, trailers } => {
             let written = writer.whole(&content, trailers.as_ref()).await;
@@ -154,7 +196,9 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     }
 
     async fn piece(&mut self, data: &Bytes) -> Result<(), Code> {
-        let Some(length) = NonZeroUsize::new(data.len()) else { return Ok(()) };
+        let Some(length) = NonZeroUsize::new(data.len()) else {
+            return Ok(());
+        };
         if self.framing == Framing::Chunked {
             encode::chunk_head(&mut self.buffer, length);
         }
@@ -162,7 +206,10 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
             self.buffer.extend_from_slice(data);
         } else {
             self.write_buffer().await?;
-            timeout(STALL, self.out.write_all(data)).await.map_err(|_| Code::ClientStalled)?.map_err(|_| Code::ClientGone)?;
+            timeout(STALL, self.out.write_all(data))
+                .await
+                .map_err(|_| Code::ClientStalled)?
+                .map_err(|_| Code::ClientGone)?;
         }
         if self.framing == Framing::Chunked {
             self.buffer.extend_from_slice(encode::CHUNK_END);
@@ -185,7 +232,9 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     async fn write_buffer(&mut self) -> Result<(), Code> {
         if !self.buffer.is_empty() {
             let written = timeout(STALL, self.out.write_all(&self.buffer)).await;
-            written.map_err(|_| Code::ClientStalled)?.map_err(|_| Code::ClientGone)?;
+            written
+                .map_err(|_| Code::ClientStalled)?
+                .map_err(|_| Code::ClientGone)?;
             self.buffer.clear();
         }
         Ok(())
@@ -193,7 +242,10 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
 
     async fn flush(&mut self) -> Result<(), Code> {
         self.write_buffer().await?;
-        timeout(STALL, self.out.flush()).await.map_err(|_| Code::ClientStalled)?.map_err(|_| Code::ClientGone)
+        timeout(STALL, self.out.flush())
+            .await
+            .map_err(|_| Code::ClientStalled)?
+            .map_err(|_| Code::ClientGone)
     }
 }
 
@@ -208,7 +260,13 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
 
 /// An answer for hyper's HTTP/2, which writes it as the stream allows.
 pub fn http2(released: Released) -> Response<Outgoing> {
-    let Parts { status, mut headers, declared, content, record } = released.into_parts();
+    let Parts {
+        status,
+        mut headers,
+        declared,
+        content,
+        record,
+    } = released.into_parts();
     headers::strip_hop_by_hop(&mut headers);
     let (first, trailers, rest) = match content {
         ReleasedContent::Whole { content, trailers } => (content, trailers, None),
@@ -219,7 +277,13 @@ pub fn http2(released: Released) -> Response<Outgoing> {
     {
         headers.insert(http::header::CONTENT_LENGTH, declared.into());
     }
-    let mut response = Response::new(Outgoing { first, trailers, rest, record, content: 0 });
+    let mut response = Response::new(Outgoing {
+        first,
+        trailers,
+        rest,
+        record,
+        content: 0,
+    });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
@@ -243,7 +307,9 @@ impl Outgoing {
 
     /// All that is in hand has been taken.
     fn finish(&mut self, code: Code) {
-        let Some(record) = self.record.take() else { return };
+        let Some(record) = self.record.take() else {
+            return;
+        };
         if self.is_whole() && code == Code::Complete {
             record.left_whole(self.content);
         } else {
@@ -256,7 +322,10 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = AnswerFault;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let this = self.get_mut();
         if !this.first.is_empty() {
             let first = std::mem::take(&mut this.first);
@@ -284,11 +353,17 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_empty() && self.trailers.is_none() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+        self.first.is_empty()
+            && self.trailers.is_none()
+            && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.is_whole() && self.trailers.is_none() { SizeHint::with_exact(self.first.len() as u64) } else { SizeHint::default() }
+        if self.is_whole() && self.trailers.is_none() {
+            SizeHint::with_exact(self.first.len() as u64)
+        } else {
+            SizeHint::default()
+        }
     }
 }
 

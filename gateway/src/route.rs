@@ -85,7 +85,11 @@ impl RouteTable {
 
     /// The route of a request that has passed the checks. `entries` are the certificate entries of
     /// its listener, the default one first.
-    pub fn choose(&self, received: &Received, entries: &[Arc<ServerEntry>]) -> Result<Arc<RouteEntry>, RouteRefusal> {
+    pub fn choose(
+        &self,
+        received: &Received,
+        entries: &[Arc<ServerEntry>],
+    ) -> Result<Arc<RouteEntry>, RouteRefusal> {
         let authority = checks::host(&received.head).ok_or(RouteRefusal::Misdirected)?;
         let site = self.site(&received.peer, authority, entries)?;
         let path = checks::path(&received.head).ok_or(RouteRefusal::NoRoute)?;
@@ -93,26 +97,51 @@ impl RouteTable {
     }
 
     /// The route that a method on a host and path would take, and nothing else asked.
-    pub fn lookup(&self, listener: &ListenerName, host: &HostName, head: &Head) -> Result<Arc<RouteEntry>, RouteRefusal> {
-        let site = self.sites.get(listener).ok_or(RouteRefusal::Misdirected)?.get(host).ok_or(RouteRefusal::Misdirected)?;
+    pub fn lookup(
+        &self,
+        listener: &ListenerName,
+        host: &HostName,
+        head: &Head,
+    ) -> Result<Arc<RouteEntry>, RouteRefusal> {
+        let site = self
+            .sites
+            .get(listener)
+            .ok_or(RouteRefusal::Misdirected)?
+            .get(host)
+            .ok_or(RouteRefusal::Misdirected)?;
         Self::descend(site, head, checks::path(head).ok_or(RouteRefusal::NoRoute)?)
     }
 
     /// Forgets what rates no longer need to remember.
     pub fn sweep(&self) {
-        self.rates.iter().filter_map(|entry| entry.rates.as_ref()).for_each(|rates| rates.sweep());
+        self.rates
+            .iter()
+            .filter_map(|entry| entry.rates.as_ref())
+            .for_each(|rates| rates.sweep());
     }
 
     /// All rates, so that a reload can keep them.
     pub fn rates(&self) -> impl Iterator<Item = (&Route, &Arc<Rates>)> {
-        self.rates.iter().filter_map(|entry| Some((&entry.route, entry.rates.as_ref()?)))
+        self.rates
+            .iter()
+            .filter_map(|entry| Some((&entry.route, entry.rates.as_ref()?)))
     }
 
-    fn site(&self, peer: &Peer, authority: Authority<'_>, entries: &[Arc<ServerEntry>]) -> Result<&Node, RouteRefusal> {
-        let hosts = self.sites.get(&peer.listener).ok_or(RouteRefusal::Misdirected)?;
+    fn site(
+        &self,
+        peer: &Peer,
+        authority: Authority<'_>,
+        entries: &[Arc<ServerEntry>],
+    ) -> Result<&Node, RouteRefusal> {
+        let hosts = self
+            .sites
+            .get(&peer.listener)
+            .ok_or(RouteRefusal::Misdirected)?;
         let host = HostName::parse(authority.host).map_err(|_| RouteRefusal::Misdirected)?;
         let site = hosts.get(&host).ok_or(RouteRefusal::Misdirected)?;
-        let shown = entries.iter().find(|entry| *entry.fingerprint() == peer.channel.shown);
+        let shown = entries
+            .iter()
+            .find(|entry| *entry.fingerprint() == peer.channel.shown);
         match (&peer.channel.sni, shown) {
             // The name that the handshake was for must be a host of this listener, and the
             // certificate that was shown for it must be good for Host too.
@@ -134,17 +163,31 @@ impl RouteTable {
         let mut node = site;
         let mut best = (!site.routes.is_empty()).then_some(site);
         for segment in path.split('/').skip(1) {
-            let Some(next) = decode(segment).and_then(|segment| node.below.get(segment.as_ref())) else { break };
+            let Some(next) = decode(segment).and_then(|segment| node.below.get(segment.as_ref()))
+            else {
+                break;
+            };
             node = next;
             if !node.routes.is_empty() {
                 best = Some(node);
             }
         }
         let routes = &best.ok_or(RouteRefusal::NoRoute)?.routes;
-        let serves = |entry: &&Arc<RouteEntry>| entry.route.methods.iter().any(|method| method.value.as_str() == head.method.as_str());
+        let serves = |entry: &&Arc<RouteEntry>| {
+            entry
+                .route
+                .methods
+                .iter()
+                .any(|method| method.value.as_str() == head.method.as_str())
+        };
         let Some(entry) = routes.iter().find(serves) else {
-            let methods = routes.iter().flat_map(|entry| &entry.route.methods).map(|method| method.value.as_str());
-            return Err(RouteRefusal::MethodNotAllowed { allow: methods.collect::<Vec<_>>().join(", ") });
+            let methods = routes
+                .iter()
+                .flat_map(|entry| &entry.route.methods)
+                .map(|method| method.value.as_str());
+            return Err(RouteRefusal::MethodNotAllowed {
+                allow: methods.collect::<Vec<_>>().join(", "),
+            });
         };
         if !entry.route.encoded_slash && has_encoded_slash(path) {
             return Err(RouteRefusal::Path(PathFault::EncodedSlash));
@@ -154,7 +197,9 @@ impl RouteTable {
 }
 
 fn has_encoded_slash(path: &str) -> bool {
-    path.as_bytes().windows(3).any(|escape| escape.eq_ignore_ascii_case(b"%2f"))
+    path.as_bytes()
+        .windows(3)
+        .any(|escape| escape.eq_ignore_ascii_case(b"%2f"))
 }
 
 /// A segment decoded once. The checks have refused what does not decode to UTF-8.

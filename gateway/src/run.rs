@@ -3,7 +3,7 @@
 //! What survives a crash here: the audit log, which is opened before the first socket. SIGHUP puts
 //! the configuration in force anew, SIGTERM and SIGINT drain.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ use tokio::task::LocalSet;
 use crate::access::AccessLog;
 use crate::admin::{self, Told};
 use crate::connection::Phase;
-use crate::load::{self, Loaded};
+use crate::load::{self, Loaded, Source};
 use crate::metrics::Metrics;
 use crate::record::RecorderShared;
 use crate::reload;
@@ -62,8 +62,15 @@ impl std::fmt::Display for RunError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             RunError::Findings(findings) => findings.fmt(f),
-            RunError::Audit { place, error } => write!(f, "error: {place}: the audit log does not open: {error}\nhint: {}", error.hint()),
-            RunError::Record(error) => write!(f, "error: {error}\nhint: nothing is served that cannot be recorded; check the disk of the audit log"),
+            RunError::Audit { place, error } => write!(
+                f,
+                "error: {place}: the audit log does not open: {error}\nhint: {}",
+                error.hint()
+            ),
+            RunError::Record(error) => write!(
+                f,
+                "error: {error}\nhint: nothing is served that cannot be recorded; check the disk of the audit log"
+            ),
             RunError::System { doing, error } => write!(f, "error: cannot {doing}: {error}"),
         }
     }
@@ -72,7 +79,7 @@ impl std::fmt::Display for RunError {
 /// A gateway that serves, for whoever embeds it.
 #[derive(Debug)]
 pub struct Running {
-    path: PathBuf,
+    source: Source,
     common: Common,
     fleet: Fleet,
     metrics: Metrics,
@@ -89,7 +96,10 @@ pub struct Running {
 pub fn run(path: &Path) -> Result<(), RunError> {
     let runtime = main_runtime()?;
     LocalSet::new().block_on(&runtime, async {
-        let running = Running::start(path, |warnings| warnings.iter().for_each(tell)).await?;
+        let running = Running::start(Source::file(path), |warnings| {
+            warnings.iter().for_each(tell)
+        })
+        .await?;
         notify(&[NotifyState::Ready]);
         running.until_signal().await
     })
@@ -100,7 +110,11 @@ pub fn run(path: &Path) -> Result<(), RunError> {
 /// # Errors
 /// The operating system's.
 pub fn main_runtime() -> Result<tokio::runtime::Runtime, RunError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().map_err(RunError::system("start a runtime"))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()
+        .map_err(RunError::system("start a runtime"))
 }
 
 impl Running {
@@ -108,32 +122,59 @@ impl Running {
     ///
     /// # Errors
     /// [`RunError`]; nothing is served then.
-    pub async fn start(path: &Path, warn: impl FnOnce(&[Finding])) -> Result<Running, RunError> {
-        let config = config::load(path).map_err(RunError::Findings)?;
+    pub async fn start(source: Source, warn: impl FnOnce(&[Finding])) -> Result<Running, RunError> {
+        let config = source.read().map_err(RunError::Findings)?;
         let Loaded { site, warnings } = load::load(config, None).map_err(RunError::Findings)?;
         warn(&warnings);
-        let (log, committer) = Log::open(&options(&site.config)).map_err(|error| RunError::Audit { place: site.config.audit.directory.place.clone(), error })?;
+        let (log, committer) =
+            Log::open(&options(&site.config)).map_err(|error| RunError::Audit {
+                place: site.config.audit.directory.place.clone(),
+                error,
+            })?;
         let metrics = Metrics::new();
         let access = match site.config.access_log {
             Access::Off => AccessLog::off(metrics.clone()),
-            Access::Stdout => AccessLog::stdout(metrics.clone()).map_err(RunError::system("start the access log"))?,
+            Access::Stdout => AccessLog::stdout(metrics.clone())
+                .map_err(RunError::system("start the access log"))?,
         };
-        let recording = Arc::new(RecorderShared::new(site.config.audit.min_free.get(), metrics.clone(), access));
+        let recording = Arc::new(RecorderShared::new(
+            site.config.audit.min_free.get(),
+            metrics.clone(),
+            access,
+        ));
         record_start(&log)?;
         reload::record(&site, "start", &log).map_err(RunError::Record)?;
         reload::publish(&site, &metrics);
 
-        let (workers, drain, admin) = (site.config.workers.clone(), site.config.drain, site.config.admin.clone());
-        let phase = Phase { generation: site.generation, draining: false };
+        let (workers, drain, admin) = (
+            site.config.workers.clone(),
+            site.config.drain,
+            site.config.admin.clone(),
+        );
+        let phase = Phase {
+            generation: site.generation,
+            draining: false,
+        };
         let current = Arc::new(site);
-        let common = Common { site: Arc::new(ArcSwap::from(Arc::clone(&current))), log, recording };
-        let mut fleet = Fleet::start(common.clone(), &workers).map_err(RunError::system("start the workers"))?;
-        let bound = fleet.bind(&current).map_err(|errors| RunError::Findings(errors.iter().map(reload::finding).collect()))?;
+        let common = Common {
+            site: Arc::new(ArcSwap::from(Arc::clone(&current))),
+            log,
+            recording,
+        };
+        let mut fleet = Fleet::start(common.clone(), &workers)
+            .map_err(RunError::system("start the workers"))?;
+        let bound = fleet
+            .bind(&current)
+            .map_err(|errors| RunError::Findings(errors.iter().map(reload::finding).collect()))?;
         let admin = match admin {
             Admin::Off => None,
             Admin::Listen(address) => {
                 let listener = TcpListener::bind(address.value).await.map_err(|error| {
-                    let error = crate::server::BindError { place: address.place.clone(), address: address.value, error };
+                    let error = crate::server::BindError {
+                        place: address.place.clone(),
+                        address: address.value,
+                        error,
+                    };
                     RunError::Findings([reload::finding(&error)].into_iter().collect())
                 })?;
                 Some(listener)
@@ -142,12 +183,25 @@ impl Running {
         let (phase, told_phase) = watch::channel(phase);
         let (whole, told_whole) = watch::channel(true);
         if let Some(listener) = admin {
-            let told = Told { common: common.clone(), phase: told_phase, whole: told_whole };
+            let told = Told {
+                common: common.clone(),
+                phase: told_phase,
+                whole: told_whole,
+            };
             tokio::task::spawn_local(admin::serve(listener, told));
         }
         // The site is in force already; what is left is to listen.
         fleet.listen(&current, bound).await;
-        Ok(Running { path: path.to_owned(), common, fleet, metrics, committer, phase, whole, drain })
+        Ok(Running {
+            source,
+            common,
+            fleet,
+            metrics,
+            committer,
+            phase,
+            whole,
+            drain,
+        })
     }
 
     /// Serves until SIGTERM or SIGINT, and ends cleanly.
@@ -156,7 +210,11 @@ impl Running {
     /// [`RunError`], when something could not be put on record at the end.
     pub async fn until_signal(mut self) -> Result<(), RunError> {
         let listen = |kind| signal(kind).map_err(RunError::system("listen for signals"));
-        let (mut hangup, mut terminate, mut interrupt) = (listen(SignalKind::hangup())?, listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        let (mut hangup, mut terminate, mut interrupt) = (
+            listen(SignalKind::hangup())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+        );
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -173,16 +231,28 @@ impl Running {
     pub async fn reload(&mut self) {
         notify(&[NotifyState::Reloading]);
         let current: Arc<Site> = self.common.site.load_full();
-        match reload::reload(&self.path, &current, &mut self.fleet, &self.common.log, &self.metrics).await {
+        match reload::reload(
+            &self.source,
+            &current,
+            &mut self.fleet,
+            &self.common.log,
+            &self.metrics,
+        )
+        .await
+        {
             Ok(warnings) => {
                 warnings.iter().for_each(tell);
                 let generation = self.common.site.load().generation;
-                self.phase.send_modify(|phase| phase.generation = generation);
+                self.phase
+                    .send_modify(|phase| phase.generation = generation);
                 tracing::info!(generation, "the configuration was put in force");
             }
             Err(findings) => {
                 findings.list().iter().for_each(tell);
-                tracing::error!(mistakes = findings.list().len() + findings.unlisted(), "the configuration was refused; the old one stays in force");
+                tracing::error!(
+                    mistakes = findings.list().len() + findings.unlisted(),
+                    "the configuration was refused; the old one stays in force"
+                );
             }
         }
         notify(&[NotifyState::Ready]);
@@ -199,7 +269,10 @@ impl Running {
         self.fleet.drain(self.drain).await;
         let log = &self.common.log;
         self.common.recording.sweep(log, true);
-        let stop = Entry { time: Time::from_system(SystemTime::now()), event: Event::Stop(Stop { reason }) };
+        let stop = Entry {
+            time: Time::from_system(SystemTime::now()),
+            event: Event::Stop(Stop { reason }),
+        };
         let recorded = log.append_blocking(&stop, AUDIT_PATIENCE);
         let closed = self.committer.close(AUDIT_PATIENCE);
         recorded.map(drop).and(closed).map_err(RunError::Record)
@@ -209,7 +282,9 @@ impl Running {
         self.common.recording.sweep(&self.common.log, false);
         self.common.log.kick();
         self.common.site.load().routes.sweep();
-        self.whole.send_if_modified(|whole| std::mem::replace(whole, self.fleet.is_whole()) != self.fleet.is_whole());
+        self.whole.send_if_modified(|whole| {
+            std::mem::replace(whole, self.fleet.is_whole()) != self.fleet.is_whole()
+        });
     }
 }
 
@@ -230,16 +305,35 @@ fn options(config: &Config) -> Options {
 }
 
 fn record_start(log: &Log) -> Result<(), RunError> {
-    let start = Start { program: "gateway", version: env!("CARGO_PKG_VERSION"), pid: std::process::id() };
-    let entry = Entry { time: Time::from_system(SystemTime::now()), event: Event::Start(start) };
-    log.append_blocking(&entry, AUDIT_PATIENCE).map(drop).map_err(RunError::Record)
+    let start = Start {
+        program: "gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+    };
+    let entry = Entry {
+        time: Time::from_system(SystemTime::now()),
+        event: Event::Start(start),
+    };
+    log.append_blocking(&entry, AUDIT_PATIENCE)
+        .map(drop)
+        .map_err(RunError::Record)
 }
 
 /// A finding of a running process, for the operator.
 fn tell(finding: &Finding) {
     match finding.severity {
-        config::Severity::Error => tracing::error!(hint = finding.hint, "{}: {}", finding.place, finding.message),
-        config::Severity::Warning => tracing::warn!(hint = finding.hint, "{}: {}", finding.place, finding.message),
+        config::Severity::Error => tracing::error!(
+            hint = finding.hint,
+            "{}: {}",
+            finding.place,
+            finding.message
+        ),
+        config::Severity::Warning => tracing::warn!(
+            hint = finding.hint,
+            "{}: {}",
+            finding.place,
+            finding.message
+        ),
     }
 }
 

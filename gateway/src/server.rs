@@ -63,8 +63,16 @@ struct WorkerHandle {
 /// What the main thread asks of a worker.
 #[derive(Debug)]
 enum Command {
-    Accept { listener: ListenerName, address: SocketAddr, socket: StdListener, connections: Arc<Connections> },
-    Leave { listener: ListenerName, address: SocketAddr },
+    Accept {
+        listener: ListenerName,
+        address: SocketAddr,
+        socket: StdListener,
+        connections: Arc<Connections>,
+    },
+    Leave {
+        listener: ListenerName,
+        address: SocketAddr,
+    },
 }
 
 /// An address that cannot be listened on.
@@ -97,30 +105,45 @@ impl Fleet {
             WorkerCount::Fixed(count) => count.get(),
         };
         let generation = common.site.load().generation;
-        let (phase, _) = watch::channel(Phase { generation, draining: false });
-        let mut fleet = Fleet { common, phase, workers: Vec::new(), listening: HashMap::new() };
+        let (phase, _) = watch::channel(Phase {
+            generation,
+            draining: false,
+        });
+        let mut fleet = Fleet {
+            common,
+            phase,
+            workers: Vec::new(),
+            listening: HashMap::new(),
+        };
         for index in 0..count {
             let (commands, received) = mpsc::channel(64);
             let (common, phase) = (fleet.common.clone(), fleet.phase.subscribe());
             let pin = workers.pin.then_some(index % cores);
             let (ready, started) = std::sync::mpsc::sync_channel(1);
-            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let log = common.log.clone();
-                // What a worker appended is committed when it has nothing else to do.
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .max_blocking_threads(2)
-                    .on_thread_park(move || log.kick())
-                    .build();
-                let _ = ready.send(runtime.as_ref().map(drop).map_err(|error| io::Error::from(error.kind())));
-                let Ok(runtime) = runtime else { return };
-                if let Some(core) = pin {
-                    pin_to(core);
-                }
-                LocalSet::new().block_on(&runtime, work(common, phase, received));
-                // Whatever still resolves a name is not waited for.
-                runtime.shutdown_background();
-            })?;
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    let log = common.log.clone();
+                    // What a worker appended is committed when it has nothing else to do.
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .max_blocking_threads(2)
+                        .on_thread_park(move || log.kick())
+                        .build();
+                    let _ = ready.send(
+                        runtime
+                            .as_ref()
+                            .map(drop)
+                            .map_err(|error| io::Error::from(error.kind())),
+                    );
+                    let Ok(runtime) = runtime else { return };
+                    if let Some(core) = pin {
+                        pin_to(core);
+                    }
+                    LocalSet::new().block_on(&runtime, work(common, phase, received));
+                    // Whatever still resolves a name is not waited for.
+                    runtime.shutdown_background();
+                })?;
             started.recv().map_err(io::Error::other)??;
             fleet.workers.push(WorkerHandle { commands, thread });
         }
@@ -142,11 +165,19 @@ impl Fleet {
                 }
                 match bind(address, self.workers.len()) {
                     Ok(sockets) => bound.fresh.push((name.clone(), address, sockets)),
-                    Err(error) => errors.push(BindError { place: placed.place.clone(), address, error }),
+                    Err(error) => errors.push(BindError {
+                        place: placed.place.clone(),
+                        address,
+                        error,
+                    }),
                 }
             }
         }
-        if errors.is_empty() { Ok(bound) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(bound)
+        } else {
+            Err(errors)
+        }
     }
 
     /// Puts `site` in force: from now on every request is judged by it. Sockets that it no longer
@@ -154,7 +185,8 @@ impl Fleet {
     pub async fn put_in_force(&mut self, site: Site, bound: Bound) {
         let site = Arc::new(site);
         self.common.site.store(Arc::clone(&site));
-        self.phase.send_modify(|phase| phase.generation = site.generation);
+        self.phase
+            .send_modify(|phase| phase.generation = site.generation);
         self.leave(&site).await;
         self.listen(&site, bound).await;
     }
@@ -162,13 +194,24 @@ impl Fleet {
     /// Closes the sockets that `site` does not name.
     async fn leave(&mut self, site: &Site) {
         let wanted = |listener: &ListenerName, address: &SocketAddr| {
-            site.config.listeners.get(listener).is_some_and(|at| at.listen.iter().any(|placed| placed.value == *address))
+            site.config
+                .listeners
+                .get(listener)
+                .is_some_and(|at| at.listen.iter().any(|placed| placed.value == *address))
         };
-        let gone: Vec<_> = self.listening.keys().filter(|(listener, address)| !wanted(listener, address)).cloned().collect();
+        let gone: Vec<_> = self
+            .listening
+            .keys()
+            .filter(|(listener, address)| !wanted(listener, address))
+            .cloned()
+            .collect();
         for (listener, address) in gone {
             self.listening.remove(&(listener.clone(), address));
             for worker in &self.workers {
-                let command = Command::Leave { listener: listener.clone(), address };
+                let command = Command::Leave {
+                    listener: listener.clone(),
+                    address,
+                };
                 // A worker that is gone accepts nothing.
                 let _ = worker.commands.send(command).await;
             }
@@ -178,22 +221,42 @@ impl Fleet {
     /// Accepts connections from sockets that were bound for `site`.
     pub async fn listen(&mut self, site: &Site, bound: Bound) {
         for (listener, address, sockets) in bound.fresh {
-            let Some(at) = site.listeners.get(&listener) else { continue };
-            let limits = ConnectionLimits { in_all: at.limits.connections.get(), from_address: at.limits.connections_per_address.get() };
+            let Some(at) = site.listeners.get(&listener) else {
+                continue;
+            };
+            let limits = ConnectionLimits {
+                in_all: at.limits.connections.get(),
+                from_address: at.limits.connections_per_address.get(),
+            };
             // One count for all addresses of a listener.
-            let known = self.listening.iter().find(|((name, _), known)| *name == listener && known.limits() == limits);
-            let connections = known.map_or_else(|| Connections::new(limits), |(_, known)| Arc::clone(known));
-            self.listening.insert((listener.clone(), address), Arc::clone(&connections));
+            let known = self
+                .listening
+                .iter()
+                .find(|((name, _), known)| *name == listener && known.limits() == limits);
+            let connections =
+                known.map_or_else(|| Connections::new(limits), |(_, known)| Arc::clone(known));
+            self.listening
+                .insert((listener.clone(), address), Arc::clone(&connections));
             for (worker, socket) in self.workers.iter().zip(sockets) {
                 let (listener, connections) = (listener.clone(), Arc::clone(&connections));
-                let _ = worker.commands.send(Command::Accept { listener, address, socket, connections }).await;
+                let _ = worker
+                    .commands
+                    .send(Command::Accept {
+                        listener,
+                        address,
+                        socket,
+                        connections,
+                    })
+                    .await;
             }
         }
     }
 
     /// Whether every worker lives.
     pub fn is_whole(&self) -> bool {
-        self.workers.iter().all(|worker| !worker.thread.is_finished())
+        self.workers
+            .iter()
+            .all(|worker| !worker.thread.is_finished())
     }
 
     /// Stops accepting, lets requests under way come to their end for at most `patience`, and ends
@@ -201,7 +264,12 @@ impl Fleet {
     pub async fn drain(self, patience: Duration) {
         self.phase.send_modify(|phase| phase.draining = true);
         let until = Instant::now() + patience + Duration::from_millis(500);
-        while self.workers.iter().any(|worker| !worker.thread.is_finished()) && Instant::now() < until {
+        while self
+            .workers
+            .iter()
+            .any(|worker| !worker.thread.is_finished())
+            && Instant::now() < until
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         // Closing the phase ends whoever still waits.
@@ -220,7 +288,11 @@ impl Fleet {
 /// that another process listens on is an error even if that process would share it.
 fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
     let socket = |share: bool| -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(share)?;
         if address.is_ipv6() {
@@ -249,14 +321,26 @@ fn pin_to(core: usize) {
 }
 
 /// One worker, from start to stop.
-async fn work(common: Common, mut phase: watch::Receiver<Phase>, mut commands: mpsc::Receiver<Command>) {
+async fn work(
+    common: Common,
+    mut phase: watch::Receiver<Phase>,
+    mut commands: mpsc::Receiver<Command>,
+) {
     let log = audit::worker::Worker::new(&common.log);
     tokio::task::spawn_local(log.drive());
     let pools = Pools::default();
     pools.renew(&common.site.load().upstreams);
     let recorder = Recorder::new(log.clone(), Arc::clone(&common.recording));
-    let pipeline = Pipeline { site: Arc::clone(&common.site), recorder, pools };
-    let worker = Rc::new(Worker { pipeline, ids: Ids::new(), phase: phase.clone() });
+    let pipeline = Pipeline {
+        site: Arc::clone(&common.site),
+        recorder,
+        pools,
+    };
+    let worker = Rc::new(Worker {
+        pipeline,
+        ids: Ids::new(),
+        phase: phase.clone(),
+    });
     let live = Rc::new(Cell::new(0_usize));
     let mut accepting: HashMap<(ListenerName, SocketAddr), AbortHandle> = HashMap::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -314,7 +398,13 @@ impl Drop for Live {
 }
 
 /// Accepts until it is told to stop. A permit comes before the task, and goes with it.
-async fn accept(worker: Rc<Worker>, live: Rc<Cell<usize>>, listener: ListenerName, socket: TcpListener, connections: Arc<Connections>) {
+async fn accept(
+    worker: Rc<Worker>,
+    live: Rc<Cell<usize>>,
+    listener: ListenerName,
+    socket: TcpListener,
+    connections: Arc<Connections>,
+) {
     loop {
         let (stream, address) = match socket.accept().await {
             Ok(accepted) => accepted,
@@ -345,7 +435,8 @@ async fn accept(worker: Rc<Worker>, live: Rc<Cell<usize>>, listener: ListenerNam
             }
         };
         live.set(live.get() + 1);
-        let (worker, listener, live) = (Rc::clone(&worker), listener.clone(), Live(Rc::clone(&live)));
+        let (worker, listener, live) =
+            (Rc::clone(&worker), listener.clone(), Live(Rc::clone(&live)));
         tokio::task::spawn_local(async move {
             connection::serve(worker, stream, address, listener, permit).await;
             drop(live);
@@ -354,5 +445,11 @@ async fn accept(worker: Rc<Worker>, live: Rc<Cell<usize>>, listener: ListenerNam
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
 }

@@ -17,13 +17,16 @@ use std::sync::{Arc, OnceLock};
 use config::{CertificateName, NameKind, TlsPolicy, TrustName, WhenStale};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
+};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureAlgorithm, SignatureScheme,
-    SupportedCipherSuite, SupportedProtocolVersion,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
+    ServerConfig, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion,
 };
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::extensions::GeneralName;
@@ -59,7 +62,12 @@ pub fn provider() -> CryptoProvider {
             suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
         ],
-        kx_groups: vec![group::X25519MLKEM768, group::X25519, group::SECP256R1, group::SECP384R1],
+        kx_groups: vec![
+            group::X25519MLKEM768,
+            group::X25519,
+            group::SECP256R1,
+            group::SECP384R1,
+        ],
         ..aws_lc_rs::default_provider()
     }
 }
@@ -67,7 +75,8 @@ pub fn provider() -> CryptoProvider {
 /// The versions of a policy, the highest first.
 fn versions(policy: TlsPolicy) -> &'static [&'static SupportedProtocolVersion] {
     static MODERN: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-    static INTERMEDIATE: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    static INTERMEDIATE: &[&SupportedProtocolVersion] =
+        &[&rustls::version::TLS13, &rustls::version::TLS12];
     match policy {
         TlsPolicy::Modern => MODERN,
         TlsPolicy::Intermediate => INTERMEDIATE,
@@ -87,14 +96,24 @@ pub struct ServerEntry {
 
 impl ServerEntry {
     /// Judges a chain and its key. `now` in seconds since 1970.
-    pub fn judge(name: CertificateName, certified: CertifiedKey, now: i64) -> Result<ServerEntry, EntryFault> {
-        let Some(leaf) = certified.cert.first() else { return Err(EntryFault::Empty) };
-        let Ok(([], certificate)) = X509Certificate::from_der(leaf) else { return Err(EntryFault::Malformed) };
+    pub fn judge(
+        name: CertificateName,
+        certified: CertifiedKey,
+        now: i64,
+    ) -> Result<ServerEntry, EntryFault> {
+        let Some(leaf) = certified.cert.first() else {
+            return Err(EntryFault::Empty);
+        };
+        let Ok(([], certificate)) = X509Certificate::from_der(leaf) else {
+            return Err(EntryFault::Malformed);
+        };
         // webpki is what the other side's judgment will be like.
         EndEntityCert::try_from(leaf).map_err(|_| EntryFault::Malformed)?;
         match certified.keys_match() {
             Ok(()) => {}
-            Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => return Err(EntryFault::KeyUnknown),
+            Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+                return Err(EntryFault::KeyUnknown);
+            }
             Err(_) => return Err(EntryFault::KeyMismatch),
         }
         if certificate.is_ca() {
@@ -108,10 +127,14 @@ impl ServerEntry {
         }
         let validity = certificate.validity();
         if now > validity.not_after.timestamp() {
-            return Err(EntryFault::Expired { not_after: validity.not_after.timestamp() });
+            return Err(EntryFault::Expired {
+                not_after: validity.not_after.timestamp(),
+            });
         }
         if now < validity.not_before.timestamp() {
-            return Err(EntryFault::NotYetValid { not_before: validity.not_before.timestamp() });
+            return Err(EntryFault::NotYetValid {
+                not_before: validity.not_before.timestamp(),
+            });
         }
         let (dns, addresses) = names(&certificate);
         if dns.is_empty() && addresses.is_empty() {
@@ -119,7 +142,14 @@ impl ServerEntry {
         }
         let fingerprint = crate::identity::CertificateFacts::read(leaf).fingerprint;
         let not_after = validity.not_after.timestamp();
-        Ok(ServerEntry { name, fingerprint, dns, addresses, not_after, certified: Arc::new(certified) })
+        Ok(ServerEntry {
+            name,
+            fingerprint,
+            dns,
+            addresses,
+            not_after,
+            certified: Arc::new(certified),
+        })
     }
 
     /// Its name in the configuration.
@@ -140,13 +170,18 @@ impl ServerEntry {
     /// Whether its certificate is good for this host (RFC 9525 6.3; an address counts when the
     /// certificate holds it as one).
     pub fn covers(&self, host: &str) -> bool {
-        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let literal = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
         if let Ok(address) = literal.parse::<IpAddr>() {
             return self.addresses.contains(&address);
         }
         self.dns.iter().any(|name| match name.strip_prefix("*.") {
             // One label, and never the whole of it (RFC 9525 6.3).
-            Some(parent) => host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent)),
+            Some(parent) => host.split_once('.').is_some_and(|(label, rest)| {
+                !label.is_empty() && rest.eq_ignore_ascii_case(parent)
+            }),
             None => name.eq_ignore_ascii_case(host),
         })
     }
@@ -154,7 +189,9 @@ impl ServerEntry {
 
 fn names(certificate: &X509Certificate<'_>) -> (Vec<Box<str>>, Vec<IpAddr>) {
     let (mut dns, mut addresses) = (Vec::new(), Vec::new());
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return (dns, addresses) };
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return (dns, addresses);
+    };
     for name in &extension.value.general_names {
         match name {
             GeneralName::DNSName(name) => dns.push(name.to_ascii_lowercase().into()),
@@ -206,13 +243,29 @@ impl fmt::Display for EntryFault {
         match self {
             EntryFault::Empty => f.write_str("there is no certificate in it"),
             EntryFault::Malformed => f.write_str("its first certificate is not well-formed"),
-            EntryFault::KeyMismatch => f.write_str("the key does not belong to its first certificate"),
-            EntryFault::KeyUnknown => f.write_str("it cannot be told whether the key belongs to its first certificate"),
-            EntryFault::Authority => f.write_str("its first certificate is that of an authority; the leaf comes first"),
-            EntryFault::Purpose => f.write_str("its first certificate is not meant for servers (extended key usage)"),
-            EntryFault::Expired { not_after } => write!(f, "its first certificate expired at {}", date(*not_after)),
-            EntryFault::NotYetValid { not_before } => write!(f, "its first certificate is not valid before {}", date(*not_before)),
-            EntryFault::NoName => f.write_str("its first certificate names no host (subject alternative name)"),
+            EntryFault::KeyMismatch => {
+                f.write_str("the key does not belong to its first certificate")
+            }
+            EntryFault::KeyUnknown => {
+                f.write_str("it cannot be told whether the key belongs to its first certificate")
+            }
+            EntryFault::Authority => {
+                f.write_str("its first certificate is that of an authority; the leaf comes first")
+            }
+            EntryFault::Purpose => {
+                f.write_str("its first certificate is not meant for servers (extended key usage)")
+            }
+            EntryFault::Expired { not_after } => {
+                write!(f, "its first certificate expired at {}", date(*not_after))
+            }
+            EntryFault::NotYetValid { not_before } => write!(
+                f,
+                "its first certificate is not valid before {}",
+                date(*not_before)
+            ),
+            EntryFault::NoName => {
+                f.write_str("its first certificate names no host (subject alternative name)")
+            }
         }
     }
 }
@@ -277,27 +330,70 @@ pub enum ChainRefusal {
 impl ClientTrust {
     /// The trust set with these roots, and with these authorities between roots and leaves that are
     /// known without being sent.
-    pub fn new(name: TrustName, kind: NameKind, roots: Vec<Authority>, intermediates: Vec<Authority>, revocation: Revocation) -> ClientTrust {
+    pub fn new(
+        name: TrustName,
+        kind: NameKind,
+        roots: Vec<Authority>,
+        intermediates: Vec<Authority>,
+        revocation: Revocation,
+    ) -> ClientTrust {
         let anchors = roots.iter().map(|root| root.anchor().clone()).collect();
-        ClientTrust { name, kind, revocation, roots, anchors, intermediates }
+        ClientTrust {
+            name,
+            kind,
+            revocation,
+            roots,
+            anchors,
+            intermediates,
+        }
     }
 
     /// Verifies a chain that a client presented: up to a root, in date, for clients, not revoked,
     /// with exactly one name. `now` in seconds since 1970.
-    pub fn verify(&self, leaf: &CertificateDer<'_>, presented: &[CertificateDer<'_>], now: UnixTime) -> Result<ClientIdentity, ChainRefusal> {
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        presented: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientIdentity, ChainRefusal> {
         let end_entity = EndEntityCert::try_from(leaf).map_err(refusal)?;
-        let mut above: Vec<CertificateDer<'_>> = presented.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
-        above.extend(self.intermediates.iter().map(|authority| CertificateDer::from(authority.der().as_ref())));
+        let mut above: Vec<CertificateDer<'_>> = presented
+            .iter()
+            .map(|der| CertificateDer::from(der.as_ref()))
+            .collect();
+        above.extend(
+            self.intermediates
+                .iter()
+                .map(|authority| CertificateDer::from(authority.der().as_ref())),
+        );
         let path = end_entity
-            .verify_for_usage(signature_algorithms(), &self.anchors, &above, now, KeyUsage::client_auth(), None, None)
+            .verify_for_usage(
+                signature_algorithms(),
+                &self.anchors,
+                &above,
+                now,
+                KeyUsage::client_auth(),
+                None,
+                None,
+            )
             .map_err(refusal)?;
-        let root = self.roots.iter().find(|root| root.anchor() == path.anchor()).ok_or(ChainRefusal::UnknownIssuer)?;
+        let root = self
+            .roots
+            .iter()
+            .find(|root| root.anchor() == path.anchor())
+            .ok_or(ChainRefusal::UnknownIssuer)?;
         let mut certificates = vec![leaf.clone()];
-        certificates.extend(path.intermediate_certificates().map(|certificate| certificate.der()));
+        certificates.extend(
+            path.intermediate_certificates()
+                .map(|certificate| certificate.der()),
+        );
         // Each is signed by the one above it, the last by the root.
-        let above_each = path.intermediate_certificates().map(|certificate| IssuerKey::of(&certificate.subject_public_key_info()));
+        let above_each = path
+            .intermediate_certificates()
+            .map(|certificate| IssuerKey::of(&certificate.subject_public_key_info()));
         let issuers: Vec<IssuerKey> = above_each.chain([root.key()]).collect();
-        let identity = ClientIdentity::read(&self.name, self.kind, &certificates, &issuers).map_err(ChainRefusal::Identity)?;
+        let identity = ClientIdentity::read(&self.name, self.kind, &certificates, &issuers)
+            .map_err(ChainRefusal::Identity)?;
         self.standing(&identity, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))?;
         Ok(identity)
     }
@@ -305,7 +401,10 @@ impl ClientTrust {
     /// Whether an identity that this trust set, or one of its name, verified earlier still counts.
     /// `now` in seconds since 1970.
     pub fn standing(&self, identity: &ClientIdentity, now: i64) -> Result<(), ChainRefusal> {
-        let rooted = identity.path().last().is_some_and(|last| self.roots.iter().any(|root| root.key() == last.issuer));
+        let rooted = identity
+            .path()
+            .last()
+            .is_some_and(|last| self.roots.iter().any(|root| root.key() == last.issuer));
         if !rooted {
             return Err(ChainRefusal::RootGone);
         }
@@ -316,7 +415,9 @@ impl ClientTrust {
             if now < link.not_before {
                 return Err(ChainRefusal::NotYetValid);
             }
-            let Revocation::Lists { index, when_stale } = &self.revocation else { continue };
+            let Revocation::Lists { index, when_stale } = &self.revocation else {
+                continue;
+            };
             match index.standing(link, at == 0, now) {
                 Standing::Good => {}
                 Standing::Revoked => return Err(ChainRefusal::Revoked),
@@ -337,7 +438,9 @@ impl ClientTrust {
 fn refusal(error: webpki::Error) -> ChainRefusal {
     use webpki::Error;
     match error {
-        Error::BadDer | Error::BadDerTime | Error::TrailingData(_) | Error::MalformedExtensions => ChainRefusal::Malformed,
+        Error::BadDer | Error::BadDerTime | Error::TrailingData(_) | Error::MalformedExtensions => {
+            ChainRefusal::Malformed
+        }
         Error::CertExpired { .. } => ChainRefusal::Expired,
         Error::CertNotValidYet { .. } => ChainRefusal::NotYetValid,
         Error::UnknownIssuer => ChainRefusal::UnknownIssuer,
@@ -407,13 +510,21 @@ impl ServerSide {
     pub fn new(policy: TlsPolicy, entries: Vec<Arc<ServerEntry>>, clients: Clients) -> ServerSide {
         let provider = Arc::new(provider());
         let hints = match &clients {
-            Clients::Required(trust) | Clients::Optional(trust) => {
-                trust.authorities().filter_map(|authority| subject(authority.der())).collect()
-            }
+            Clients::Required(trust) | Clients::Optional(trust) => trust
+                .authorities()
+                .filter_map(|authority| subject(authority.der()))
+                .collect(),
             Clients::None => Vec::new(),
         };
         let hello = hello_policy(&provider, policy, &entries);
-        ServerSide { provider, policy, entries: entries.into(), clients, hints: hints.into(), hello }
+        ServerSide {
+            provider,
+            policy,
+            entries: entries.into(),
+            clients,
+            hints: hints.into(),
+            hello,
+        }
     }
 
     /// What a ClientHello is held against before rustls sees it.
@@ -437,12 +548,20 @@ impl ServerSide {
     /// rustls's, when provider and versions do not fit together; `load` has tried it once.
     pub fn connection(&self) -> Result<(Arc<ServerConfig>, Arc<Evidence>), rustls::Error> {
         let evidence = Arc::new(Evidence::default());
-        let resolver = Arc::new(Resolver { entries: Arc::clone(&self.entries), evidence: Arc::clone(&evidence) });
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider)).with_protocol_versions(versions(self.policy))?;
+        let resolver = Arc::new(Resolver {
+            entries: Arc::clone(&self.entries),
+            evidence: Arc::clone(&evidence),
+        });
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions(self.policy))?;
         let builder = match &self.clients {
             Clients::None => builder.with_no_client_auth(),
-            Clients::Required(trust) => builder.with_client_cert_verifier(self.verifier(trust, true, &evidence)),
-            Clients::Optional(trust) => builder.with_client_cert_verifier(self.verifier(trust, false, &evidence)),
+            Clients::Required(trust) => {
+                builder.with_client_cert_verifier(self.verifier(trust, true, &evidence))
+            }
+            Clients::Optional(trust) => {
+                builder.with_client_cert_verifier(self.verifier(trust, false, &evidence))
+            }
         };
         let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = ALPN.iter().map(|(name, _)| name.to_vec()).collect();
@@ -453,7 +572,12 @@ impl ServerSide {
         Ok((Arc::new(config), evidence))
     }
 
-    fn verifier(&self, trust: &Arc<ClientTrust>, mandatory: bool, evidence: &Arc<Evidence>) -> Arc<Verifier> {
+    fn verifier(
+        &self,
+        trust: &Arc<ClientTrust>,
+        mandatory: bool,
+        evidence: &Arc<Evidence>,
+    ) -> Arc<Verifier> {
         Arc::new(Verifier {
             provider: Arc::clone(&self.provider),
             trust: Arc::clone(trust),
@@ -466,45 +590,95 @@ impl ServerSide {
 
 /// The policy that a hello is held against, read off the very objects that rustls enforces. The
 /// suites of TLS 1.2 are bound to a kind of key, those of TLS 1.3 are not.
-fn hello_policy(provider: &CryptoProvider, policy: TlsPolicy, entries: &[Arc<ServerEntry>]) -> hello::Policy {
+fn hello_policy(
+    provider: &CryptoProvider,
+    policy: TlsPolicy,
+    entries: &[Arc<ServerEntry>],
+) -> hello::Policy {
     let groups = |hybrid: bool| {
-        let usable = |group: &&&dyn SupportedKxGroup| hybrid || group.usable_for_version(rustls::ProtocolVersion::TLSv1_2);
-        provider.kx_groups.iter().filter(usable).map(|group| u16::from(group.name())).collect()
-    };
-    let suites = |version: &SupportedProtocolVersion, signature: Option<SignatureAlgorithm>| -> Vec<u16> {
-        let fits = |suite: &&SupportedCipherSuite| match suite.tls13() {
-            Some(_) => version.version == rustls::ProtocolVersion::TLSv1_3,
-            None => version.version == rustls::ProtocolVersion::TLSv1_2 && signature.is_some_and(|kind| suite.usable_for_signature_algorithm(kind)),
+        let usable = |group: &&&dyn SupportedKxGroup| {
+            hybrid || group.usable_for_version(rustls::ProtocolVersion::TLSv1_2)
         };
-        provider.cipher_suites.iter().filter(fits).map(|suite| u16::from(suite.suite())).collect()
+        provider
+            .kx_groups
+            .iter()
+            .filter(usable)
+            .map(|group| u16::from(group.name()))
+            .collect()
     };
-    let schemes = provider.signature_verification_algorithms.supported_schemes();
+    let suites =
+        |version: &SupportedProtocolVersion, signature: Option<SignatureAlgorithm>| -> Vec<u16> {
+            let fits = |suite: &&SupportedCipherSuite| match suite.tls13() {
+                Some(_) => version.version == rustls::ProtocolVersion::TLSv1_3,
+                None => {
+                    version.version == rustls::ProtocolVersion::TLSv1_2
+                        && signature.is_some_and(|kind| suite.usable_for_signature_algorithm(kind))
+                }
+            };
+            provider
+                .cipher_suites
+                .iter()
+                .filter(fits)
+                .map(|suite| u16::from(suite.suite()))
+                .collect()
+        };
+    let schemes = provider
+        .signature_verification_algorithms
+        .supported_schemes();
     let signs = |kind: Option<SignatureAlgorithm>| {
         let by = |scheme: &SignatureScheme| {
-            let keys = entries.iter().map(|entry| &entry.certified.key).filter(|key| kind.is_none_or(|kind| key.algorithm() == kind));
-            keys.into_iter().any(|key| key.choose_scheme(&[*scheme]).is_some())
+            let keys = entries
+                .iter()
+                .map(|entry| &entry.certified.key)
+                .filter(|key| kind.is_none_or(|kind| key.algorithm() == kind));
+            keys.into_iter()
+                .any(|key| key.choose_scheme(&[*scheme]).is_some())
         };
-        schemes.iter().copied().filter(by).map(u16::from).collect::<Vec<_>>()
+        schemes
+            .iter()
+            .copied()
+            .filter(by)
+            .map(u16::from)
+            .collect::<Vec<_>>()
     };
     let mut sets = Vec::new();
     for version in versions(policy) {
         if version.version == rustls::ProtocolVersion::TLSv1_3 {
-            sets.push(ParameterSet { version: version.version.into(), suites: suites(version, None), groups: groups(true), signatures: signs(None) });
+            sets.push(ParameterSet {
+                version: version.version.into(),
+                suites: suites(version, None),
+                groups: groups(true),
+                signatures: signs(None),
+            });
             continue;
         }
-        for kind in [SignatureAlgorithm::ECDSA, SignatureAlgorithm::RSA, SignatureAlgorithm::ED25519] {
+        for kind in [
+            SignatureAlgorithm::ECDSA,
+            SignatureAlgorithm::RSA,
+            SignatureAlgorithm::ED25519,
+        ] {
             let signatures = signs(Some(kind));
             if !signatures.is_empty() {
-                sets.push(ParameterSet { version: version.version.into(), suites: suites(version, Some(kind)), groups: groups(false), signatures });
+                sets.push(ParameterSet {
+                    version: version.version.into(),
+                    suites: suites(version, Some(kind)),
+                    groups: groups(false),
+                    signatures,
+                });
             }
         }
     }
-    hello::Policy { sets, protocols: ALPN.iter().map(|(name, _)| name.to_vec()).collect() }
+    hello::Policy {
+        sets,
+        protocols: ALPN.iter().map(|(name, _)| name.to_vec()).collect(),
+    }
 }
 
 fn subject(der: &CertificateDer<'_>) -> Option<DistinguishedName> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Some(DistinguishedName::from(certificate.subject().as_raw().to_vec()))
+    Some(DistinguishedName::from(
+        certificate.subject().as_raw().to_vec(),
+    ))
 }
 
 /// Chooses the entry to show: the first that covers the server name and can sign as the client asks.
@@ -517,14 +691,25 @@ struct Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let can_sign = |entry: &&Arc<ServerEntry>| entry.certified.key.choose_scheme(hello.signature_schemes()).is_some();
+        let can_sign = |entry: &&Arc<ServerEntry>| {
+            entry
+                .certified
+                .key
+                .choose_scheme(hello.signature_schemes())
+                .is_some()
+        };
         let default = self.entries.first()?;
         let named = |entry: &&Arc<ServerEntry>| match hello.server_name() {
             Some(name) => entry.covers(name),
             // Of several entries for one site, another kind of key may stand in for the default.
             None => entry.dns == default.dns && entry.addresses == default.addresses,
         };
-        let chosen = self.entries.iter().filter(named).find(can_sign).or_else(|| self.entries.iter().find(can_sign))?;
+        let chosen = self
+            .entries
+            .iter()
+            .filter(named)
+            .find(can_sign)
+            .or_else(|| self.entries.iter().find(can_sign))?;
         let _ = self.evidence.shown.set(Arc::clone(chosen));
         Some(Arc::clone(&chosen.certified))
     }
@@ -556,7 +741,10 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let _ = self.evidence.presented.set(end_entity.clone().into_owned());
-        let verdict = self.trust.verify(end_entity, intermediates, now).map(Arc::new);
+        let verdict = self
+            .trust
+            .verify(end_entity, intermediates, now)
+            .map(Arc::new);
         let outcome = match &verdict {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => Err(told(*refusal)),
@@ -571,7 +759,12 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -580,11 +773,18 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -593,17 +793,29 @@ impl ClientCertVerifier for Verifier {
 ///
 /// # Errors
 /// rustls's, when the certificate and its key cannot be used.
-pub fn client_side(roots: &[Authority], identity: Option<&ServerEntry>, protocols: &[Protocol]) -> Result<Arc<ClientConfig>, rustls::Error> {
+pub fn client_side(
+    roots: &[Authority],
+    identity: Option<&ServerEntry>,
+    protocols: &[Protocol],
+) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut store = RootCertStore::empty();
-    store.roots.extend(roots.iter().map(|root| root.anchor().clone()));
+    store
+        .roots
+        .extend(roots.iter().map(|root| root.anchor().clone()));
     let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(versions(TlsPolicy::Intermediate))?
         .with_root_certificates(store);
     let mut config = match identity {
-        Some(entry) => builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&entry.certified)))),
+        Some(entry) => builder.with_client_cert_resolver(Arc::new(
+            rustls::sign::SingleCertAndKey::from(Arc::clone(&entry.certified)),
+        )),
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = ALPN.iter().filter(|(_, protocol)| protocols.contains(protocol)).map(|(name, _)| name.to_vec()).collect();
+    config.alpn_protocols = ALPN
+        .iter()
+        .filter(|(_, protocol)| protocols.contains(protocol))
+        .map(|(name, _)| name.to_vec())
+        .collect();
     config.resumption = rustls::client::Resumption::disabled();
     config.require_ems = true;
     Ok(Arc::new(config))

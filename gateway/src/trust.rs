@@ -34,7 +34,8 @@ impl Authority {
             (check.judge)(&certificate, now)?;
         }
         let key_usage = certificate.key_usage().ok().flatten();
-        let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_| AuthorityFault::Malformed)?;
+        let anchor =
+            webpki::anchor_from_trusted_cert(der).map_err(|_| AuthorityFault::Malformed)?;
         Ok(Authority {
             anchor: anchor.to_owned(),
             key: IssuerKey::of(certificate.public_key().raw),
@@ -93,7 +94,11 @@ const CHECKS: &[Check] = &[
 ];
 
 fn is_version_3(certificate: &X509Certificate<'_>, _: i64) -> Result<(), AuthorityFault> {
-    if certificate.version().0 == 2 { Ok(()) } else { Err(AuthorityFault::Version) }
+    if certificate.version().0 == 2 {
+        Ok(())
+    } else {
+        Err(AuthorityFault::Version)
+    }
 }
 
 fn is_authority(certificate: &X509Certificate<'_>, _: i64) -> Result<(), AuthorityFault> {
@@ -122,8 +127,14 @@ fn is_understood(certificate: &X509Certificate<'_>, _: i64) -> Result<(), Author
         oid::OID_X509_EXT_NAME_CONSTRAINTS,
         oid::OID_X509_EXT_SUBJECT_ALT_NAME,
     ];
-    match certificate.extensions().iter().find(|extension| extension.critical && !known.contains(&extension.oid)) {
-        Some(extension) => Err(AuthorityFault::UnknownCritical { oid: extension.oid.to_id_string().into() }),
+    match certificate
+        .extensions()
+        .iter()
+        .find(|extension| extension.critical && !known.contains(&extension.oid))
+    {
+        Some(extension) => Err(AuthorityFault::UnknownCritical {
+            oid: extension.oid.to_id_string().into(),
+        }),
         None => Ok(()),
     }
 }
@@ -131,10 +142,14 @@ fn is_understood(certificate: &X509Certificate<'_>, _: i64) -> Result<(), Author
 fn is_in_date(certificate: &X509Certificate<'_>, now: i64) -> Result<(), AuthorityFault> {
     let validity = certificate.validity();
     if now < validity.not_before.timestamp() {
-        return Err(AuthorityFault::NotYetValid { not_before: validity.not_before.timestamp() });
+        return Err(AuthorityFault::NotYetValid {
+            not_before: validity.not_before.timestamp(),
+        });
     }
     if now > validity.not_after.timestamp() {
-        return Err(AuthorityFault::Expired { not_after: validity.not_after.timestamp() });
+        return Err(AuthorityFault::Expired {
+            not_after: validity.not_after.timestamp(),
+        });
     }
     Ok(())
 }
@@ -173,11 +188,21 @@ impl fmt::Display for AuthorityFault {
         match self {
             AuthorityFault::Malformed => f.write_str("it is not a well-formed certificate"),
             AuthorityFault::Version => f.write_str("it is not an X.509 version 3 certificate"),
-            AuthorityFault::NotAnAuthority => f.write_str("it is not the certificate of an authority (basic constraints do not say CA)"),
-            AuthorityFault::MayNotSign => f.write_str("its key usage does not let it sign certificates"),
-            AuthorityFault::UnknownCritical { oid } => write!(f, "its critical extension {oid} is not understood"),
-            AuthorityFault::NotYetValid { not_before } => write!(f, "it is not valid before {}", date(*not_before)),
-            AuthorityFault::Expired { not_after } => write!(f, "it expired at {}", date(*not_after)),
+            AuthorityFault::NotAnAuthority => f.write_str(
+                "it is not the certificate of an authority (basic constraints do not say CA)",
+            ),
+            AuthorityFault::MayNotSign => {
+                f.write_str("its key usage does not let it sign certificates")
+            }
+            AuthorityFault::UnknownCritical { oid } => {
+                write!(f, "its critical extension {oid} is not understood")
+            }
+            AuthorityFault::NotYetValid { not_before } => {
+                write!(f, "it is not valid before {}", date(*not_before))
+            }
+            AuthorityFault::Expired { not_after } => {
+                write!(f, "it expired at {}", date(*not_after))
+            }
         }
     }
 }
@@ -185,7 +210,9 @@ impl fmt::Display for AuthorityFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, CustomExtension, IsCa, KeyPair, KeyUsagePurpose};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, IsCa, KeyPair, KeyUsagePurpose,
+    };
 
     const NOW: i64 = 1_800_000_000;
 
@@ -196,23 +223,50 @@ mod tests {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2040, 1, 1);
         change(&mut params);
-        Authority::judge(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der(), NOW)
+        Authority::judge(
+            params
+                .self_signed(&KeyPair::generate().unwrap())
+                .unwrap()
+                .der(),
+            NOW,
+        )
     }
 
     #[test]
     fn an_authority_passes_and_says_whether_it_signs_lists() {
         assert!(judge(|_| ()).unwrap().signs_lists());
-        assert!(!judge(|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign]).unwrap().signs_lists());
-        assert!(judge(|params| params.key_usages = vec![]).unwrap().signs_lists());
+        assert!(
+            !judge(|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign])
+                .unwrap()
+                .signs_lists()
+        );
+        assert!(
+            judge(|params| params.key_usages = vec![])
+                .unwrap()
+                .signs_lists()
+        );
     }
 
     #[test]
     fn what_is_no_authority_is_refused() {
-        assert_eq!(judge(|params| params.is_ca = IsCa::ExplicitNoCa).unwrap_err(), AuthorityFault::NotAnAuthority);
-        assert_eq!(judge(|params| params.is_ca = IsCa::NoCa).unwrap_err(), AuthorityFault::NotAnAuthority);
-        assert_eq!(judge(|params| params.key_usages = vec![KeyUsagePurpose::DigitalSignature]).unwrap_err(), AuthorityFault::MayNotSign);
+        assert_eq!(
+            judge(|params| params.is_ca = IsCa::ExplicitNoCa).unwrap_err(),
+            AuthorityFault::NotAnAuthority
+        );
+        assert_eq!(
+            judge(|params| params.is_ca = IsCa::NoCa).unwrap_err(),
+            AuthorityFault::NotAnAuthority
+        );
+        assert_eq!(
+            judge(|params| params.key_usages = vec![KeyUsagePurpose::DigitalSignature])
+                .unwrap_err(),
+            AuthorityFault::MayNotSign
+        );
         let garbage = CertificateDer::from(vec![0x30, 3, 1, 2, 3]);
-        assert_eq!(Authority::judge(&garbage, NOW).unwrap_err(), AuthorityFault::Malformed);
+        assert_eq!(
+            Authority::judge(&garbage, NOW).unwrap_err(),
+            AuthorityFault::Malformed
+        );
     }
 
     #[test]
@@ -230,6 +284,11 @@ mod tests {
             extension.set_criticality(true);
             params.custom_extensions.push(extension);
         });
-        assert_eq!(refused.unwrap_err(), AuthorityFault::UnknownCritical { oid: "1.2.3.4".into() });
+        assert_eq!(
+            refused.unwrap_err(),
+            AuthorityFault::UnknownCritical {
+                oid: "1.2.3.4".into()
+            }
+        );
     }
 }

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use audit::event::Code;
 use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
 use http1::body::{Decoder, Frame as Part};
 use http1::connection::{Persistence, expects_continue, persistence};
 use http1::encode::{Answered, CONTINUE};
 use http1::framing::{self, Framing};
 use http1::{Limits, RequestHead, RequestReader, Version};
-use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -38,7 +38,12 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves requests until the connection ends.
 pub(super) async fn serve(driver: &Driver, stream: TlsStream<TcpStream>) {
-    let io = Io { stream, buffer: BytesMut::new(), decoder: None, interim: Bytes::new() };
+    let io = Io {
+        stream,
+        buffer: BytesMut::new(),
+        decoder: None,
+        interim: Bytes::new(),
+    };
     let mut wire = Wire(Rc::new(RefCell::new(io)));
     let code = requests(driver, &mut wire).await;
     driver.record.ends(code);
@@ -65,7 +70,9 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> Code {
             Ok(Ok(Some(head))) => head,
             Ok(Ok(None)) => return Code::ClosedByClient,
             Ok(Err(HeadFault::Gone)) => return Code::ClientGone,
-            Ok(Err(HeadFault::Wire(error))) => return refuse(driver, wire, Refusal::Wire(error)).await,
+            Ok(Err(HeadFault::Wire(error))) => {
+                return refuse(driver, wire, Refusal::Wire(error)).await;
+            }
             Err(_) => return refuse(driver, wire, Refusal::HeadTimeout).await,
         };
         match exchange(driver, wire, head, limits).await {
@@ -84,7 +91,11 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> Code {
 
 /// Waits for the first byte of a request. Between requests a connection can end for many reasons,
 /// and none of them is an error.
-async fn quiet(driver: &Driver, wire: &mut Wire, phase: &mut tokio::sync::watch::Receiver<super::Phase>) -> Result<(), Code> {
+async fn quiet(
+    driver: &Driver,
+    wire: &mut Wire,
+    phase: &mut tokio::sync::watch::Receiver<super::Phase>,
+) -> Result<(), Code> {
     if !wire.0.borrow().buffer.is_empty() {
         return Ok(());
     }
@@ -122,7 +133,9 @@ async fn exchange(driver: &Driver, wire: &mut Wire, head: RequestHead, limits: L
         Ok(expects) => expects,
         Err(error) => return Sent::Broken(refuse(driver, wire, Refusal::Wire(error)).await),
     };
-    let Some(id) = driver.request_id() else { return Sent::Broken(Code::Internal) };
+    let Some(id) = driver.request_id() else {
+        return Sent::Broken(Code::Internal);
+    };
     let received = Received {
         head: Head {
             method: head.method,
@@ -147,9 +160,14 @@ async fn exchange(driver: &Driver, wire: &mut Wire, head: RequestHead, limits: L
 
 /// Answers something that did not become a request, and ends the connection.
 async fn refuse(driver: &Driver, wire: &mut Wire, refusal: Refusal) -> Code {
-    let Some(id) = driver.request_id() else { return Code::Internal };
+    let Some(id) = driver.request_id() else {
+        return Code::Internal;
+    };
     let released = driver.pipeline().refuse(refusal, &id, &driver.record).await;
-    let answered = Answered { version: Version::Http11, is_head: false };
+    let answered = Answered {
+        version: Version::Http11,
+        is_head: false,
+    };
     match respond::http1(released, answered, false, wire).await {
         Sent::Whole | Sent::Last => Code::PeerProtocol,
         Sent::Broken(code) => code,
@@ -212,7 +230,13 @@ impl Wire {
             Framing::Chunked | Framing::UntilClose => None,
         };
         self.0.borrow_mut().decoder = Some(Decoder::new(framing, limits));
-        Content::Stream { length, body: Box::pin(Incoming { wire: self.clone(), expects }) }
+        Content::Stream {
+            length,
+            body: Box::pin(Incoming {
+                wire: self.clone(),
+                expects,
+            }),
+        }
     }
 
     /// Whether somebody still reads the content of the request.
@@ -223,7 +247,9 @@ impl Wire {
     /// Whether the content of the request has come to its end, once what is here of it is skipped.
     fn skip_content(&self) -> bool {
         let io = &mut *self.0.borrow_mut();
-        let Some(decoder) = &mut io.decoder else { return true };
+        let Some(decoder) = &mut io.decoder else {
+            return true;
+        };
         loop {
             match decoder.decode(&mut io.buffer) {
                 Ok(Some(Part::End | Part::Trailers(_))) => return true,
@@ -295,17 +321,24 @@ impl Body for Incoming {
     type Data = Bytes;
     type Error = ContentFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
         let expects = std::mem::take(&mut self.expects);
         let io = &mut *self.wire.0.borrow_mut();
-        let Some(decoder) = &mut io.decoder else { return Poll::Ready(None) };
+        let Some(decoder) = &mut io.decoder else {
+            return Poll::Ready(None);
+        };
         if expects && io.buffer.is_empty() {
             io.interim = Bytes::from_static(CONTINUE);
         }
         loop {
             match decoder.decode(&mut io.buffer) {
                 Ok(Some(Part::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Some(Part::Trailers(trailers))) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(Some(Part::Trailers(trailers))) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
                 Ok(Some(Part::End)) => return Poll::Ready(None),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Some(Err(ContentFault::Framing(error)))),
@@ -323,7 +356,11 @@ impl Body for Incoming {
                 }
             }
             io.buffer.reserve(READ);
-            match ready!(poll_read_buf(Pin::new(&mut io.stream), context, &mut io.buffer)) {
+            match ready!(poll_read_buf(
+                Pin::new(&mut io.stream),
+                context,
+                &mut io.buffer
+            )) {
                 Ok(0) | Err(_) => {
                     let _ = decoder.eof();
                     return Poll::Ready(Some(Err(ContentFault::Gone)));
@@ -334,11 +371,23 @@ impl Body for Incoming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.wire.0.borrow().decoder.as_ref().is_none_or(Decoder::is_finished)
+        self.wire
+            .0
+            .borrow()
+            .decoder
+            .as_ref()
+            .is_none_or(Decoder::is_finished)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.wire.0.borrow().decoder.as_ref().and_then(Decoder::remaining_hint) {
+        match self
+            .wire
+            .0
+            .borrow()
+            .decoder
+            .as_ref()
+            .and_then(Decoder::remaining_hint)
+        {
             Some(left) => SizeHint::with_exact(left),
             None => SizeHint::default(),
         }
@@ -346,14 +395,22 @@ impl Body for Incoming {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0.borrow_mut().stream).poll_read(context, buffer)
     }
 }
 
 /// What is written follows the interim answer, if one is still on its way.
 impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let io = &mut *self.0.borrow_mut();
         ready!(io.poll_interim(context))?;
         Pin::new(&mut io.stream).poll_write(context, bytes)

@@ -61,7 +61,10 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
         connection.as_mut().graceful_shutdown();
     }
     let code = loop {
-        let wake = leaving.map_or_else(|| activity.idle_at(limits.idle).min(driver.oldest()), |(_, until)| until);
+        let wake = leaving.map_or_else(
+            || activity.idle_at(limits.idle).min(driver.oldest()),
+            |(_, until)| until,
+        );
         tokio::select! {
             biased;
             ended = connection.as_mut() => break match (ended, leaving) {
@@ -98,8 +101,14 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
 const LEAVE: Duration = Duration::from_secs(60);
 
 fn error_code(error: &hyper::Error) -> Code {
-    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>()).is_some();
-    if io || error.is_incomplete_message() || error.is_closed() { Code::ClientGone } else { Code::PeerProtocol }
+    let io = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some();
+    if io || error.is_incomplete_message() || error.is_closed() {
+        Code::ClientGone
+    } else {
+        Code::PeerProtocol
+    }
 }
 
 /// How many streams are open, and since when there is none.
@@ -111,7 +120,10 @@ struct Activity {
 
 impl Default for Activity {
     fn default() -> Activity {
-        Activity { open: 0.into(), since: Instant::now().into() }
+        Activity {
+            open: 0.into(),
+            since: Instant::now().into(),
+        }
     }
 }
 
@@ -127,7 +139,11 @@ impl Activity {
 
     /// When the connection will have been idle for so long; far away while a stream is open.
     fn idle_at(&self, idle: Duration) -> Instant {
-        let since = if self.open.get() > 0 { Instant::now() } else { self.since.get() };
+        let since = if self.open.get() > 0 {
+            Instant::now()
+        } else {
+            self.since.get()
+        };
         since + idle
     }
 }
@@ -139,9 +155,16 @@ impl Drop for Open {
     }
 }
 
-async fn answer(driver: Rc<Driver>, open: Open, request: Request<Incoming>) -> Result<Response<Stream>, Infallible> {
+async fn answer(
+    driver: Rc<Driver>,
+    open: Open,
+    request: Request<Incoming>,
+) -> Result<Response<Stream>, Infallible> {
     let Some(id) = driver.request_id() else {
-        let mut response = Response::new(Stream { answer: None, _open: open });
+        let mut response = Response::new(Stream {
+            answer: None,
+            _open: open,
+        });
         *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
         return Ok(response);
     };
@@ -153,7 +176,10 @@ async fn answer(driver: Rc<Driver>, open: Open, request: Request<Incoming>) -> R
         // The next look at the peer ends the connection; a stream alone cannot.
         driver.record.ends(Code::ClosedAfterAnswer);
     }
-    Ok(respond::http2(released).map(|answer| Stream { answer: Some(answer), _open: open }))
+    Ok(respond::http2(released).map(|answer| Stream {
+        answer: Some(answer),
+        _open: open,
+    }))
 }
 
 /// An answer that keeps its stream counted as open until it is dropped.
@@ -166,7 +192,10 @@ impl Body for Stream {
     type Data = Bytes;
     type Error = crate::upstream::AnswerFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut self.answer {
             Some(answer) => Pin::new(answer).poll_frame(context),
             None => Poll::Ready(None),
@@ -178,19 +207,28 @@ impl Body for Stream {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.answer.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.answer
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 /// A request of hyper's as the pipeline takes it.
-fn received(driver: &Driver, request: Request<Incoming>, id: RequestId) -> Result<Received, Refusal> {
+fn received(
+    driver: &Driver,
+    request: Request<Incoming>,
+    id: RequestId,
+) -> Result<Received, Refusal> {
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
     let declared = http1::framing::content_length(&headers).map_err(Refusal::Wire)?;
     // The authority is the host (RFC 9113 8.3.1). Where both are there and differ, both stay, and
     // the checks refuse a request for two hosts.
     if let Some(authority) = parts.uri.authority() {
-        let same = headers.get(header::HOST).is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+        let same = headers.get(header::HOST).is_some_and(|host| {
+            host.as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes())
+        });
         if let (false, Ok(value)) = (same, HeaderValue::from_str(authority.as_str())) {
             headers.append(header::HOST, value);
         }
@@ -205,10 +243,18 @@ fn received(driver: &Driver, request: Request<Incoming>, id: RequestId) -> Resul
     let content = if body.is_end_stream() && declared.is_none_or(|length| length == 0) {
         Content::None
     } else {
-        Content::Stream { length: declared, body: Box::pin(Inbound { body }) }
+        Content::Stream {
+            length: declared,
+            body: Box::pin(Inbound { body }),
+        }
     };
     Ok(Received {
-        head: Head { method: parts.method, target, headers, version: Version::Http2 },
+        head: Head {
+            method: parts.method,
+            target,
+            headers,
+            version: Version::Http2,
+        },
         peer: Rc::clone(driver.record.peer()),
         content,
         id,
@@ -222,7 +268,11 @@ fn join_cookies(headers: &mut http::HeaderMap) {
     if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
         return;
     }
-    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }
@@ -237,7 +287,10 @@ impl Body for Inbound {
     type Data = Bytes;
     type Error = ContentFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         Poll::Ready(frame.map(|frame| frame.map_err(|_| ContentFault::Stream)))
     }

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::authorize::AuthorizeRefusal;
 use crate::handshake::{self, Arrival, TurnedAway};
 use crate::identity::CertificateFacts;
 use crate::ids::Ids;
@@ -24,7 +25,6 @@ use crate::pipeline::Pipeline;
 use crate::record::{ConnectionRecord, RefusedPeer};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
-use crate::authorize::AuthorizeRefusal;
 
 /// What the connections of one worker share.
 #[derive(Debug)]
@@ -47,22 +47,40 @@ pub struct Phase {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, listener: ListenerName, permit: Permit) {
+pub async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    address: SocketAddr,
+    listener: ListenerName,
+    permit: Permit,
+) {
     let accepted = Instant::now();
     let Some(connection) = worker.ids.next() else {
         tracing::error!("no randomness: a connection was not served");
         return;
     };
     let site = worker.pipeline.site.load_full();
-    let Some(at) = site.listeners.get(&listener) else { return };
+    let Some(at) = site.listeners.get(&listener) else {
+        return;
+    };
     let deadline = accepted + at.limits.handshake;
-    let arrival = Arrival { connection, address, listener: listener.clone() };
+    let arrival = Arrival {
+        connection,
+        address,
+        listener: listener.clone(),
+    };
     // Small answers must not wait for the acknowledgment of the ones before.
     let _ = stream.set_nodelay(true);
     let established = match handshake::establish(stream, &at.side, arrival, deadline).await {
         Ok(established) => established,
         Err(turned_away) => {
-            record_refused(&worker, connection, listener.as_str(), address, &turned_away);
+            record_refused(
+                &worker,
+                connection,
+                listener.as_str(),
+                address,
+                &turned_away,
+            );
             return;
         }
     };
@@ -70,8 +88,16 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, l
     drop(site);
     let (stream, peer) = established.into_parts();
     let protocol = peer.channel.protocol;
-    let record = Rc::new(ConnectionRecord::open(&worker.pipeline.recorder, Rc::new(peer)));
-    let driver = Driver { worker, record, limits, accepted };
+    let record = Rc::new(ConnectionRecord::open(
+        &worker.pipeline.recorder,
+        Rc::new(peer),
+    ));
+    let driver = Driver {
+        worker,
+        record,
+        limits,
+        accepted,
+    };
     match protocol {
         Protocol::Http1 => http1::serve(&driver, stream).await,
         Protocol::Http2 => http2::serve(driver, stream).await,
@@ -79,8 +105,19 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, l
     drop(permit);
 }
 
-fn record_refused(worker: &Worker, connection: audit::event::Id, listener: &str, address: SocketAddr, turned_away: &TurnedAway) {
-    let TurnedAway { refusal, alert, hello, certificate } = turned_away;
+fn record_refused(
+    worker: &Worker,
+    connection: audit::event::Id,
+    listener: &str,
+    address: SocketAddr,
+    turned_away: &TurnedAway,
+) {
+    let TurnedAway {
+        refusal,
+        alert,
+        hello,
+        certificate,
+    } = turned_away;
     let ja4 = hello.as_ref().map(|hello| hello.ja4());
     let certificate = certificate.as_ref().map(CertificateFacts::read);
     let detail = refusal.detail();
@@ -120,7 +157,9 @@ impl Driver {
 
     /// Looks again at what the peer proved; an error is why the connection ends now.
     fn standing(&self) -> Result<(), Code> {
-        self.pipeline().standing(&self.record, now()).map_err(|refusal: AuthorizeRefusal| Refusal::Authorize(refusal).code())
+        self.pipeline()
+            .standing(&self.record, now())
+            .map_err(|refusal: AuthorizeRefusal| Refusal::Authorize(refusal).code())
     }
 }
 
@@ -137,4 +176,3 @@ async fn news(phase: &mut watch::Receiver<Phase>) -> bool {
         Err(_) => true,
     }
 }
-

@@ -19,8 +19,9 @@
 //! groups and schemes are allowed is the caller's [`Policy`].
 //!
 //! Bounds: a message of [`MAX_HELLO_BYTES`], [`MAX_RECORDS`] records, [`MAX_FLIGHT_BYTES`] bytes in
-//! all. Each received byte is looked at once, however thinly it trickles. Lists are kept as they
-//! stand on the wire, so that what is remembered is no larger than what was sent.
+//! all. However thinly it trickles, each byte is looked at once, but for the first few until it is
+//! clear what is spoken. Lists are kept as they stand on the wire, so that what is remembered is no
+//! larger than what was sent.
 
 // The order is the law: a file imports only files above it.
 

@@ -45,7 +45,15 @@ pub struct UpstreamSite {
 impl UpstreamSite {
     /// Whether connections to the one are as good as connections to the other.
     pub fn is_like(&self, other: &UpstreamSite) -> bool {
-        let of = |site: &UpstreamSite| (site.protocol, site.connect, site.head, site.idle, site.connections);
+        let of = |site: &UpstreamSite| {
+            (
+                site.protocol,
+                site.connect,
+                site.head,
+                site.idle,
+                site.connections,
+            )
+        };
         self.address == other.address && self.identity == other.identity && of(self) == of(other)
     }
 }
@@ -84,11 +92,15 @@ impl std::fmt::Debug for Security {
 
 /// A connection, and what is spoken on it.
 pub(super) async fn connect(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefusal> {
-    tokio::time::timeout(site.connect, open(site)).await.unwrap_or(Err(UpstreamRefusal::ConnectTimeout))
+    tokio::time::timeout(site.connect, open(site))
+        .await
+        .unwrap_or(Err(UpstreamRefusal::ConnectTimeout))
 }
 
 async fn open(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefusal> {
-    let unreachable = |error: io::Error| UpstreamRefusal::Unreachable { error: error.kind() };
+    let unreachable = |error: io::Error| UpstreamRefusal::Unreachable {
+        error: error.kind(),
+    };
     let plain = match site.protocol {
         Wanted::Http2 => Protocol::Http2,
         Wanted::Http11 | Wanted::Alpn => Protocol::Http1,
@@ -100,13 +112,21 @@ async fn open(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefu
         }
         Address::Tcp(authority) => dial(authority).await.map_err(unreachable)?,
     };
-    let Security::Tls { config, name } = &site.security else { return Ok((Transport::Tcp(tcp), plain)) };
+    let Security::Tls { config, name } = &site.security else {
+        return Ok((Transport::Tcp(tcp), plain));
+    };
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-    let stream = connector.connect(name.clone(), tcp).await.map_err(|error| refused(&error))?;
+    let stream = connector
+        .connect(name.clone(), tcp)
+        .await
+        .map_err(|error| refused(&error))?;
     let chosen = stream.get_ref().1.alpn_protocol();
     let protocol = match (site.protocol, chosen) {
         (Wanted::Http11, _) => Protocol::Http1,
-        (_, Some(chosen)) => ALPN.iter().find(|(name, _)| *name == chosen).map_or(Protocol::Http1, |(_, protocol)| *protocol),
+        (_, Some(chosen)) => ALPN
+            .iter()
+            .find(|(name, _)| *name == chosen)
+            .map_or(Protocol::Http1, |(_, protocol)| *protocol),
         (Wanted::Http2, None) => Protocol::Http2,
         (Wanted::Alpn, None) => Protocol::Http1,
     };
@@ -115,13 +135,20 @@ async fn open(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefu
 
 /// What a failed handshake says. The library's words name no secret.
 pub(super) fn refused(error: &io::Error) -> UpstreamRefusal {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
         Some(tls) => {
             let mut reason = tls.to_string();
             reason.truncate(reason.floor_char_boundary(200));
-            UpstreamRefusal::Untrusted { reason: reason.into() }
+            UpstreamRefusal::Untrusted {
+                reason: reason.into(),
+            }
         }
-        None => UpstreamRefusal::Unreachable { error: error.kind() },
+        None => UpstreamRefusal::Unreachable {
+            error: error.kind(),
+        },
     }
 }
 
@@ -130,9 +157,16 @@ async fn dial(authority: &Authority) -> io::Result<TcpStream> {
         vec![SocketAddr::new(address, authority.port)]
     } else if authority.host.is_loopback() {
         // Whatever a resolver says of it, this name means this machine (RFC 6761 6.3).
-        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|ip| SocketAddr::new(ip, authority.port)).into()
+        [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ]
+        .map(|ip| SocketAddr::new(ip, authority.port))
+        .into()
     } else {
-        tokio::net::lookup_host((authority.host.as_str(), authority.port)).await?.collect()
+        tokio::net::lookup_host((authority.host.as_str(), authority.port))
+            .await?
+            .collect()
     };
     let mut last = io::ErrorKind::NotFound.into();
     for address in addresses {
@@ -160,12 +194,18 @@ impl Transport {
     /// side has closed it, or has said something that nobody asked for.
     pub(super) fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
         let mut byte = [0];
-        Pin::new(self).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
+        Pin::new(self)
+            .poll_read(context, &mut ReadBuf::new(&mut byte))
+            .is_pending()
     }
 }
 
 impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -175,7 +215,11 @@ impl AsyncRead for Transport {
 }
 
 impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Transport::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Unix(stream) => Pin::new(stream).poll_write(context, bytes),

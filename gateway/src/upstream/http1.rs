@@ -37,22 +37,47 @@ const READ: usize = 16 * 1024;
 const SMALL: usize = 16 * 1024;
 
 /// Sends a request and reads the head of its answer.
-pub(super) async fn exchange(lent: Lent, outgoing: Outgoing, site: &UpstreamSite) -> Result<AnswerHead, Failure> {
+pub(super) async fn exchange(
+    lent: Lent,
+    outgoing: Outgoing,
+    site: &UpstreamSite,
+) -> Result<AnswerHead, Failure> {
     let framing = match &outgoing.content {
         Content::None => Framing::None,
-        Content::Stream { length: Some(length), .. } => Framing::Length(*length),
+        Content::Stream {
+            length: Some(length),
+            ..
+        } => Framing::Length(*length),
         Content::Stream { length: None, .. } => Framing::Chunked,
     };
     let mut head = BytesMut::with_capacity(1024);
     let hop = Hop::from(Persistence::KeepAlive);
-    encode::request(&mut head, &outgoing.method, &outgoing.target, &outgoing.headers, framing, hop)
-        .map_err(|error| Failure::Refused(UpstreamRefusal::Unwritable { what: error.code() }))?;
+    encode::request(
+        &mut head,
+        &outgoing.method,
+        &outgoing.target,
+        &outgoing.headers,
+        framing,
+        hop,
+    )
+    .map_err(|error| Failure::Refused(UpstreamRefusal::Unwritable { what: error.code() }))?;
 
     let Outgoing { content, .. } = outgoing;
-    let rest = Outgoing { content: Content::None, ..outgoing };
+    let rest = Outgoing {
+        content: Content::None,
+        ..outgoing
+    };
     let mut exchange = Exchange {
         lent,
-        upload: Upload { head, piece: Bytes::new(), framing, sent: 0, taken: false, waits_for_client: false, state: UploadState::Reading },
+        upload: Upload {
+            head,
+            piece: Bytes::new(),
+            framing,
+            sent: 0,
+            taken: false,
+            waits_for_client: false,
+            state: UploadState::Reading,
+        },
         content,
         timer: Timer::new(patience(site)),
     };
@@ -88,16 +113,27 @@ fn broken(how: &'static str) -> Failure {
 }
 
 /// What follows the head.
-fn conclude(exchange: Exchange, method: &Method, head: ResponseHead) -> Result<AnswerHead, UpstreamRefusal> {
-    let broken = |_| UpstreamRefusal::Broken { how: "the framing of its answer is not unambiguous" };
+fn conclude(
+    exchange: Exchange,
+    method: &Method,
+    head: ResponseHead,
+) -> Result<AnswerHead, UpstreamRefusal> {
+    let broken = |_| UpstreamRefusal::Broken {
+        how: "the framing of its answer is not unambiguous",
+    };
     let framing = framing::response(method, &head).map_err(broken)?;
     let declared = match framing {
         Framing::Length(length) => Some(length),
         Framing::None => framing::content_length(&head.headers).map_err(broken)?,
         Framing::Chunked | Framing::UntilClose => None,
     };
-    let keep = persistence(head.version, &head.headers) == Persistence::KeepAlive && framing != Framing::UntilClose;
-    let mut answer = Answer { exchange: Some(exchange), decoder: Decoder::new(framing, Limits::default()), keep };
+    let keep = persistence(head.version, &head.headers) == Persistence::KeepAlive
+        && framing != Framing::UntilClose;
+    let mut answer = Answer {
+        exchange: Some(exchange),
+        decoder: Decoder::new(framing, Limits::default()),
+        keep,
+    };
     let content = if answer.decoder.is_finished() {
         answer.finish();
         match answer.exchange {
@@ -108,7 +144,12 @@ fn conclude(exchange: Exchange, method: &Method, head: ResponseHead) -> Result<A
     } else {
         AnswerContent::Http1(Box::new(answer))
     };
-    Ok(AnswerHead { status: head.status, headers: head.headers, declared, content })
+    Ok(AnswerHead {
+        status: head.status,
+        headers: head.headers,
+        declared,
+        content,
+    })
 }
 
 /// A request on its way up, on a connection that brings the answer down.
@@ -158,7 +199,9 @@ impl Upload {
         match frame.into_data() {
             Ok(data) if data.is_empty() => {}
             Ok(data) => {
-                if let (Framing::Chunked, Some(length)) = (self.framing, NonZeroUsize::new(data.len())) {
+                if let (Framing::Chunked, Some(length)) =
+                    (self.framing, NonZeroUsize::new(data.len()))
+                {
                     encode::chunk_head(&mut self.head, length);
                 }
                 if data.len() <= SMALL {
@@ -183,7 +226,8 @@ impl Upload {
     }
 
     fn end(&mut self, trailers: &HeaderMap) {
-        if self.framing == Framing::Chunked && encode::last_chunk(&mut self.head, trailers).is_err() {
+        if self.framing == Framing::Chunked && encode::last_chunk(&mut self.head, trailers).is_err()
+        {
             // Trailers that cannot be written are left out: they are not content.
             let _ = encode::last_chunk(&mut self.head, &HeaderMap::new());
         }
@@ -193,7 +237,11 @@ impl Upload {
 
 impl Exchange {
     /// Drives the request, then looks for the head of the answer.
-    fn poll_head(&mut self, reader: &mut ResponseReader, context: &mut Context<'_>) -> Poll<Result<ResponseHead, UpstreamRefusal>> {
+    fn poll_head(
+        &mut self,
+        reader: &mut ResponseReader,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, UpstreamRefusal>> {
         if let Poll::Ready(Err(fault)) = self.poll_upload(context) {
             return Poll::Ready(Err(UpstreamRefusal::Content(fault)));
         }
@@ -201,10 +249,18 @@ impl Exchange {
             match reader.read(&mut self.lent.connection.buffer) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
-                Err(_) => return Poll::Ready(Err(UpstreamRefusal::Broken { how: "the head of its answer is malformed" })),
+                Err(_) => {
+                    return Poll::Ready(Err(UpstreamRefusal::Broken {
+                        how: "the head of its answer is malformed",
+                    }));
+                }
             }
             match self.poll_fill(context) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(UpstreamRefusal::Broken { how: "it closed the connection before it answered" })),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(UpstreamRefusal::Broken {
+                        how: "it closed the connection before it answered",
+                    }));
+                }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(reset(&error))),
                 Poll::Pending => {
@@ -227,7 +283,11 @@ impl Exchange {
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         let connection = &mut self.lent.connection;
         connection.buffer.reserve(READ);
-        let read = ready!(poll_read_buf(Pin::new(&mut connection.transport), context, &mut connection.buffer));
+        let read = ready!(poll_read_buf(
+            Pin::new(&mut connection.transport),
+            context,
+            &mut connection.buffer
+        ));
         self.timer.restart();
         Poll::Ready(read)
     }
@@ -239,7 +299,9 @@ impl Exchange {
         loop {
             match self.upload.state {
                 UploadState::Done | UploadState::Deaf => return Poll::Ready(Ok(())),
-                UploadState::Reading if self.upload.piece.is_empty() && self.upload.head.len() <= SMALL => {
+                UploadState::Reading
+                    if self.upload.piece.is_empty() && self.upload.head.len() <= SMALL =>
+                {
                     match Pin::new(&mut self.content).poll_frame(context) {
                         Poll::Ready(Some(Ok(frame))) => {
                             self.upload.add(frame);
@@ -265,7 +327,11 @@ impl Exchange {
         let transport = &mut self.lent.connection.transport;
         while !self.upload.head.is_empty() || !self.upload.piece.is_empty() {
             let in_head = !self.upload.head.is_empty();
-            let bytes = if in_head { &self.upload.head[..] } else { &self.upload.piece[..] };
+            let bytes = if in_head {
+                &self.upload.head[..]
+            } else {
+                &self.upload.piece[..]
+            };
             match ready!(Pin::new(&mut *transport).poll_write(context, bytes)) {
                 Ok(written) if written > 0 => {
                     self.upload.sent += written as u64;
@@ -286,7 +352,9 @@ impl Exchange {
             }
         }
         match ready!(Pin::new(transport).poll_flush(context)) {
-            Ok(()) if self.upload.state == UploadState::Last => self.upload.state = UploadState::Done,
+            Ok(()) if self.upload.state == UploadState::Last => {
+                self.upload.state = UploadState::Done
+            }
             Ok(()) => {}
             Err(_) => self.upload.state = UploadState::Deaf,
         }
@@ -298,7 +366,9 @@ impl Exchange {
 fn reset(error: &std::io::Error) -> UpstreamRefusal {
     match refused(error) {
         untrusted @ UpstreamRefusal::Untrusted { .. } => untrusted,
-        _ => UpstreamRefusal::Broken { how: "the connection broke before it answered" },
+        _ => UpstreamRefusal::Broken {
+            how: "the connection broke before it answered",
+        },
     }
 }
 
@@ -315,8 +385,13 @@ impl Answer {
         self.decoder.is_finished()
     }
 
-    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
-        let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+    pub(super) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        let Some(exchange) = &mut self.exchange else {
+            return Poll::Ready(None);
+        };
         if let Poll::Ready(Err(fault)) = exchange.poll_upload(context) {
             self.exchange = None;
             return Poll::Ready(Some(Err(AnswerFault::Content(fault))));
@@ -356,8 +431,13 @@ impl Answer {
     /// The answer has ended as its framing says. The connection goes back only if the request has
     /// ended too and nothing unasked for has come.
     fn finish(&mut self) {
-        let Some(exchange) = self.exchange.take() else { return };
-        if self.keep && exchange.upload.state == UploadState::Done && exchange.lent.connection.buffer.is_empty() {
+        let Some(exchange) = self.exchange.take() else {
+            return;
+        };
+        if self.keep
+            && exchange.upload.state == UploadState::Done
+            && exchange.lent.connection.buffer.is_empty()
+        {
             exchange.lent.give_back();
         }
     }
@@ -372,7 +452,11 @@ struct Timer {
 
 impl Timer {
     fn new(patience: Duration) -> Timer {
-        Timer { patience, sleep: None, since: None }
+        Timer {
+            patience,
+            sleep: None,
+            since: None,
+        }
     }
 
     /// Something happened: the wait begins anew.
@@ -384,7 +468,9 @@ impl Timer {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let due = since + self.patience;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() != due {
             sleep.as_mut().reset(due);
         }

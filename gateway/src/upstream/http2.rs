@@ -50,7 +50,11 @@ impl Drop for Place {
 
 impl Shared {
     /// Starts HTTP/2 on a connection. A task of this worker drives it until it ends.
-    pub(super) async fn start(transport: Transport, permit: OwnedSemaphorePermit, site: &UpstreamSite) -> Result<Shared, UpstreamRefusal> {
+    pub(super) async fn start(
+        transport: Transport,
+        permit: OwnedSemaphorePermit,
+        site: &UpstreamSite,
+    ) -> Result<Shared, UpstreamRefusal> {
         let mut builder = Builder::new(LocalExecutor);
         builder
             .timer(TokioTimer::new())
@@ -60,16 +64,24 @@ impl Shared {
             .max_concurrent_reset_streams(32)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(site.connect);
-        let (sender, connection) = builder
-            .handshake(TokioIo::new(transport))
-            .await
-            .map_err(|_| UpstreamRefusal::Broken { how: "it does not speak HTTP/2" })?;
+        let (sender, connection) =
+            builder
+                .handshake(TokioIo::new(transport))
+                .await
+                .map_err(|_| UpstreamRefusal::Broken {
+                    how: "it does not speak HTTP/2",
+                })?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to an upstream ended");
             }
         });
-        Ok(Shared { sender, streams: Rc::default(), used: Instant::now().into(), _permit: permit })
+        Ok(Shared {
+            sender,
+            streams: Rc::default(),
+            used: Instant::now().into(),
+            _permit: permit,
+        })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -87,12 +99,19 @@ impl Shared {
         }
         self.streams.set(self.streams.get() + 1);
         self.used.set(Instant::now());
-        Some(Stream { sender: self.sender.clone(), place: Place(Rc::clone(&self.streams)) })
+        Some(Stream {
+            sender: self.sender.clone(),
+            place: Place(Rc::clone(&self.streams)),
+        })
     }
 }
 
 /// Sends a request and waits for the head of its answer.
-pub(super) async fn exchange(stream: Stream, outgoing: Outgoing, site: &UpstreamSite) -> Result<AnswerHead, Failure> {
+pub(super) async fn exchange(
+    stream: Stream,
+    outgoing: Outgoing,
+    site: &UpstreamSite,
+) -> Result<AnswerHead, Failure> {
     let Stream { mut sender, place } = stream;
     let watch = Rc::new(Watch::default());
     let request = request(outgoing, site, &watch).map_err(Failure::Refused)?;
@@ -117,21 +136,42 @@ pub(super) async fn exchange(stream: Stream, outgoing: Outgoing, site: &Upstream
     let answer = answer.map_err(|_| {
         Failure::Refused(match watch.fault.get() {
             Some(fault) => UpstreamRefusal::Content(fault),
-            None => UpstreamRefusal::Broken { how: "the stream ended before it answered" },
+            None => UpstreamRefusal::Broken {
+                how: "the stream ended before it answered",
+            },
         })
     })?;
     let (parts, body) = answer.into_parts();
-    let declared = http1::framing::content_length(&parts.headers)
-        .map_err(|_| Failure::Refused(UpstreamRefusal::Broken { how: "the length of its answer is not unambiguous" }))?;
+    let declared = http1::framing::content_length(&parts.headers).map_err(|_| {
+        Failure::Refused(UpstreamRefusal::Broken {
+            how: "the length of its answer is not unambiguous",
+        })
+    })?;
     let content = if body.is_end_stream() {
         AnswerContent::None
     } else {
-        AnswerContent::Http2(Box::new(Answer { body, watch, patience: patience(site), timer: None, finished: false, _place: place }))
+        AnswerContent::Http2(Box::new(Answer {
+            body,
+            watch,
+            patience: patience(site),
+            timer: None,
+            finished: false,
+            _place: place,
+        }))
     };
-    Ok(AnswerHead { status: parts.status, headers: parts.headers, declared, content })
+    Ok(AnswerHead {
+        status: parts.status,
+        headers: parts.headers,
+        declared,
+        content,
+    })
 }
 
-fn request(outgoing: Outgoing, site: &UpstreamSite, watch: &Rc<Watch>) -> Result<Request<Watched>, UpstreamRefusal> {
+fn request(
+    outgoing: Outgoing,
+    site: &UpstreamSite,
+    watch: &Rc<Watch>,
+) -> Result<Request<Watched>, UpstreamRefusal> {
     let unwritable = |what| UpstreamRefusal::Unwritable { what };
     let scheme = match site.security {
         Security::None => "http",
@@ -143,7 +183,10 @@ fn request(outgoing: Outgoing, site: &UpstreamSite, watch: &Rc<Watch>) -> Result
         .path_and_query(&outgoing.target[..])
         .build()
         .map_err(|_| unwritable("target"))?;
-    let mut request = Request::new(Watched { content: outgoing.content, watch: Rc::clone(watch) });
+    let mut request = Request::new(Watched {
+        content: outgoing.content,
+        watch: Rc::clone(watch),
+    });
     *request.method_mut() = outgoing.method;
     *request.uri_mut() = uri;
     *request.version_mut() = http::Version::HTTP_2;
@@ -164,7 +207,11 @@ struct Watch {
 
 impl Default for Watch {
     fn default() -> Watch {
-        Watch { since: Instant::now().into(), waits_for_client: false.into(), fault: None.into() }
+        Watch {
+            since: Instant::now().into(),
+            waits_for_client: false.into(),
+            fault: None.into(),
+        }
     }
 }
 
@@ -179,7 +226,10 @@ impl Body for Watched {
     type Data = Bytes;
     type Error = ContentFault;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.content).poll_frame(context);
         this.watch.waits_for_client.set(polled.is_pending());
@@ -218,7 +268,10 @@ impl Answer {
         self.finished || self.body.is_end_stream()
     }
 
-    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+    pub(super) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         if self.finished {
             return Poll::Ready(None);
         }
@@ -232,7 +285,11 @@ impl Answer {
             }
             Poll::Ready(Some(Err(_))) => {
                 self.finished = true;
-                Poll::Ready(Some(Err(self.watch.fault.get().map_or(AnswerFault::Broken, AnswerFault::Content))))
+                Poll::Ready(Some(Err(self
+                    .watch
+                    .fault
+                    .get()
+                    .map_or(AnswerFault::Broken, AnswerFault::Content))))
             }
             Poll::Ready(None) => {
                 self.finished = true;
@@ -240,7 +297,9 @@ impl Answer {
             }
             Poll::Pending if self.watch.waits_for_client.get() => Poll::Pending,
             Poll::Pending => {
-                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience)));
+                let timer = self
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience)));
                 ready!(timer.as_mut().poll(context));
                 self.finished = true;
                 Poll::Ready(Some(Err(AnswerFault::Stalled)))

@@ -120,7 +120,10 @@ impl Body for AnswerContent {
     type Data = Bytes;
     type Error = AnswerFault;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         match self.get_mut() {
             AnswerContent::None => Poll::Ready(None),
             AnswerContent::Http1(answer) => answer.poll_frame(context),
@@ -175,7 +178,11 @@ pub enum UpstreamRefusal {
 }
 
 /// Forwards a request and waits for the head of its answer.
-pub async fn forward(admitted: Admitted, pools: &Pools, record: &mut Record) -> Result<Answered, UpstreamRefusal> {
+pub async fn forward(
+    admitted: Admitted,
+    pools: &Pools,
+    record: &mut Record,
+) -> Result<Answered, UpstreamRefusal> {
     let upstream = admitted.route().route.upstream.value.clone();
     let pool = pools.of(&upstream).ok_or(UpstreamRefusal::Busy)?;
     let mut outgoing = Outgoing::new(admitted.into_received());
@@ -183,8 +190,12 @@ pub async fn forward(admitted: Admitted, pools: &Pools, record: &mut Record) -> 
         let lease = pool.lease().await?;
         record.attempted();
         let outcome = match lease {
-            pool::Lease::Http1(connection) => http1::exchange(connection, outgoing, pool.site()).await,
-            pool::Lease::Http2(connection) => http2::exchange(connection, outgoing, pool.site()).await,
+            pool::Lease::Http1(connection) => {
+                http1::exchange(connection, outgoing, pool.site()).await
+            }
+            pool::Lease::Http2(connection) => {
+                http2::exchange(connection, outgoing, pool.site()).await
+            }
         };
         match outcome {
             Ok(head) => return Ok(answered(head, upstream)),
@@ -208,7 +219,13 @@ fn answered(mut head: AnswerHead, upstream: config::UpstreamName) -> Answered {
     headers::strip_hop_by_hop(&mut head.headers);
     headers::strip_aliases(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
-    Answered { status: head.status, headers: head.headers, declared: head.declared, content: head.content, upstream }
+    Answered {
+        status: head.status,
+        headers: head.headers,
+        declared: head.declared,
+        content: head.content,
+        upstream,
+    }
 }
 
 /// Why a connection brought no answer.
@@ -232,14 +249,27 @@ struct Outgoing {
 
 impl Outgoing {
     fn new(received: Received) -> Outgoing {
-        let Received { head, peer, content, id, .. } = received;
-        let host = crate::checks::host(&head).map(|authority| authority.host.to_ascii_lowercase()).unwrap_or_default();
+        let Received {
+            head,
+            peer,
+            content,
+            id,
+            ..
+        } = received;
+        let host = crate::checks::host(&head)
+            .map(|authority| authority.host.to_ascii_lowercase())
+            .unwrap_or_default();
         let authority = match head.target.form() {
             ::http1::TargetForm::Absolute { authority, .. } => match authority.port {
                 Some(port) => format!("{}:{port}", authority.host),
                 None => authority.host.to_owned(),
             },
-            _ => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned(),
+            _ => head
+                .headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default()
+                .to_owned(),
         };
         let target = match head.target.path_and_query() {
             Some("") | None => Bytes::from_static(b"/"),
@@ -266,7 +296,13 @@ impl Outgoing {
                 request_id: id.value(),
             },
         );
-        Outgoing { method: head.method, target, authority: authority.into(), headers, content }
+        Outgoing {
+            method: head.method,
+            target,
+            authority: authority.into(),
+            headers,
+            content,
+        }
     }
 }
 

@@ -29,9 +29,15 @@ impl Pools {
     /// connections of any other are closed once nobody uses them.
     pub fn renew(&self, sites: &HashMap<UpstreamName, Arc<UpstreamSite>>) {
         let mut pools = self.pools.borrow_mut();
-        pools.retain(|name, pool| sites.get(name).is_some_and(|site| Arc::ptr_eq(site, &pool.site)));
+        pools.retain(|name, pool| {
+            sites
+                .get(name)
+                .is_some_and(|site| Arc::ptr_eq(site, &pool.site))
+        });
         for (name, site) in sites {
-            pools.entry(name.clone()).or_insert_with(|| Rc::new(Pool::new(Arc::clone(site))));
+            pools
+                .entry(name.clone())
+                .or_insert_with(|| Rc::new(Pool::new(Arc::clone(site))));
         }
     }
 
@@ -93,14 +99,22 @@ impl Lent {
     pub(super) fn give_back(self) {
         let mut connection = self.connection;
         connection.kept = true;
-        self.pool.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
+        self.pool.idle.borrow_mut().push(Idle {
+            connection,
+            since: Instant::now(),
+        });
     }
 }
 
 impl Pool {
     fn new(site: Arc<UpstreamSite>) -> Pool {
         let in_use = Arc::new(Semaphore::new(site.connections));
-        Pool { site, in_use, idle: RefCell::default(), shared: RefCell::default() }
+        Pool {
+            site,
+            in_use,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+        }
     }
 
     pub(super) fn site(&self) -> &UpstreamSite {
@@ -117,7 +131,10 @@ impl Pool {
             Err(_) => {
                 let wait = Arc::clone(&self.in_use).acquire_owned();
                 let waited = tokio::time::timeout(self.site.connect, wait).await;
-                waited.ok().and_then(Result::ok).ok_or(UpstreamRefusal::Busy)?
+                waited
+                    .ok()
+                    .and_then(Result::ok)
+                    .ok_or(UpstreamRefusal::Busy)?
             }
         };
         // Somebody may have opened a shared connection, or returned one, meanwhile.
@@ -125,17 +142,31 @@ impl Pool {
             return Ok(Lease::Http2(stream));
         }
         if let Some(connection) = self.kept().await {
-            return Ok(Lease::Http1(Lent { connection, pool: Rc::clone(self), _permit: permit }));
+            return Ok(Lease::Http1(Lent {
+                connection,
+                pool: Rc::clone(self),
+                _permit: permit,
+            }));
         }
         let (transport, protocol) = connect(&self.site).await?;
         match protocol {
             Protocol::Http1 => {
-                let connection = Connection { transport, buffer: BytesMut::new(), kept: false };
-                Ok(Lease::Http1(Lent { connection, pool: Rc::clone(self), _permit: permit }))
+                let connection = Connection {
+                    transport,
+                    buffer: BytesMut::new(),
+                    kept: false,
+                };
+                Ok(Lease::Http1(Lent {
+                    connection,
+                    pool: Rc::clone(self),
+                    _permit: permit,
+                }))
             }
             Protocol::Http2 => {
                 let shared = http2::Shared::start(transport, permit, &self.site).await?;
-                let stream = shared.stream().ok_or(UpstreamRefusal::Broken { how: "a new HTTP/2 connection takes no stream" })?;
+                let stream = shared.stream().ok_or(UpstreamRefusal::Broken {
+                    how: "a new HTTP/2 connection takes no stream",
+                })?;
                 self.shared.borrow_mut().push(shared);
                 Ok(Lease::Http2(stream))
             }
@@ -145,9 +176,14 @@ impl Pool {
     /// The connection that was used last, if it is still of use.
     async fn kept(&self) -> Option<Connection> {
         loop {
-            let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
+            let Idle {
+                mut connection,
+                since,
+            } = self.idle.borrow_mut().pop()?;
             let fresh = since.elapsed() < self.site.idle;
-            let quiet = std::future::poll_fn(|context| std::task::Poll::Ready(connection.transport.is_quiet(context)));
+            let quiet = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(connection.transport.is_quiet(context))
+            });
             if fresh && quiet.await {
                 return Some(connection);
             }
@@ -162,7 +198,11 @@ impl Pool {
 
     fn sweep(&self) {
         let idle = self.site.idle;
-        self.idle.borrow_mut().retain(|kept| kept.since.elapsed() < idle);
-        self.shared.borrow_mut().retain(|shared| shared.is_open() && shared.is_wanted(idle));
+        self.idle
+            .borrow_mut()
+            .retain(|kept| kept.since.elapsed() < idle);
+        self.shared
+            .borrow_mut()
+            .retain(|shared| shared.is_open() && shared.is_wanted(idle));
     }
 }

@@ -1,0 +1,422 @@
+//! The demo's story: what is allowed and what is not, played against the running gateway, each step
+//! with what was expected and what happened; then the log is held against it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::event::Event;
+use audit::read::{self, Reader, Step as Read};
+use audit::verify::Verdict;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::prepare::{DEVICE, Prepared};
+use crate::tls;
+
+/// No step takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The clients of the story.
+pub(super) struct Client {
+    address: std::net::SocketAddr,
+    roots: Arc<RootCertStore>,
+    device: Credentials,
+    revoked: Credentials,
+}
+
+type Credentials = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl Client {
+    /// Reads what `prepare` made.
+    pub(super) fn new(prepared: &Prepared) -> Result<Client, String> {
+        let mut roots = RootCertStore::empty();
+        for root in certificates(&prepared.directory.join("server/trust.pem"))? {
+            roots.add(root).map_err(|error| format!("error: {error}"))?;
+        }
+        let credentials = |name: &str| -> Result<Credentials, String> {
+            let directory = prepared.directory.join(name);
+            let key = directory.join("key.pem");
+            let key = PrivateKeyDer::from_pem_file(&key)
+                .map_err(|error| format!("error: cannot read {}: {error}", key.display()))?;
+            Ok((certificates(&directory.join("chain.pem"))?, key))
+        };
+        Ok(Client {
+            address: prepared.listen,
+            roots: Arc::new(roots),
+            device: credentials("device")?,
+            revoked: credentials("revoked")?,
+        })
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| format!("error: cannot read {}: {error}", path.display()))
+}
+
+/// One step of the story.
+struct Step {
+    what: &'static str,
+    expected: &'static str,
+    happened: String,
+}
+
+/// Plays the story. Returns whether all of it went as expected.
+pub(super) async fn tell(client: &Client, say: &mut dyn FnMut(&str)) -> bool {
+    let steps = [
+        Step {
+            what: "the device reads a record over HTTP/1.1",
+            expected: "200",
+            happened: client
+                .request(Some(&client.device), "GET /fhir/Patient/1", "")
+                .await,
+        },
+        Step {
+            what: "the device writes an observation",
+            expected: "201",
+            happened: client
+                .request(
+                    Some(&client.device),
+                    "POST /fhir/Observation",
+                    r#"{"resourceType":"Observation"}"#,
+                )
+                .await,
+        },
+        Step {
+            what: "a forged identity header does not reach the API",
+            expected: "stripped",
+            happened: client.forge().await,
+        },
+        Step {
+            what: "a path that reads in two ways is refused",
+            expected: "400",
+            happened: client
+                .request(Some(&client.device), "GET /fhir/%2e%2e/admin", "")
+                .await,
+        },
+        Step {
+            what: "a method that the route does not serve is refused",
+            expected: "405",
+            happened: client
+                .request(Some(&client.device), "DELETE /fhir/Patient/1", "")
+                .await,
+        },
+        Step {
+            what: "a client without a certificate gets nowhere",
+            expected: "alert CertificateRequired",
+            happened: client.request(None, "GET /fhir/Patient/1", "").await,
+        },
+        Step {
+            what: "a revoked device gets nowhere",
+            expected: "alert CertificateRevoked",
+            happened: client
+                .request(Some(&client.revoked), "GET /fhir/Patient/1", "")
+                .await,
+        },
+        Step {
+            what: "a client that can do no better than TLS 1.1 is refused",
+            expected: "alert 70",
+            happened: client.hello(0x0302, false).await,
+        },
+        Step {
+            what: "a client that says it fell back to TLS 1.2 is refused (RFC 7507)",
+            expected: "alert 86",
+            happened: client.hello(0x0303, true).await,
+        },
+        Step {
+            what: "plain HTTP is told where it is",
+            expected: "HTTP/1.1 400 Bad Request",
+            happened: client.plain().await,
+        },
+    ];
+    let mut all = true;
+    for step in steps {
+        all &= report(&step, say);
+    }
+    all
+}
+
+/// Verifies the log that the story left, and looks for what must be in it.
+pub(super) fn verify(prepared: &Prepared, say: &mut dyn FnMut(&str)) -> bool {
+    let directory = prepared.directory.join("audit");
+    let verdict = match audit::verify::verify(&directory) {
+        Ok(report) => match report.verdict() {
+            Verdict::Good => "good".to_owned(),
+            _ => report
+                .findings
+                .first()
+                .map_or_else(|| "not good".to_owned(), ToString::to_string),
+        },
+        Err(error) => error.to_string(),
+    };
+    let recorded = recorded(&directory);
+    let steps = [
+        Step {
+            what: "the audit log is whole",
+            expected: "good",
+            happened: verdict,
+        },
+        Step {
+            what: "every step is on record, each answer before it left",
+            expected: "recorded",
+            happened: recorded,
+        },
+    ];
+    let all = steps.iter().fold(true, |all, step| all & report(step, say));
+    say(if all {
+        "All as expected."
+    } else {
+        "Something was not as expected."
+    });
+    all
+}
+
+fn report(step: &Step, say: &mut dyn FnMut(&str)) -> bool {
+    let held = step.happened == step.expected;
+    let mark = if held { "ok  " } else { "FAIL" };
+    say(&format!(
+        "{mark} {}: expected {}, happened {}",
+        step.what, step.expected, step.happened
+    ));
+    held
+}
+
+/// Whether the last run of the log holds what the story did.
+fn recorded(directory: &Path) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    let mut reader = Reader::new(directory);
+    loop {
+        match reader.step() {
+            Ok(Read::Segment(_)) => {}
+            Ok(Read::Batch {
+                sequence, records, ..
+            }) => {
+                for (_, bytes) in read::entries(sequence, &records) {
+                    match audit::entry::decode(bytes).map(|entry| entry.event) {
+                        // Only the last run counts: the directory may have seen others.
+                        Ok(Event::Start(_)) => seen.clear(),
+                        Ok(event) => seen.extend(mark(&event)),
+                        Err(error) => return error.to_string(),
+                    }
+                }
+            }
+            Ok(Read::End) => break,
+            Ok(Read::Fault(fault)) => return fault.to_string(),
+            Err(error) => return error.to_string(),
+        }
+    }
+    let wanted = [
+        format!("handshake devices:{DEVICE}"),
+        "release patients GET 200".to_owned(),
+        "intent observations POST".to_owned(),
+        "release observations POST 201".to_owned(),
+        "refusal path_refused".to_owned(),
+        "refusal method_not_allowed".to_owned(),
+        "handshake_refused certificate_missing".to_owned(),
+        "handshake_refused certificate_revoked".to_owned(),
+        "handshake_refused protocol_version".to_owned(),
+        "handshake_refused inappropriate_fallback".to_owned(),
+        "handshake_refused plain_http".to_owned(),
+    ];
+    match wanted.iter().find(|wanted| !seen.contains(wanted)) {
+        None => "recorded".to_owned(),
+        Some(missing) => format!("no record of: {missing}"),
+    }
+}
+
+fn mark(event: &Event<'_>) -> Option<String> {
+    let dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    match event {
+        Event::Handshake(event) => Some(format!("handshake {}", dash(event.client))),
+        Event::Intent(event) => Some(format!(
+            "intent {} {}",
+            dash(event.request.route),
+            dash(event.request.method)
+        )),
+        Event::Release(event) => Some(format!(
+            "release {} {} {}",
+            dash(event.request.route),
+            dash(event.request.method),
+            event.status
+        )),
+        Event::Refusal(event) => Some(format!("refusal {}", event.code)),
+        Event::HandshakeRefused(event) => Some(format!("handshake_refused {}", event.code)),
+        _ => None,
+    }
+}
+
+impl Client {
+    /// Sends a request and tells its status, or the alert that ended the connection.
+    async fn request(
+        &self,
+        credentials: Option<&Credentials>,
+        line: &str,
+        content: &str,
+    ) -> String {
+        match self.exchange(credentials, line, "", content).await {
+            Ok(answer) => answer.split(' ').nth(1).unwrap_or("nothing").to_owned(),
+            Err(error) => error,
+        }
+    }
+
+    async fn forge(&self) -> String {
+        let forged =
+            "client-cert: forged\r\nX_Forwarded_Client_Cert: forged\r\nremote-user: forged\r\n";
+        match self
+            .exchange(Some(&self.device), "POST /echo", forged, "x")
+            .await
+        {
+            Ok(answer) if !answer.contains(" 200 ") => {
+                answer.lines().next().unwrap_or_default().to_owned()
+            }
+            Ok(answer) if answer.contains("forged") => "passed on".to_owned(),
+            Ok(answer) if !answer.contains("client-cert") => {
+                "the proved identity is missing".to_owned()
+            }
+            Ok(_) => "stripped".to_owned(),
+            Err(error) => error,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        credentials: Option<&Credentials>,
+        line: &str,
+        headers: &str,
+        content: &str,
+    ) -> Result<String, String> {
+        let talk = async {
+            let builder = ClientConfig::builder_with_provider(Arc::new(tls::provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .with_root_certificates(Arc::clone(&self.roots));
+            let config = match credentials {
+                Some((chain, key)) => builder
+                    .with_client_auth_cert(chain.clone(), key.clone_key())
+                    .map_err(|error| error.to_string())?,
+                None => builder.with_no_client_auth(),
+            };
+            let stream = TcpStream::connect(self.address)
+                .await
+                .map_err(|error| error.to_string())?;
+            let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+            let mut stream = connector
+                .connect(name, stream)
+                .await
+                .map_err(|error| told(&error))?;
+            let length = if content.is_empty() {
+                String::new()
+            } else {
+                format!("content-length: {}\r\n", content.len())
+            };
+            let request = format!(
+                "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}{length}\r\n{content}"
+            );
+            stream
+                .write_all(request.as_bytes())
+                .await
+                .map_err(|error| told(&error))?;
+            let mut answer = Vec::new();
+            // In TLS 1.3 a client learns at its first read that its certificate was refused.
+            stream
+                .read_to_end(&mut answer)
+                .await
+                .map_err(|error| told(&error))?;
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        timeout(PATIENCE, talk)
+            .await
+            .unwrap_or_else(|_| Err("nothing in time".to_owned()))
+    }
+
+    /// Sends a hello that no library would send any more, and tells the alert that comes back.
+    async fn hello(&self, version: u16, fallback: bool) -> String {
+        match self.raw(&client_hello(version, fallback)).await {
+            Ok(answer) => match answer.as_slice() {
+                [21, _, _, 0, 2, 2, alert] => format!("alert {alert}"),
+                [] => "closed without a word".to_owned(),
+                [22, ..] => "accepted".to_owned(),
+                _ => "something else".to_owned(),
+            },
+            Err(error) => error,
+        }
+    }
+
+    async fn plain(&self) -> String {
+        match self.raw(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await {
+            Ok(answer) => String::from_utf8_lossy(&answer)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            Err(error) => error,
+        }
+    }
+
+    async fn raw(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let talk = async {
+            let mut stream = TcpStream::connect(self.address).await?;
+            stream.write_all(bytes).await?;
+            let mut answer = Vec::new();
+            (&mut stream).take(4096).read_to_end(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        };
+        match timeout(PATIENCE, talk).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err("nothing in time".to_owned()),
+        }
+    }
+}
+
+/// What a connection that was ended by TLS was told.
+fn told(error: &std::io::Error) -> String {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        Some(rustls::Error::AlertReceived(alert)) => format!("alert {alert:?}"),
+        _ => error.to_string(),
+    }
+}
+
+/// A ClientHello of the days before TLS 1.3 (RFC 5246 7.4.1.2), which says that it fell back when it
+/// is told to (RFC 7507).
+fn client_hello(version: u16, fallback: bool) -> Vec<u8> {
+    let mut suites = vec![0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x0a, 0x00, 0xff];
+    if fallback {
+        suites.extend_from_slice(&[0x56, 0x00]);
+    }
+    // supported_groups: P-256, X25519; ec_point_formats: uncompressed; signature_algorithms: ECDSA
+    // and RSA-PSS with SHA-256; extended_master_secret.
+    let extensions: &[u8] = &[
+        0, 10, 0, 6, 0, 4, 0, 23, 0, 29, 0, 11, 0, 2, 1, 0, 0, 13, 0, 6, 0, 4, 4, 3, 8, 4, 0, 23,
+        0, 0,
+    ];
+    let mut body = version.to_be_bytes().to_vec();
+    body.extend_from_slice(&[0x5a; 32]);
+    body.push(0);
+    body.extend_from_slice(&short(suites.len()));
+    body.extend_from_slice(&suites);
+    body.extend_from_slice(&[1, 0]);
+    body.extend_from_slice(&short(extensions.len()));
+    body.extend_from_slice(extensions);
+    let mut message = vec![1, 0];
+    message.extend_from_slice(&short(body.len()));
+    message.extend_from_slice(&body);
+    let mut record = vec![22, 3, 1];
+    record.extend_from_slice(&short(message.len()));
+    record.extend_from_slice(&message);
+    record
+}
+
+/// A length in two bytes; those of this file are far below their bound.
+fn short(length: usize) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
+}
