@@ -2,8 +2,8 @@
 //!
 //! Standards: RFC 8446 4.1.2 and 4.2, RFC 5246 7.4.1.2. Every length is exact and no byte is left
 //! over; an extension comes once, and `pre_shared_key` last. What this file does not do: it does not
-//! gather the message from its records ([`reader`](super::reader) does), and whether the offer is
-//! good enough is for the [`rules`](super::rules).
+//! gather the message from its records (`reader` does), and whether the offer is good enough is for
+//! the `rules`.
 
 use super::cursor::{Cursor, Fault};
 use super::extensions::EXTENSIONS;

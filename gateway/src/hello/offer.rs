@@ -2,9 +2,8 @@
 //!
 //! Standards: RFC 8446 4.1.2 and 4.2, RFC 8701 (GREASE). Values are kept as they stand on the wire
 //! and in its order, those that nobody knows and those of GREASE included. What this file does not
-//! do: it reads no bytes ([`grammar`](super::grammar) does) and judges nothing
-//! ([`rules`](super::rules) do). The random, the session id, tickets, key shares and binders are not
-//! kept.
+//! do: it reads no bytes (`grammar` does) and judges nothing (`rules` do). The random, the session
+//! id, tickets, key shares and binders are not kept.
 
 use super::server_name::ServerName;
 use std::fmt;

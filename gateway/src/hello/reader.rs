@@ -1,10 +1,10 @@
 //! Gathers the first hello of a connection from its records, while they arrive.
 //!
 //! Standards: RFC 8446 5.1, RFC 5246 6.2.1 (records and fragmentation). A record is not waited for:
-//! its bytes are taken as they come, each once, and what is wrong is refused as soon as it shows; a
-//! client that trickles costs no more than one that does not. What this file does not do: it does not keep the bytes, which the TLS library
-//! needs as well; it reads nothing behind the record in which the hello ends, where early data may
-//! follow.
+//! its bytes are taken as they come, each once, and what is wrong is refused as soon as it shows. A
+//! client that trickles costs no more than one that does not. What this file does not do: it does
+//! not keep the bytes, which the TLS library needs as well; it reads nothing behind the record in
+//! which the hello ends, where early data may follow.
 //!
 //! Fails closed: a refusal is final.
 

@@ -292,6 +292,15 @@ fn no_extension_that_is_read_leaves_a_byte_over_or_ends_early() {
 }
 
 #[test]
+fn an_extension_whose_presence_says_all_has_no_content() {
+    for number in [23, 42, 49] {
+        let build = |content| Build::tls13().with(number, content).read();
+        assert!(build(vec![]).is_ok(), "{number}");
+        assert!(malformed(build(vec![0])).is_some(), "{number}");
+    }
+}
+
+#[test]
 fn extensions_that_nobody_knows_are_not_looked_into() {
     let build = Build::tls13()
         .with(0x0a0a, vec![])
