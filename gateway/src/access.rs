@@ -65,7 +65,7 @@ impl AccessLog {
         match lines.try_send(line) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.metrics.access_line_lost()
+                self.metrics.access_line_lost();
             }
         }
     }

@@ -162,11 +162,7 @@ fn unready(told: &Told) -> Option<&'static str> {
 fn status(told: &Told) -> String {
     let site = told.common.site.load();
     let log = told.common.log.status();
-    let digest: String = site
-        .digest
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = audit::event::Digest::new(site.digest);
     let document = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": unready(told).is_none(),

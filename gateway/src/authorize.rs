@@ -78,12 +78,11 @@ pub fn permit(
     let rule = rule(client, &route.route.allow.value, roles)?;
     if let Some(rates) = &route.rates {
         let address;
-        let client = match received.peer.client.qualified() {
-            Some(name) => name,
-            None => {
-                address = received.peer.address.ip().to_canonical().to_string();
-                &address
-            }
+        let client = if let Some(name) = received.peer.client.qualified() {
+            name
+        } else {
+            address = received.peer.address.ip().to_canonical().to_string();
+            &address
         };
         rates
             .check(client)

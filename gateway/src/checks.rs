@@ -252,9 +252,10 @@ fn judge_segment(segment: &str) -> Result<(), PathFault> {
     }
     let decoded = std::str::from_utf8(&decoded).map_err(|_| PathFault::NotUtf8)?;
     // An encoded slash makes two segments to whoever decodes before splitting.
-    match decoded.split('/').any(|part| matches!(part, "." | "..")) {
-        true => Err(PathFault::DotSegment),
-        false => Ok(()),
+    if decoded.split('/').any(|part| matches!(part, "." | "..")) {
+        Err(PathFault::DotSegment)
+    } else {
+        Ok(())
     }
 }
 

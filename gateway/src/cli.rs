@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use config::{ClientName, Finding, TrustName};
+use config::{ClientName, TrustName};
 use http::{Method, Uri};
 
 use crate::demo;
@@ -238,29 +238,34 @@ fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode
     }
     match loaded {
         Ok(Loaded { site, warnings }) => {
-            warnings
-                .iter()
-                .for_each(|warning| complain(&warning.to_string()));
+            for warning in &warnings {
+                complain(&warning.to_string());
+            }
             if quiet {
                 return ExitCode::SUCCESS;
             }
-            let mut text = format!(
-                "ok: {} listeners, {} routes, {} upstreams, {} roles\n",
+            let mut lines = vec![format!(
+                "ok: {} listeners, {} routes, {} upstreams, {} roles",
                 site.listeners.len(),
                 site.config.routes.len(),
                 site.upstreams.len(),
                 site.roles.len()
-            );
-            text.push_str(&medium(&site.config.audit.directory.path));
-            for decision in &site.decisions {
-                let Finding { place, message, .. } =
-                    Finding::error(&decision.place, decision.rationale.value.as_str(), None);
-                text.push_str(&format!(
-                    "decision: {}: {} ({}): {message}\n",
-                    place.key, decision.control, decision.paragraph
-                ));
-            }
-            print(out, &text)
+            )];
+            lines.extend(medium(&site.config.audit.directory.path));
+            lines.extend(site.decisions.iter().map(|decision| {
+                let config::Decision {
+                    control,
+                    paragraph,
+                    place,
+                    rationale,
+                } = decision;
+                format!(
+                    "decision: {}: {control} ({paragraph}): {}",
+                    place.key, rationale.value
+                )
+            }));
+            lines.push(String::new());
+            print(out, &lines.join("\n"))
         }
         Err(findings) => {
             complain(&findings.to_string());
@@ -270,20 +275,16 @@ fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode
 }
 
 /// What the audit log lies on, as far as the operating system tells.
-fn medium(directory: &Path) -> String {
-    match audit::medium::Medium::under(directory) {
-        Ok(medium) => {
-            let cache = medium
-                .write_cache
-                .map_or(String::new(), |cache| format!(", write cache: {cache}"));
-            format!(
-                "audit: {} on {}{cache}\n",
-                directory.display(),
-                medium.file_system
-            )
-        }
-        Err(_) => String::new(),
-    }
+fn medium(directory: &Path) -> Option<String> {
+    let medium = audit::medium::Medium::under(directory).ok()?;
+    let cache = medium
+        .write_cache
+        .map_or(String::new(), |cache| format!(", write cache: {cache}"));
+    Some(format!(
+        "audit: {} on {}{cache}",
+        directory.display(),
+        medium.file_system
+    ))
 }
 
 fn explain(
@@ -363,28 +364,28 @@ fn named(client: &str, trusts: &[&TrustName]) -> Result<(TrustName, ClientName),
 }
 
 fn as_text(explanations: &[explain::Explanation]) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for explanation in explanations {
-        text.push_str(&format!(
-            "listener: {}\ncertificate: {}\n",
-            explanation.listener, explanation.certificate
-        ));
+        lines.push(format!("listener: {}", explanation.listener));
+        lines.push(format!("certificate: {}", explanation.certificate));
         if let (Some(route), Some(upstream)) = (&explanation.route, &explanation.upstream) {
-            text.push_str(&format!("route: {route}\nupstream: {upstream}\n"));
+            lines.push(format!("route: {route}"));
+            lines.push(format!("upstream: {upstream}"));
         }
-        match &explanation.outcome {
-            Ok(rule) => text.push_str(&format!("permitted by: {}\n", rule.as_str())),
+        lines.push(match &explanation.outcome {
+            Ok(rule) => format!("permitted by: {}", rule.as_str()),
             Err(refusal) => {
-                text.push_str(&format!(
-                    "refused: {} {}: {}\n",
+                let code = refusal.code();
+                format!(
+                    "refused: {} {code}: {}",
                     refusal.status().as_u16(),
-                    refusal.code(),
-                    refusal.code().meaning()
-                ));
+                    code.meaning()
+                )
             }
-        }
+        });
     }
-    text
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn as_json(explanations: &[explain::Explanation]) -> String {
@@ -397,7 +398,7 @@ fn as_json(explanations: &[explain::Explanation]) -> String {
                 "certificate": explanation.certificate,
                 "route": explanation.route,
                 "upstream": explanation.upstream,
-                "rule": explanation.outcome.as_ref().ok().map(|rule| rule.as_str()),
+                "rule": explanation.outcome.as_ref().ok().map(super::authorize::Rule::as_str),
                 "status": refusal.map(|refusal| refusal.status().as_u16()),
                 "code": refusal.map(|refusal| refusal.code().name()),
             })

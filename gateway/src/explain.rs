@@ -106,7 +106,7 @@ pub fn explain(site: &Site, question: &Question) -> Result<Vec<Explanation>, Una
             .side
             .entries()
             .iter()
-            .find(|entry| entry.covers(host.as_str()))
+            .find(|entry| entry.hosts().cover(host.as_str()))
         else {
             continue;
         };

@@ -396,7 +396,7 @@ fn peer(
                 .as_ref()
                 .and_then(ServerName::host)
                 .map(Into::into),
-            shown: *shown.fingerprint(),
+            shown: Arc::clone(shown.hosts()),
             ja4: hello.ja4().into(),
         },
     })

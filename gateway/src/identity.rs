@@ -13,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::digest::sha256;
 use crate::headers::{client_cert, client_cert_chain};
 
 /// A client as its certificate proved it.
@@ -286,12 +287,6 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Identit
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(IdentityRefusal::Malformed),
     }
-}
-
-fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref());
-    hash
 }
 
 fn cut(text: &str, bytes: usize) -> &str {

@@ -22,7 +22,11 @@
 
 // Words: what the stages speak of.
 
+pub mod digest;
+
 pub mod headers;
+
+pub mod hosts;
 
 pub mod identity;
 

@@ -8,7 +8,7 @@ use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -18,7 +18,6 @@ use governor::{Quota, RateLimiter};
 /// How many connections a listener holds, and from where.
 #[derive(Debug)]
 pub struct Connections {
-    limits: ConnectionLimits,
     held: Mutex<Held>,
 }
 
@@ -31,8 +30,9 @@ pub struct ConnectionLimits {
     pub from_address: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
+    limits: ConnectionLimits,
     in_all: u32,
     from: HashMap<IpAddr, u32>,
 }
@@ -57,20 +57,29 @@ impl Connections {
     /// A listener without connections.
     pub fn new(limits: ConnectionLimits) -> Arc<Connections> {
         Arc::new(Connections {
-            limits,
-            held: Mutex::default(),
+            held: Mutex::new(Held {
+                limits,
+                in_all: 0,
+                from: HashMap::new(),
+            }),
         })
+    }
+
+    /// Holds what comes from now on to other bounds. What is held stays.
+    pub fn adjust(&self, limits: ConnectionLimits) {
+        self.lock().limits = limits;
     }
 
     /// Takes the right to one more connection from `address`.
     pub fn permit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, ConnectionRefusal> {
         let source = source(address);
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.in_all >= self.limits.in_all {
+        let held = &mut *self.lock();
+        let ConnectionLimits { from_address, .. } = held.limits;
+        if held.in_all >= held.limits.in_all {
             return Err(ConnectionRefusal::Listener);
         }
         let from = held.from.entry(source).or_insert(0);
-        if *from >= self.limits.from_address {
+        if *from >= from_address {
             return Err(ConnectionRefusal::Address);
         }
         *from += 1;
@@ -81,27 +90,15 @@ impl Connections {
         })
     }
 
-    /// How many are held.
-    pub fn held(&self) -> u32 {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .in_all
-    }
-
-    /// The bounds.
-    pub fn limits(&self) -> ConnectionLimits {
-        self.limits
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Whoever panicked with the lock held has changed at most one count.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self
-            .connections
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.connections.lock();
         held.in_all = held.in_all.saturating_sub(1);
         if let Entry::Occupied(mut from) = held.from.entry(self.source) {
             *from.get_mut() -= 1;
@@ -201,7 +198,29 @@ mod tests {
         );
         drop(one);
         let _four = connections.permit(ip("192.0.2.1")).unwrap();
-        assert_eq!(connections.held(), 3);
+        assert_eq!(connections.lock().in_all, 3);
+    }
+
+    #[test]
+    fn other_bounds_hold_from_now_on() {
+        let connections = Connections::new(ConnectionLimits {
+            in_all: 3,
+            from_address: 1,
+        });
+        let _one = connections.permit(ip("192.0.2.1")).unwrap();
+        connections.adjust(ConnectionLimits {
+            in_all: 3,
+            from_address: 2,
+        });
+        let _two = connections.permit(ip("192.0.2.1")).unwrap();
+        connections.adjust(ConnectionLimits {
+            in_all: 1,
+            from_address: 1,
+        });
+        assert_eq!(
+            connections.permit(ip("192.0.2.2")).unwrap_err(),
+            ConnectionRefusal::Listener
+        );
     }
 
     #[test]
@@ -229,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_client_that_comes_too_often_is_told_when_to_come_again() {
-        let rates = Rates::new(NonZeroU32::new(2).unwrap(), Duration::from_secs(60)).unwrap();
+        let rates = Rates::new(NonZeroU32::new(2).unwrap(), Duration::from_mins(1)).unwrap();
         assert_eq!(rates.check("a"), Ok(()));
         assert_eq!(rates.check("a"), Ok(()));
         let wait = rates.check("a").unwrap_err();

@@ -21,6 +21,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use crate::digest::sha256;
 use crate::limit::Rates;
 use crate::peer::Protocol;
 use crate::revocation::{Index, List, ListFault, MAX_LIST_BYTES};
@@ -102,25 +103,17 @@ pub fn load(config: Config, previous: Option<&Site>) -> Result<Loaded, Findings>
         now: unix_now(),
         findings: Vec::new(),
     };
-    let loaded = loader.site(config, previous);
+    let site = loader.site(config, previous);
     let (errors, warnings): (Vec<_>, Vec<_>) = loader
         .findings
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
-    match loaded {
-        Some(site) if errors.is_empty() => {
-            let warnings = site
-                .config
-                .warnings
-                .list()
-                .iter()
-                .cloned()
-                .chain(warnings)
-                .collect();
-            Ok(Loaded { site, warnings })
-        }
-        _ => Err(errors.into_iter().collect()),
+    if !errors.is_empty() {
+        return Err(errors.into_iter().collect());
     }
+    let told = site.config.warnings.list().iter().cloned();
+    let warnings = told.chain(warnings).collect();
+    Ok(Loaded { site, warnings })
 }
 
 struct Loader {
@@ -130,7 +123,7 @@ struct Loader {
 }
 
 impl Loader {
-    fn site(&mut self, config: Config, previous: Option<&Site>) -> Option<Site> {
+    fn site(&mut self, config: Config, previous: Option<&Site>) -> Site {
         let mut decisions = config.decisions.clone();
         decisions.extend(self.medium(&config));
         let entries = self.entries(&config);
@@ -185,13 +178,9 @@ impl Loader {
             })
         });
         let routes = RouteTable::build(routes.collect::<Vec<_>>());
-        let mut digest = [0; 32];
-        digest.copy_from_slice(
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, config.text.as_bytes()).as_ref(),
-        );
-        Some(Site {
+        Site {
             generation: previous.map_or(1, |site| site.generation + 1),
-            digest,
+            digest: sha256(config.text.as_bytes()),
             listeners,
             trust: trust.into_values().collect(),
             entries: entries.into_values().collect(),
@@ -200,7 +189,7 @@ impl Loader {
             upstreams,
             decisions,
             config,
-        })
+        }
     }
 
     /// What lies under the audit log.
@@ -235,16 +224,13 @@ impl Loader {
             let (Some(chain), Some(key)) = (chain, key) else {
                 continue;
             };
-            let signing = match tls::provider().key_provider.load_private_key(key) {
-                Ok(signing) => signing,
-                Err(_) => {
-                    self.error(
-                        place_of(&certificate.key),
-                        "the key is not of a kind that TLS signs with",
-                        Some("use P-256, P-384, Ed25519, or RSA of 2048 bits or more"),
-                    );
-                    continue;
-                }
+            let Ok(signing) = tls::provider().key_provider.load_private_key(key) else {
+                self.error(
+                    place_of(&certificate.key),
+                    "the key is not of a kind that TLS signs with",
+                    Some("use P-256, P-384, Ed25519, or RSA of 2048 bits or more"),
+                );
+                continue;
             };
             match ServerEntry::judge(name.clone(), CertifiedKey::new(chain, signing), self.now) {
                 Ok(entry) => {
@@ -486,9 +472,9 @@ impl Loader {
         match tls::client_side(&pinned, entry.map(Arc::as_ref), protocols) {
             Ok(config) => {
                 let mut like = format!("{server_name}").into_bytes();
-                pinned
-                    .iter()
-                    .for_each(|root| like.extend_from_slice(root.der()));
+                for root in &pinned {
+                    like.extend_from_slice(root.der());
+                }
                 like.extend(entry.iter().flat_map(|entry| entry.fingerprint()));
                 Some((
                     Address::Tcp(authority.clone()),
@@ -524,7 +510,7 @@ impl Loader {
                         .side
                         .entries()
                         .iter()
-                        .any(|entry| entry.covers(host.value.as_str()))
+                        .any(|entry| entry.hosts().cover(host.value.as_str()))
                     {
                         let message = format!(
                             "no certificate of listener {} is good for {}: requests for it are misdirected",
@@ -575,12 +561,13 @@ impl Loader {
                     file.path.display().to_string(),
                 )
             }
-            Secret::Env(name) => match std::env::var(&name.value) {
-                Ok(value) => (
-                    Zeroizing::new(value.into_bytes()),
-                    format!("environment variable {}", name.value),
-                ),
-                Err(_) => {
+            Secret::Env(name) => {
+                if let Ok(value) = std::env::var(&name.value) {
+                    (
+                        Zeroizing::new(value.into_bytes()),
+                        format!("environment variable {}", name.value),
+                    )
+                } else {
                     self.error(
                         place,
                         format!(
@@ -591,7 +578,7 @@ impl Loader {
                     );
                     return None;
                 }
-            },
+            }
             Secret::Credential(name) => {
                 let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
                     self.error(
@@ -726,7 +713,7 @@ impl Loader {
             match section {
                 Ok((SectionKind::Certificate, der)) => certificates.push(CertificateDer::from(der)),
                 Ok((SectionKind::Crl, der)) => {
-                    lists.push(CertificateRevocationListDer::from(der).as_ref().to_vec())
+                    lists.push(CertificateRevocationListDer::from(der).as_ref().to_vec());
                 }
                 Ok(_) => {}
                 Err(_) => {

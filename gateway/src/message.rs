@@ -278,7 +278,7 @@ mod tests {
         };
         let mut limited = Limited::new(Pieces(pieces, None), limits);
         limited.frame().await.unwrap().unwrap();
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(limited.frame().await.unwrap().is_ok());
         assert!(limited.frame().await.is_none());
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use audit::event::Id;
 use config::ListenerName;
 
+use crate::hosts::Hosts;
 use crate::identity::ClientIdentity;
 
 /// The other end of an established connection. It does not change while the connection lives; what
@@ -56,8 +57,8 @@ pub struct Channel {
     pub protocol: Protocol,
     /// The server name that the client asked for, in lower case.
     pub sni: Option<Box<str>>,
-    /// The fingerprint of the server certificate that it was shown.
-    pub shown: [u8; 32],
+    /// The hosts of the server certificate that it was shown.
+    pub shown: Arc<Hosts>,
     /// JA4 fingerprint of its hello.
     pub ja4: Box<str>,
 }

@@ -59,10 +59,7 @@ impl Pipeline {
             .listeners
             .get(&received.peer.listener)
             .ok_or(Refusal::Route(RouteRefusal::ListenerGone))?;
-        let route = site
-            .routes
-            .choose(&received, listener.side.entries())
-            .map_err(Refusal::Route)?;
+        let route = site.routes.choose(&received).map_err(Refusal::Route)?;
         record.routed(&route, checks::path(&received.head).unwrap_or_default());
 
         let now = seconds(received.at);

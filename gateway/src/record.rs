@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -42,6 +43,8 @@ pub struct RecorderShared {
     noise: Mutex<NoiseTable>,
     /// Below so much free space peers that proved nothing are counted only.
     min_free: u64,
+    /// Whether the process cuts off what is still there.
+    cutting: AtomicBool,
     /// Counters.
     pub metrics: Metrics,
     /// Lines for operators.
@@ -58,8 +61,25 @@ impl RecorderShared {
         RecorderShared {
             noise: Mutex::default(),
             min_free,
+            cutting: AtomicBool::new(false),
             metrics,
             access,
+        }
+    }
+
+    /// From now on, what ends without a word of its own was cut off by us.
+    pub fn cut_off(&self) {
+        self.cutting.store(true, Ordering::Release);
+    }
+
+    /// Why something ended that nobody gave a reason for.
+    fn unsaid(&self) -> Code {
+        if std::thread::panicking() {
+            Code::Panic
+        } else if self.cutting.load(Ordering::Acquire) {
+            Code::Drained
+        } else {
+            Code::ClientGone
         }
     }
 
@@ -154,7 +174,8 @@ pub struct ConnectionRecord {
     slot: Option<Slot>,
     since: Instant,
     requests: std::cell::Cell<u64>,
-    code: std::cell::Cell<Code>,
+    /// Why it ends, once somebody has said so.
+    code: std::cell::Cell<Option<Code>>,
 }
 
 impl ConnectionRecord {
@@ -171,7 +192,7 @@ impl ConnectionRecord {
             slot: recorder.log.log().reserve().ok(),
             since: Instant::now(),
             requests: 0.into(),
-            code: Code::ClientGone.into(),
+            code: None.into(),
         };
         record.ensure();
         record
@@ -202,7 +223,7 @@ impl ConnectionRecord {
 
     /// Says why the connection ends. The last word counts.
     pub fn ends(&self, code: Code) {
-        self.code.set(code);
+        self.code.set(Some(code));
     }
 
     /// The peer.
@@ -242,10 +263,10 @@ impl ConnectionRecord {
 
 impl Drop for ConnectionRecord {
     fn drop(&mut self) {
-        let code = if std::thread::panicking() {
-            Code::Panic
-        } else {
-            self.code.get()
+        let unsaid = self.recorder.shared.unsaid();
+        let code = match self.code.get() {
+            Some(code) if unsaid != Code::Panic => code,
+            Some(_) | None => unsaid,
         };
         self.recorder
             .shared
@@ -458,6 +479,12 @@ impl Record {
         self.settle(bytes, code);
     }
 
+    /// Settles an answer whose receiver is gone before its end.
+    pub fn broken_off(mut self, bytes: u64) {
+        let code = self.recorder.shared.unsaid();
+        self.settle(bytes, code);
+    }
+
     /// Settles a request whose refusal could not be recorded when it had to be: what can be said of
     /// it goes into the place that was reserved.
     pub fn unrecorded(mut self) {
@@ -534,8 +561,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let code = match self.stage {
-            _ if std::thread::panicking() => Code::Panic,
-            Stage::Open | Stage::Released { .. } => Code::ClientGone,
+            Stage::Open | Stage::Released { .. } => self.recorder.shared.unsaid(),
             Stage::Settled => return,
         };
         self.settle(0, code);

@@ -17,6 +17,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::Body;
 
+use crate::digest::sha256;
 use crate::headers::X_REQUEST_ID;
 use crate::record::{AnswerFacts, Record, Recorder};
 use crate::refusal::{Refusal, content_code};
@@ -191,7 +192,7 @@ fn problem(refusal: &Refusal, id: &RequestId) -> Released {
         // Whole seconds, rounded up: coming earlier would be in vain.
         headers.insert(
             header::RETRY_AFTER,
-            HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64),
+            HeaderValue::from((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)),
         );
     }
     let content = Bytes::from(document.to_string());
@@ -250,9 +251,9 @@ fn join(mut pieces: Vec<Bytes>) -> Bytes {
         return pieces.pop().unwrap_or_default();
     }
     let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    pieces
-        .iter()
-        .for_each(|piece| joined.extend_from_slice(piece));
+    for piece in &pieces {
+        joined.extend_from_slice(piece);
+    }
     joined.freeze()
 }
 
@@ -282,12 +283,6 @@ fn media_type(headers: &HeaderMap) -> Option<Box<str>> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/+-._".contains(&byte);
     (essence.len() <= 64 && !essence.is_empty() && essence.bytes().all(plain))
         .then(|| essence.to_ascii_lowercase().into())
-}
-
-fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref());
-    hash
 }
 
 impl Released {

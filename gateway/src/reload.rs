@@ -11,6 +11,7 @@ use audit::event::{
 use audit::log::Log;
 use config::{Config, Finding, Findings};
 
+use crate::digest::sha256;
 use crate::load::{self, Loaded, Source};
 use crate::metrics::Metrics;
 use crate::server::{AUDIT_PATIENCE, BindError, Bound, Fleet};
@@ -214,10 +215,4 @@ fn digest_of(path: &Path) -> [u8; 32] {
             .read_to_end(&mut bytes);
     }
     sha256(&bytes)
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    hash
 }

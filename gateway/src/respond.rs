@@ -25,7 +25,7 @@ use crate::release::{Parts, Released, ReleasedContent, fault_code};
 use crate::upstream::{AnswerContent, AnswerFault};
 
 /// A client that takes nothing for so long is given up.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// Content up to this size goes out together with its head.
 const TOGETHER: usize = 64 * 1024;
@@ -163,13 +163,12 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         loop {
             let next = {
                 let mut frame = pin!(rest.frame());
-                match poll_once(frame.as_mut()).await {
-                    Some(next) => next,
-                    None => {
-                        // What is in hand leaves before anybody waits for more.
-                        self.flush().await?;
-                        frame.await
-                    }
+                if let Some(next) = poll_once(frame.as_mut()).await {
+                    next
+                } else {
+                    // What is in hand leaves before anybody waits for more.
+                    self.flush().await?;
+                    frame.await
                 }
             };
             match next {
@@ -367,11 +366,14 @@ impl Body for Outgoing {
     }
 }
 
-/// hyper drops a body that says that it has ended without asking it for its end.
+/// hyper drops a body that says that it has ended without asking it for its end, and any other body
+/// when its stream is gone.
 impl Drop for Outgoing {
     fn drop(&mut self) {
         if self.is_end_stream() {
             self.finish(Code::Complete);
+        } else if let Some(record) = self.record.take() {
+            record.broken_off(self.content);
         }
     }
 }

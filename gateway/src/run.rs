@@ -97,7 +97,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let runtime = main_runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let running = Running::start(Source::file(path), |warnings| {
-            warnings.iter().for_each(tell)
+            warnings.iter().for_each(tell);
         })
         .await?;
         notify(&[NotifyState::Ready]);

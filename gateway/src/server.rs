@@ -6,7 +6,7 @@
 //! serves the admin listener and puts configurations in force.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -51,7 +51,9 @@ pub struct Fleet {
     common: Common,
     phase: watch::Sender<Phase>,
     workers: Vec<WorkerHandle>,
-    listening: HashMap<(ListenerName, SocketAddr), Arc<Connections>>,
+    listening: HashSet<(ListenerName, SocketAddr)>,
+    /// By listener: one count for all its addresses.
+    connections: HashMap<ListenerName, Arc<Connections>>,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,8 @@ impl Fleet {
             common,
             phase,
             workers: Vec::new(),
-            listening: HashMap::new(),
+            listening: HashSet::new(),
+            connections: HashMap::new(),
         };
         for index in 0..count {
             let (commands, received) = mpsc::channel(64);
@@ -160,10 +163,12 @@ impl Fleet {
         for (name, listener) in &site.config.listeners {
             for placed in &listener.listen {
                 let address = placed.value;
-                if self.listening.keys().any(|(_, known)| *known == address) {
+                if self.listening.contains(&(name.clone(), address)) {
                     continue;
                 }
-                match bind(address, self.workers.len()) {
+                // An address that moves from one listener to another is ours already.
+                let ours = self.listening.iter().any(|(_, known)| *known == address);
+                match bind(address, self.workers.len(), ours) {
                     Ok(sockets) => bound.fresh.push((name.clone(), address, sockets)),
                     Err(error) => errors.push(BindError {
                         place: placed.place.clone(),
@@ -201,12 +206,9 @@ impl Fleet {
         };
         let gone: Vec<_> = self
             .listening
-            .keys()
-            .filter(|(listener, address)| !wanted(listener, address))
-            .cloned()
+            .extract_if(|(listener, address)| !wanted(listener, address))
             .collect();
         for (listener, address) in gone {
-            self.listening.remove(&(listener.clone(), address));
             for worker in &self.workers {
                 let command = Command::Leave {
                     listener: listener.clone(),
@@ -218,37 +220,39 @@ impl Fleet {
         }
     }
 
-    /// Accepts connections from sockets that were bound for `site`.
+    /// Holds every listener to its bounds, and accepts connections from the sockets that were bound
+    /// for `site`.
     pub async fn listen(&mut self, site: &Site, bound: Bound) {
-        for (listener, address, sockets) in bound.fresh {
-            let Some(at) = site.listeners.get(&listener) else {
-                continue;
-            };
+        self.connections
+            .retain(|listener, _| site.listeners.contains_key(listener));
+        for (listener, at) in &site.listeners {
             let limits = ConnectionLimits {
                 in_all: at.limits.connections.get(),
                 from_address: at.limits.connections_per_address.get(),
             };
-            // One count for all addresses of a listener.
-            let known = self
-                .listening
-                .iter()
-                .find(|((name, _), known)| *name == listener && known.limits() == limits);
-            let connections =
-                known.map_or_else(|| Connections::new(limits), |(_, known)| Arc::clone(known));
-            self.listening
-                .insert((listener.clone(), address), Arc::clone(&connections));
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                let (listener, connections) = (listener.clone(), Arc::clone(&connections));
-                let _ = worker
-                    .commands
-                    .send(Command::Accept {
-                        listener,
-                        address,
-                        socket,
-                        connections,
-                    })
-                    .await;
+            match self.connections.get(listener) {
+                Some(known) => known.adjust(limits),
+                None => {
+                    self.connections
+                        .insert(listener.clone(), Connections::new(limits));
+                }
             }
+        }
+        for (listener, address, sockets) in bound.fresh {
+            let Some(connections) = self.connections.get(&listener) else {
+                continue;
+            };
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let command = Command::Accept {
+                    listener: listener.clone(),
+                    address,
+                    socket,
+                    connections: Arc::clone(connections),
+                };
+                // A worker that is gone accepts nothing.
+                let _ = worker.commands.send(command).await;
+            }
+            self.listening.insert((listener, address));
         }
     }
 
@@ -284,9 +288,9 @@ impl Fleet {
     }
 }
 
-/// One socket for each worker, on the same address. The first is bound alone, so that an address
-/// that another process listens on is an error even if that process would share it.
-fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+/// One socket for each worker, on the same address. Unless it is `ours` already, it is first bound
+/// alone: an address that another process listens on is an error even if that process would share it.
+fn bind(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<StdListener>> {
     let socket = |share: bool| -> io::Result<Socket> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -301,7 +305,9 @@ fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
         socket.bind(&address.into())?;
         Ok(socket)
     };
-    drop(socket(false)?);
+    if !ours {
+        drop(socket(false)?);
+    }
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
         let socket = socket(true)?;
@@ -369,7 +375,9 @@ async fn work(
                     break;
                 }
                 if phase.borrow_and_update().draining && drained_by.is_none() {
-                    accepting.drain().for_each(|(_, task)| task.abort());
+                    for (_, task) in accepting.drain() {
+                        task.abort();
+                    }
                     drained_by = Some(Instant::now() + site.config.drain);
                 }
             }
@@ -386,6 +394,8 @@ async fn work(
             break;
         }
     }
+    // Whatever is still there is cut off now; its records say so.
+    common.recording.cut_off();
 }
 
 /// One connection among those that a worker serves.

@@ -11,7 +11,6 @@
 //! Fails closed: a chain without a verdict is no client.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use config::{CertificateName, NameKind, TlsPolicy, TrustName, WhenStale};
@@ -29,10 +28,10 @@ use rustls::{
     SupportedProtocolVersion,
 };
 use webpki::{EndEntityCert, KeyUsage};
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::hello::{self, ParameterSet};
+use crate::hosts::Hosts;
 use crate::identity::{ClientIdentity, IdentityRefusal, IssuerKey};
 use crate::peer::Protocol;
 use crate::revocation::{Index, Standing};
@@ -89,8 +88,7 @@ pub struct ServerEntry {
     name: CertificateName,
     certified: Arc<CertifiedKey>,
     fingerprint: [u8; 32],
-    dns: Vec<Box<str>>,
-    addresses: Vec<IpAddr>,
+    hosts: Arc<Hosts>,
     not_after: i64,
 }
 
@@ -136,8 +134,8 @@ impl ServerEntry {
                 not_before: validity.not_before.timestamp(),
             });
         }
-        let (dns, addresses) = names(&certificate);
-        if dns.is_empty() && addresses.is_empty() {
+        let hosts = Hosts::of(&certificate);
+        if hosts.is_empty() {
             return Err(EntryFault::NoName);
         }
         let fingerprint = crate::identity::CertificateFacts::read(leaf).fingerprint;
@@ -145,8 +143,7 @@ impl ServerEntry {
         Ok(ServerEntry {
             name,
             fingerprint,
-            dns,
-            addresses,
+            hosts: Arc::new(hosts),
             not_after,
             certified: Arc::new(certified),
         })
@@ -167,45 +164,10 @@ impl ServerEntry {
         self.not_after
     }
 
-    /// Whether its certificate is good for this host (RFC 9525 6.3; an address counts when the
-    /// certificate holds it as one).
-    pub fn covers(&self, host: &str) -> bool {
-        let literal = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        if let Ok(address) = literal.parse::<IpAddr>() {
-            return self.addresses.contains(&address);
-        }
-        self.dns.iter().any(|name| match name.strip_prefix("*.") {
-            // One label, and never the whole of it (RFC 9525 6.3).
-            Some(parent) => host.split_once('.').is_some_and(|(label, rest)| {
-                !label.is_empty() && rest.eq_ignore_ascii_case(parent)
-            }),
-            None => name.eq_ignore_ascii_case(host),
-        })
+    /// The hosts that its certificate is good for.
+    pub fn hosts(&self) -> &Arc<Hosts> {
+        &self.hosts
     }
-}
-
-fn names(certificate: &X509Certificate<'_>) -> (Vec<Box<str>>, Vec<IpAddr>) {
-    let (mut dns, mut addresses) = (Vec::new(), Vec::new());
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
-        return (dns, addresses);
-    };
-    for name in &extension.value.general_names {
-        match name {
-            GeneralName::DNSName(name) => dns.push(name.to_ascii_lowercase().into()),
-            GeneralName::IPAddress(octets) => {
-                if let Ok(octets) = <[u8; 4]>::try_from(*octets) {
-                    addresses.push(IpAddr::from(octets));
-                } else if let Ok(octets) = <[u8; 16]>::try_from(*octets) {
-                    addresses.push(IpAddr::from(octets));
-                }
-            }
-            _ => {}
-        }
-    }
-    (dns, addresses)
 }
 
 /// Why a certificate of the gateway cannot be used.
@@ -356,7 +318,7 @@ impl ClientTrust {
         presented: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientIdentity, ChainRefusal> {
-        let end_entity = EndEntityCert::try_from(leaf).map_err(refusal)?;
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| refusal(&error))?;
         let mut above: Vec<CertificateDer<'_>> = presented
             .iter()
             .map(|der| CertificateDer::from(der.as_ref()))
@@ -376,17 +338,14 @@ impl ClientTrust {
                 None,
                 None,
             )
-            .map_err(refusal)?;
+            .map_err(|error| refusal(&error))?;
         let root = self
             .roots
             .iter()
             .find(|root| root.anchor() == path.anchor())
             .ok_or(ChainRefusal::UnknownIssuer)?;
         let mut certificates = vec![leaf.clone()];
-        certificates.extend(
-            path.intermediate_certificates()
-                .map(|certificate| certificate.der()),
-        );
+        certificates.extend(path.intermediate_certificates().map(webpki::Cert::der));
         // Each is signed by the one above it, the last by the root.
         let above_each = path
             .intermediate_certificates()
@@ -435,7 +394,7 @@ impl ClientTrust {
     }
 }
 
-fn refusal(error: webpki::Error) -> ChainRefusal {
+fn refusal(error: &webpki::Error) -> ChainRefusal {
     use webpki::Error;
     match error {
         Error::BadDer | Error::BadDerTime | Error::TrailingData(_) | Error::MalformedExtensions => {
@@ -700,9 +659,9 @@ impl ResolvesServerCert for Resolver {
         };
         let default = self.entries.first()?;
         let named = |entry: &&Arc<ServerEntry>| match hello.server_name() {
-            Some(name) => entry.covers(name),
+            Some(name) => entry.hosts.cover(name),
             // Of several entries for one site, another kind of key may stand in for the default.
-            None => entry.dns == default.dns && entry.addresses == default.addresses,
+            None => entry.hosts == default.hosts,
         };
         let chosen = self
             .entries

@@ -327,8 +327,9 @@ impl Body for Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
         let expects = std::mem::take(&mut self.expects);
         let io = &mut *self.wire.0.borrow_mut();
+        // Without a decoder this is the handle of a request that is over.
         let Some(decoder) = &mut io.decoder else {
-            return Poll::Ready(None);
+            return Poll::Ready(Some(Err(ContentFault::Gone)));
         };
         if expects && io.buffer.is_empty() {
             io.interim = Bytes::from_static(CONTINUE);

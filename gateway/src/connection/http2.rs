@@ -81,15 +81,12 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
                     connection.as_mut().graceful_shutdown();
                 }
             }
-            () = tokio::time::sleep_until(wake) => match leaving {
-                Some((code, _)) => break code,
-                None => {
-                    let now = Instant::now();
-                    let code = if now >= driver.oldest() { Code::AgeLimit } else { Code::Idle };
-                    if code == Code::AgeLimit || activity.idle_at(limits.idle) <= now {
-                        leaving = Some((code, now + LEAVE));
-                        connection.as_mut().graceful_shutdown();
-                    }
+            () = tokio::time::sleep_until(wake) => if let Some((code, _)) = leaving { break code } else {
+                let now = Instant::now();
+                let code = if now >= driver.oldest() { Code::AgeLimit } else { Code::Idle };
+                if code == Code::AgeLimit || activity.idle_at(limits.idle) <= now {
+                    leaving = Some((code, now + LEAVE));
+                    connection.as_mut().graceful_shutdown();
                 }
             }
         }
@@ -98,7 +95,7 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
 }
 
 /// Streams that are open when a connection is too old are given so long to end.
-const LEAVE: Duration = Duration::from_secs(60);
+const LEAVE: Duration = Duration::from_mins(1);
 
 fn error_code(error: &hyper::Error) -> Code {
     let io = std::error::Error::source(error)

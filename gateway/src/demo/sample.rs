@@ -213,6 +213,10 @@ fn bytes(count: &str) -> Answer {
     response
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "an item of a stream that cannot fail"
+)]
 fn data(bytes: Bytes) -> Result<Frame<Bytes>, Infallible> {
     Ok(Frame::data(bytes))
 }

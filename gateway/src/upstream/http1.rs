@@ -135,12 +135,9 @@ fn conclude(
         keep,
     };
     let content = if answer.decoder.is_finished() {
+        // What is still under way of the request is not wanted any more.
         answer.finish();
-        match answer.exchange {
-            // Content of the request is still under way: somebody has to drive it to its end.
-            Some(_) => AnswerContent::Http1(Box::new(answer)),
-            None => AnswerContent::None,
-        }
+        AnswerContent::None
     } else {
         AnswerContent::Http1(Box::new(answer))
     };
@@ -353,7 +350,7 @@ impl Exchange {
         }
         match ready!(Pin::new(transport).poll_flush(context)) {
             Ok(()) if self.upload.state == UploadState::Last => {
-                self.upload.state = UploadState::Done
+                self.upload.state = UploadState::Done;
             }
             Ok(()) => {}
             Err(_) => self.upload.state = UploadState::Deaf,

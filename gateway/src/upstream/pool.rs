@@ -126,16 +126,15 @@ impl Pool {
         if let Some(stream) = self.shared_stream() {
             return Ok(Lease::Http2(stream));
         }
-        let permit = match Arc::clone(&self.in_use).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let wait = Arc::clone(&self.in_use).acquire_owned();
-                let waited = tokio::time::timeout(self.site.connect, wait).await;
-                waited
-                    .ok()
-                    .and_then(Result::ok)
-                    .ok_or(UpstreamRefusal::Busy)?
-            }
+        let permit = if let Ok(permit) = Arc::clone(&self.in_use).try_acquire_owned() {
+            permit
+        } else {
+            let wait = Arc::clone(&self.in_use).acquire_owned();
+            let waited = tokio::time::timeout(self.site.connect, wait).await;
+            waited
+                .ok()
+                .and_then(Result::ok)
+                .ok_or(UpstreamRefusal::Busy)?
         };
         // Somebody may have opened a shared connection, or returned one, meanwhile.
         if let Some(stream) = self.shared_stream() {
