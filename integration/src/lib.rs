@@ -1,1 +1,52 @@
-//! Black-box tests against the shipped binaries.
+//! What black-box tests need to start the shipped binaries and to drive them from outside.
+//!
+//! ```text
+//! place        a directory and a loopback address that no other test has
+//! program      a process that ends with its test; a command with a deadline
+//! authority    certificates by `pki`                lab        odd certificates by openssl
+//! configuration  the operator's file, merged of TOML
+//! gateway      `gateway run`, its records, its end   demo       `gateway demo`, for its sample API
+//! origin       an upstream that misbehaves as told   nginx      a real one
+//! answer, line, hello, streams, curl, openssl        clients: raw TLS, HTTP/2, command lines
+//! world        all of it, ready for one request
+//! ```
+//!
+//! Nothing here links the gateway: a test sees what an operator, a device and an upstream see.
+//! Whatever goes wrong in the harness fails the test that needed it, with a sentence about what was
+//! attempted; there is no other way to handle an error here. Nothing waits without a deadline.
+
+pub mod wait;
+
+pub mod place;
+
+pub mod program;
+
+pub mod authority;
+
+pub mod lab;
+
+pub mod configuration;
+
+pub mod records;
+
+pub mod gateway;
+
+pub mod demo;
+
+pub mod answer;
+
+pub mod line;
+
+pub mod hello;
+
+pub mod streams;
+
+pub mod curl;
+
+pub mod openssl;
+
+pub mod origin;
+
+pub mod nginx;
+
+pub mod world;

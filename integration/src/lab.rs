@@ -1,0 +1,192 @@
+//! Certificates that no authority should issue, by openssl: out of date, for another purpose, with
+//! no name or with two.
+
+use std::path::PathBuf;
+
+use crate::authority::Credentials;
+use crate::place::Place;
+use crate::program::Program;
+
+/// A root made by openssl, which signs whatever it is asked to.
+#[derive(Debug)]
+pub struct Lab {
+    directory: PathBuf,
+}
+
+/// What a certificate is to say. The texts are openssl's (x509v3_config(5)).
+#[derive(Debug, Clone, Copy)]
+pub struct Leaf<'a> {
+    /// The subject alternative names; none when empty.
+    pub names: &'a str,
+    /// What the key is for.
+    pub usage: &'a str,
+    /// First day, as `YYYYMMDDHHMMSSZ`.
+    pub from: &'a str,
+    /// Last day.
+    pub to: &'a str,
+}
+
+impl Leaf<'_> {
+    /// A device's certificate that is as it should be.
+    pub const GOOD: Leaf<'static> = Leaf {
+        names: "URI:urn:example:pump-1",
+        usage: "clientAuth",
+        from: "20200101000000Z",
+        to: "20400101000000Z",
+    };
+}
+
+const CONFIGURATION: &str = "
+[ca]
+default_ca = lab
+[lab]
+database = index.txt
+serial = serial
+crlnumber = crlnumber
+new_certs_dir = issued
+certificate = root.pem
+private_key = root.key
+default_md = sha256
+default_crl_days = 30
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+";
+
+impl Lab {
+    /// A new one, in a directory of `place` with this name, with an empty revocation list.
+    #[track_caller]
+    pub fn new(place: &Place, name: &str) -> Lab {
+        place.write(format!("{name}/lab.cnf"), CONFIGURATION);
+        place.write(format!("{name}/index.txt"), "");
+        place.write(format!("{name}/serial"), "7A51000000000001\n");
+        place.write(format!("{name}/crlnumber"), "01\n");
+        let directory = place.path(name);
+        std::fs::create_dir(directory.join("issued")).expect("the directory was just made");
+        let lab = Lab { directory };
+        lab.key("root.key");
+        lab.openssl(&[
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            "root.key",
+            "-days",
+            "3650",
+            "-out",
+            "root.pem",
+            "-subj",
+            &format!("/CN={name}"),
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        ]);
+        lab.publish();
+        lab
+    }
+
+    /// Its root.
+    #[must_use]
+    pub fn trust(&self) -> PathBuf {
+        self.directory.join("root.pem")
+    }
+
+    /// Its revocation list.
+    #[must_use]
+    pub fn crl(&self) -> PathBuf {
+        self.directory.join("lab.crl")
+    }
+
+    /// Issues a certificate with this common name, which also names its files.
+    #[track_caller]
+    pub fn issue(&self, name: &str, leaf: &Leaf<'_>) -> Credentials {
+        let file = |kind: &str| format!("{}.{kind}", name.replace(':', "-"));
+        self.key(&file("key"));
+        let names = if leaf.names.is_empty() {
+            String::new()
+        } else {
+            format!("subjectAltName={}\n", leaf.names)
+        };
+        let extensions = format!(
+            "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
+             extendedKeyUsage={}\n{names}subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
+            leaf.usage
+        );
+        std::fs::write(self.directory.join(file("ext")), extensions)
+            .expect("the directory is there");
+        let (key, csr, ext, out) = (file("key"), file("csr"), file("ext"), file("pem"));
+        let subject = format!("/CN={name}");
+        self.openssl(&["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr]);
+        self.openssl(&[
+            "ca",
+            "-batch",
+            "-config",
+            "lab.cnf",
+            "-notext",
+            "-extfile",
+            &ext,
+            "-startdate",
+            leaf.from,
+            "-enddate",
+            leaf.to,
+            "-in",
+            &csr,
+            "-out",
+            &out,
+        ]);
+        let certificate = self.directory.join(out);
+        Credentials {
+            chain: certificate.clone(),
+            certificate,
+            key: self.directory.join(key),
+            trust: self.trust(),
+        }
+    }
+
+    /// Signs its revocation list anew.
+    #[track_caller]
+    pub fn publish(&self) {
+        self.openssl(&["ca", "-config", "lab.cnf", "-gencrl", "-out", "lab.crl"]);
+    }
+
+    /// Signs a revocation list that is good from 2020 until then, as `YYYYMMDDHHMMSSZ`.
+    #[track_caller]
+    pub fn publish_until(&self, then: &str) {
+        self.openssl(&[
+            "ca",
+            "-config",
+            "lab.cnf",
+            "-gencrl",
+            "-out",
+            "lab.crl",
+            "-crl_lastupdate",
+            "20200101000000Z",
+            "-crl_nextupdate",
+            then,
+        ]);
+    }
+
+    #[track_caller]
+    fn key(&self, name: &str) {
+        self.openssl(&[
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-out",
+            name,
+        ]);
+    }
+
+    #[track_caller]
+    fn openssl(&self, arguments: &[&str]) {
+        Program::of_the_machine("openssl")
+            .args(arguments)
+            .directory(&self.directory)
+            .run()
+            .expect_code(0);
+    }
+}

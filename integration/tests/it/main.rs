@@ -1,0 +1,7 @@
+//! The promises of the shipped binaries, each tested from outside: one module a promise.
+
+mod channel;
+
+mod downgrade;
+
+mod identity;
