@@ -1,0 +1,80 @@
+//! The clocks of the generator and of the server, read together at both ends of a window.
+//!
+//! What this file does not do: it knows nothing of requests.
+
+use crate::process::{CpuClock, ProcessError, Processes};
+use crate::report::{Measured, ServerUse};
+use tokio::time::Instant;
+
+/// Reads the clocks of the generator and of the server.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    processes: Processes,
+    own: Vec<u32>,
+    server: Vec<u32>,
+}
+
+/// The clocks at one moment.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    at: Instant,
+    own: CpuClock,
+    server: CpuClock,
+}
+
+impl Meter {
+    /// A meter for the trees of these processes.
+    pub(crate) fn new(servers: &[u32]) -> Result<Self, ProcessError> {
+        let processes = Processes::of_this_machine();
+        let server = processes.tree(servers)?;
+        Ok(Self {
+            processes,
+            own: vec![std::process::id()],
+            server,
+        })
+    }
+
+    /// The clocks now.
+    pub(crate) fn read(&self) -> Result<Reading, ProcessError> {
+        Ok(Reading {
+            at: Instant::now(),
+            own: self.processes.cpu(&self.own)?,
+            server: self.processes.cpu(&self.server)?,
+        })
+    }
+
+    /// Bytes that the server holds resident; zero when its processes were not named.
+    pub(crate) fn resident(&self) -> Result<u64, ProcessError> {
+        self.processes.resident(&self.server)
+    }
+
+    /// What was used between two readings.
+    pub(crate) fn between(
+        &self,
+        begin: &Reading,
+        end: &Reading,
+        resident_per_connection: Option<f64>,
+    ) -> Result<Measured, ProcessError> {
+        let server = if self.server.is_empty() {
+            None
+        } else {
+            Some(ServerUse {
+                cpu: end.server.since(&begin.server),
+                resident: self.resident()?,
+                resident_per_connection,
+            })
+        };
+        Ok(Measured {
+            elapsed: end.at - begin.at,
+            generator: end.own.since(&begin.own),
+            server,
+        })
+    }
+}
+
+impl Reading {
+    /// When the clocks were read.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+}
