@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Meter {
     processes: Processes,
-    own: Vec<u32>,
+    own: [u32; 1],
     server: Vec<u32>,
 }
 
@@ -23,23 +23,23 @@ pub(crate) struct Reading {
 }
 
 impl Meter {
-    /// A meter for the trees of these processes.
-    pub(crate) fn new(servers: &[u32]) -> Result<Self, ProcessError> {
-        let processes = Processes::of_this_machine();
-        let server = processes.tree(servers)?;
-        Ok(Self {
-            processes,
-            own: vec![std::process::id()],
-            server,
-        })
+    /// A meter for the trees of these processes, which may be none.
+    pub(crate) fn new(servers: &[u32]) -> Self {
+        Self {
+            processes: Processes::of_this_machine(),
+            own: [std::process::id()],
+            server: servers.to_vec(),
+        }
     }
 
     /// The clocks now.
     pub(crate) fn read(&self) -> Result<Reading, ProcessError> {
+        let own = self.processes.cpu(&self.own)?;
+        let server = self.processes.cpu(&self.server)?;
         Ok(Reading {
             at: Instant::now(),
-            own: self.processes.cpu(&self.own)?,
-            server: self.processes.cpu(&self.server)?,
+            own,
+            server,
         })
     }
 

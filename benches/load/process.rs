@@ -76,11 +76,67 @@ impl Processes {
         }
     }
 
+    /// The CPU time of all threads of these processes, of their children and so on, up to now.
+    pub(crate) fn cpu(&self, roots: &[u32]) -> Result<CpuClock, ProcessError> {
+        let mut threads = BTreeMap::new();
+        self.each(roots, |pid| {
+            let tasks = self.root.join(pid.to_string()).join("task");
+            let mut is_alive = false;
+            for tid in numbers(&tasks).map_err(|error| unreadable(pid, &tasks, error))? {
+                let file = tasks.join(tid.to_string()).join("schedstat");
+                match fs::read_to_string(&file) {
+                    Ok(text) => {
+                        let time = schedstat(&text).ok_or(ProcessError::Form { file })?;
+                        threads.insert((pid, tid), time);
+                        is_alive = true;
+                    }
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => return Err(ProcessError::Unreadable { file, error }),
+                }
+            }
+            is_alive.then_some(()).ok_or(ProcessError::Gone { pid })
+        })?;
+        Ok(CpuClock(threads))
+    }
+
+    /// Bytes of memory that these processes and their children hold resident, from `smaps_rollup`:
+    /// unlike `statm` it is exact on kernels that keep their counters for each CPU. What processes
+    /// share is counted for each of them.
+    pub(crate) fn resident(&self, roots: &[u32]) -> Result<u64, ProcessError> {
+        let mut bytes = 0;
+        self.each(roots, |pid| {
+            let file = self.root.join(pid.to_string()).join("smaps_rollup");
+            let text = fs::read_to_string(&file).map_err(|error| unreadable(pid, &file, error))?;
+            bytes += resident(&text).ok_or(ProcessError::Form { file })?;
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads something of each process of the trees. Only a root must be there: a child may end
+    /// while we look.
+    fn each(
+        &self,
+        roots: &[u32],
+        mut read: impl FnMut(u32) -> Result<(), ProcessError>,
+    ) -> Result<(), ProcessError> {
+        if roots.is_empty() {
+            return Ok(());
+        }
+        for pid in self.tree(roots)? {
+            match read(pid) {
+                Err(ProcessError::Gone { .. }) if !roots.contains(&pid) => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
     /// These processes, their children, and the children of those.
-    pub(crate) fn tree(&self, pids: &[u32]) -> Result<Vec<u32>, ProcessError> {
+    fn tree(&self, roots: &[u32]) -> Result<Vec<u32>, ProcessError> {
         let parents = self.parents()?;
         let mut tree = Vec::new();
-        for &pid in pids {
+        for &pid in roots {
             if !parents.contains_key(&pid) {
                 return Err(ProcessError::Gone { pid });
             }
@@ -101,43 +157,6 @@ impl Processes {
             }
         }
         Ok(tree)
-    }
-
-    /// The CPU time of all threads of these processes, up to now.
-    pub(crate) fn cpu(&self, pids: &[u32]) -> Result<CpuClock, ProcessError> {
-        let mut threads = BTreeMap::new();
-        for &pid in pids {
-            let before = threads.len();
-            let tasks = self.root.join(pid.to_string()).join("task");
-            for tid in numbers(&tasks).map_err(|error| unreadable(pid, &tasks, error))? {
-                let file = tasks.join(tid.to_string()).join("schedstat");
-                match fs::read_to_string(&file) {
-                    Ok(text) => {
-                        let time = schedstat(&text).ok_or(ProcessError::Form { file })?;
-                        threads.insert((pid, tid), time);
-                    }
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(ProcessError::Unreadable { file, error }),
-                }
-            }
-            if threads.len() == before {
-                return Err(ProcessError::Gone { pid });
-            }
-        }
-        Ok(CpuClock(threads))
-    }
-
-    /// Bytes of memory that these processes hold resident, from `smaps_rollup`: unlike `statm` it
-    /// is exact on kernels that keep their counters for each CPU. What processes share is counted
-    /// for each of them.
-    pub(crate) fn resident(&self, pids: &[u32]) -> Result<u64, ProcessError> {
-        let mut bytes = 0;
-        for &pid in pids {
-            let file = self.root.join(pid.to_string()).join("smaps_rollup");
-            let text = fs::read_to_string(&file).map_err(|error| unreadable(pid, &file, error))?;
-            bytes += resident(&text).ok_or(ProcessError::Form { file })?;
-        }
-        Ok(bytes)
     }
 
     /// Every process with its parent.
@@ -300,6 +319,7 @@ mod tests {
     #[test]
     fn threads_are_summed_and_new_ones_count_from_their_start() {
         let (directory, processes) = proc(&[
+            ("10/stat", "10 (server) S 1 10"),
             ("10/task/10/schedstat", "1000 50 3\n"),
             ("10/task/11/schedstat", "2000 0 1\n"),
         ]);
@@ -318,6 +338,7 @@ mod tests {
     #[test]
     fn a_thread_that_ended_is_told() {
         let (directory, processes) = proc(&[
+            ("10/stat", "10 (server) S 1 10"),
             ("10/task/10/schedstat", "1000 0 3"),
             ("10/task/11/schedstat", "2000 0 1"),
         ]);
@@ -328,18 +349,43 @@ mod tests {
     }
 
     #[test]
+    fn children_are_measured_with_their_parent_and_may_end() {
+        let (directory, processes) = proc(&[
+            ("10/stat", "10 (master) S 1 10"),
+            ("10/task/10/schedstat", "1 0 1"),
+            ("10/smaps_rollup", "Rss: 3 kB"),
+            ("11/stat", "11 (worker) S 10 10"),
+            ("11/task/11/schedstat", "20 0 1"),
+            ("11/smaps_rollup", "Rss: 4 kB"),
+            ("12/stat", "12 (on its way out) Z 10 10"),
+        ]);
+        let before = processes.cpu(&[10]).unwrap();
+        assert_eq!(
+            before.since(&CpuClock(BTreeMap::new())).running.as_nanos(),
+            21
+        );
+        assert_eq!(processes.resident(&[10]).unwrap(), 7 * 1024);
+        fs::remove_dir_all(directory.path().join("11")).unwrap();
+        assert_eq!(processes.cpu(&[10]).unwrap().since(&before).ended, 1);
+        assert_eq!(processes.resident(&[10]).unwrap(), 3 * 1024);
+    }
+
+    #[test]
     fn a_process_that_is_gone_is_an_error_and_not_zero() {
-        let (_directory, processes) = proc(&[("10/task/x/schedstat", "")]);
+        let (_directory, processes) =
+            proc(&[("10/stat", "10 (dead) Z 1 10"), ("10/task/x/schedstat", "")]);
         for pid in [10, 11] {
-            assert!(matches!(
-                processes.cpu(&[pid]),
-                Err(ProcessError::Gone { pid: gone }) if gone == pid
-            ));
+            let outcomes = [
+                processes.cpu(&[pid]).err(),
+                processes.resident(&[pid]).err(),
+            ];
+            for outcome in outcomes {
+                assert!(
+                    matches!(outcome, Some(ProcessError::Gone { pid: gone }) if gone == pid),
+                    "{outcome:?}"
+                );
+            }
         }
-        assert!(matches!(
-            processes.resident(&[11]),
-            Err(ProcessError::Gone { pid: 11 })
-        ));
     }
 
     #[test]
@@ -347,7 +393,10 @@ mod tests {
         for text in ["", "12", "12 5", "a b c", "-1 0 0", "1.5 0 0"] {
             assert_eq!(schedstat(text), None, "{text:?}");
         }
-        let (_directory, processes) = proc(&[("10/task/10/schedstat", "12 5")]);
+        let (_directory, processes) = proc(&[
+            ("10/stat", "10 (server) S 1 10"),
+            ("10/task/10/schedstat", "12 5"),
+        ]);
         assert!(matches!(
             processes.cpu(&[10]),
             Err(ProcessError::Form { .. })

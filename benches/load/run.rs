@@ -42,7 +42,9 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, RunError> {
     let connector = connector(plan, read_size)?;
     let identities = connector.identities();
     let load = Rc::new(Load::new(connector, read_size));
-    let meter = Meter::new(&plan.servers).map_err(RunError::Process)?;
+    let meter = Meter::new(&plan.servers);
+    // A wrong process is told before anything is sent.
+    meter.read().map_err(RunError::Process)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

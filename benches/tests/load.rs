@@ -1,0 +1,384 @@
+//! The program `load` as a person runs it, against a TLS server in this process that asks for a
+//! client certificate: HTTP/1.1 is handed on to `load backend`, HTTP/2 is answered by hyper.
+//!
+//! What this file does not do: it judges no speed; a busy machine must not fail it.
+
+// Helpers of tests are not within `#[test]`, which is all that clippy.toml lets unwrap.
+#![allow(clippy::unwrap_used)]
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use serde_json::Value;
+use std::convert::Infallible;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// A certificate authority, and what it issued, in files that `load` reads.
+struct Pki {
+    directory: tempfile::TempDir,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+        let pki = Self {
+            directory: tempfile::tempdir().unwrap(),
+            issuer,
+        };
+        fs::write(pki.path("trust.pem"), pki.issuer.pem()).unwrap();
+        for name in ["a", "b", "c"] {
+            let folder = pki.directory.path().join("clients").join(name);
+            let (certificate, key) = pki.issue(name);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("chain.pem"), certificate.pem()).unwrap();
+            fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+        }
+        pki
+    }
+
+    fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new([name.to_owned()]).unwrap();
+        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// A server that asks for a certificate of this authority.
+    fn server(&self) -> ServerConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+        let (certificate, key) = self.issue("localhost");
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(clients.unwrap())
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config
+    }
+}
+
+/// `load backend`, ended when it is dropped.
+struct Backend {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Backend {
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_load"))
+            .args(["backend", "--listen", "127.0.0.1:0", "--lifetime", "60"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap();
+        Self {
+            address: address.parse().unwrap(),
+            child,
+        }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The TLS server, on a thread of its own for as long as the test runs.
+fn serve(config: ServerConfig, backend: SocketAddr) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(converse(acceptor.clone(), stream, backend));
+            }
+        });
+    });
+    address
+}
+
+async fn converse(acceptor: TlsAcceptor, stream: TcpStream, backend: SocketAddr) {
+    let Ok(mut stream) = acceptor.accept(stream).await else {
+        return;
+    };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        let answer = service_fn(async |_| {
+            let body = Full::new(Bytes::from_static(&[b'.'; 1024]));
+            Ok::<_, Infallible>(hyper::Response::new(body))
+        });
+        let server = http2::Builder::new(TokioExecutor::new());
+        let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+    } else {
+        let mut upstream = TcpStream::connect(backend).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+    }
+}
+
+/// Runs a workload for a short while against `to`, as client `a` unless told otherwise.
+fn load(pki: &Pki, to: SocketAddr, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
+    command.args(line.split_ascii_whitespace()).args([
+        "--to",
+        &to.to_string(),
+        "--ca",
+        &pki.path("trust.pem"),
+        "--warm-up",
+        "0.1",
+    ]);
+    if !line.contains("--seconds") {
+        command.args(["--seconds", "0.3"]);
+    }
+    if !line.contains("--cert") && !line.contains("--clients") {
+        let (chain, key) = (
+            pki.path("clients/a/chain.pem"),
+            pki.path("clients/a/key.pem"),
+        );
+        command.args(["--cert", &chain, "--key", &key]);
+    }
+    command.output().unwrap()
+}
+
+/// The report of a run that must be good.
+fn report(pki: &Pki, to: SocketAddr, line: &str) -> Value {
+    let own = std::process::id();
+    let output = load(pki, to, &format!("{line} --json --server-pid {own}"));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{line}: {words}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A server with everything behind it.
+fn stage() -> (Pki, Backend, SocketAddr) {
+    let (pki, backend) = (Pki::new(), Backend::start());
+    let to = serve(pki.server(), backend.address);
+    (pki, backend, to)
+}
+
+#[test]
+fn every_workload_is_driven_through_tls_without_an_error() {
+    let (pki, _backend, to) = stage();
+    for line in [
+        "h1 --connections 8",
+        "h2 --connections 2 --streams 8",
+        "handshake --connections 4",
+        "handshake --connections 4 --group x25519mlkem768 --suite aes256",
+        "handshake --connections 4 --resumed",
+        "rate --connections 8 --rate 500",
+        "download --connections 2 --bytes 300000",
+        "upload --connections 2 --bytes 300000",
+        "idle --connections 20",
+    ] {
+        let report = report(&pki, to, line);
+        assert_eq!(report["errors"], serde_json::json!({}), "{line}");
+        let server = &report["server"];
+        assert!(server["rss_kib"].as_u64().unwrap() > 0, "{line}");
+        assert!(report["seconds"].as_f64().unwrap() >= 0.3, "{line}");
+        if !line.starts_with("idle") {
+            assert!(report["requests"].as_u64().unwrap() > 0, "{line}: {report}");
+            assert!(
+                report["latency_us"]["p50"].as_f64().unwrap() > 0.0,
+                "{line}"
+            );
+            assert!(server["cores"].as_f64().unwrap() > 0.0, "{line}");
+        }
+    }
+}
+
+#[test]
+fn each_workload_reports_the_figure_it_is_for() {
+    let (pki, _backend, to) = stage();
+    for (line, figure) in [
+        ("h1 --connections 4", "/server/cpu_us_per_request"),
+        ("upload --connections 2", "/server/cpu_s_per_gb"),
+        ("download --connections 2", "/server/cpu_s_per_gb"),
+        ("rate --connections 4 --rate 300", "/start_delay_us/p99"),
+    ] {
+        let report = report(&pki, to, line);
+        let figure = report.pointer(figure).and_then(Value::as_f64);
+        assert!(
+            figure.is_some_and(|figure| figure > 0.0),
+            "{line}: {report}"
+        );
+    }
+    let report = report(&pki, to, "idle --connections 20");
+    let growth = report.pointer("/server/rss_kib_per_connection");
+    assert!(growth.is_some_and(Value::is_number), "{report}");
+}
+
+#[test]
+fn handshakes_are_full_unless_they_are_to_be_resumed() {
+    let (pki, _backend, to) = stage();
+    let full = report(&pki, to, "handshake --connections 4");
+    assert_eq!(full["handshakes"]["resumed"], 0);
+    assert!(full["handshakes"]["full"].as_u64() > Some(0), "{full}");
+    let resumed = report(&pki, to, "handshake --connections 4 --resumed");
+    assert_eq!(resumed["handshakes"]["full"], 0);
+    assert!(
+        resumed["handshakes"]["resumed"].as_u64() > Some(0),
+        "{resumed}"
+    );
+}
+
+#[test]
+fn a_server_that_resumes_nothing_fails_a_resumed_run() {
+    let (pki, backend) = (Pki::new(), Backend::start());
+    let mut config = pki.server();
+    config.send_tls13_tickets = 0;
+    let to = serve(config, backend.address);
+    let output = load(&pki, to, "handshake --connections 2 --resumed --json");
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(
+        report["errors"]["not_resumed"].as_u64() > Some(0),
+        "{report}"
+    );
+}
+
+#[test]
+fn many_clients_take_turns() {
+    let (pki, _backend, to) = stage();
+    let line = format!(
+        "handshake --connections 2 --clients {}",
+        pki.path("clients")
+    );
+    assert_eq!(report(&pki, to, &line)["identities"], 3);
+}
+
+#[test]
+fn a_fixed_rate_is_not_exceeded_by_a_server_that_could_do_more() {
+    let (pki, _backend, to) = stage();
+    let report = report(&pki, to, "rate --connections 8 --rate 300");
+    let rate = report["requests_per_second"].as_f64().unwrap();
+    // What fell behind in the warm-up may end within the window.
+    assert!(rate < 450.0, "{rate}");
+}
+
+#[test]
+fn an_answer_that_is_no_2xx_makes_the_run_fail_and_is_named() {
+    let (pki, _backend, to) = stage();
+    let output = load(&pki, to, "h1 --path /bytes/none --seconds 30 --json");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.starts_with("error: the answer is 404\n"), "{words}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["errors"]["status"].as_u64() >= Some(100), "{report}");
+    assert!(
+        report["seconds"].as_f64() < Some(15.0),
+        "not given up: {report}"
+    );
+}
+
+#[test]
+fn a_client_that_the_server_does_not_know_makes_the_run_fail() {
+    let (pki, _backend, to) = stage();
+    let stranger = Pki::new();
+    let line = format!(
+        "h1 --connections 2 --cert {} --key {}",
+        stranger.path("clients/a/chain.pem"),
+        stranger.path("clients/a/key.pem")
+    );
+    let output = load(&pki, to, &line);
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("alert"), "{words}");
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_makes_the_run_fail() {
+    let (_pki, _backend, to) = stage();
+    let output = load(&Pki::new(), to, "h1 --connections 2");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("certificate"), "{words}");
+}
+
+#[test]
+fn a_port_where_nobody_listens_makes_the_run_fail_at_once() {
+    let pki = Pki::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = free.local_addr().unwrap();
+    drop(free);
+    for workload in ["h1", "h2", "handshake", "rate", "upload"] {
+        let output = load(&pki, to, workload);
+        assert_eq!(output.status.code(), Some(1), "{workload}");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(words.starts_with("error: cannot connect"), "{words}");
+    }
+}
+
+#[test]
+fn a_process_that_does_not_exist_is_an_error_of_its_own() {
+    let (pki, _backend, to) = stage();
+    let output = load(&pki, to, "h1 --server-pid 4294967295");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("there is no process 4294967295"), "{words}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn what_is_not_loopback_is_wrong_usage() {
+    let pki = Pki::new();
+    for to in ["192.0.2.1:443", "0.0.0.0:8443", "[2001:db8::1]:443"] {
+        let output = load(&pki, to.parse().unwrap(), "h1");
+        assert_eq!(output.status.code(), Some(64), "{to}");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(words.contains("is not on loopback"), "{words}");
+    }
+}
+
+#[test]
+fn reports_are_summarized_in_one_table() {
+    let (pki, _backend, to) = stage();
+    let mut lines = String::new();
+    for _ in 0..2 {
+        lines += &report(&pki, to, "h1 --connections 2 --label here").to_string();
+        lines.push('\n');
+    }
+    let file = Path::new(&pki.path("rounds.jsonl")).to_owned();
+    fs::write(&file, lines).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_load"))
+        .arg("summary")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(table.contains("| here: h1, 2, x25519 | 2 |"), "{table}");
+}
