@@ -9,6 +9,7 @@
 //! origin       an upstream that misbehaves as told   nginx      a real one
 //! answer, line, hello, streams, curl, openssl        clients: raw TLS, HTTP/2, command lines
 //! world        all of it, ready for one request
+//! sources      the project's own files, for the house rules
 //! ```
 //!
 //! Nothing here links the gateway: a test sees what an operator, a device and an upstream see.
@@ -50,3 +51,5 @@ pub mod origin;
 pub mod nginx;
 
 pub mod world;
+
+pub mod sources;

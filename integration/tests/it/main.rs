@@ -5,3 +5,15 @@ mod channel;
 mod downgrade;
 
 mod identity;
+
+mod headers;
+
+mod requests;
+
+mod bodies;
+
+mod upstreams;
+
+mod nginx;
+
+mod audit_gate;
