@@ -2,11 +2,11 @@
 //! machine.
 //!
 //! ```text
-//!   cli ──► plan ──► run ──► workloads ──► over_h1 │ over_h2 ──► tls ──► the server
-//!                     │          │  pace                                    ┆
-//!                     │          └──► tally (requests, latency, faults)     ┆
-//!                     ├──► process (CPU time and memory of its processes) ◄┄┘
-//!                     └──► report ──► summary
+//!  arguments ──► plan ──► run ──► workloads ──► over_h1 │ over_h2 ──► tls ──► the server
+//!                          │          │  pace                                    ┆
+//!                          │          └──► tally (requests, latency, faults)     ┆
+//!                          ├──► meter ──► process (CPU time, memory) ◄┄┄┄┄┄┄┄┄┄┄┄┘
+//!                          └──► report ──► summary
 //! ```
 //!
 //! One thread, so that beside a server on a machine of two cores it takes one core at most. The
@@ -27,6 +27,8 @@ mod tally;
 mod tls;
 
 mod plan;
+
+mod arguments;
 
 mod over_h1;
 

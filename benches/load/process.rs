@@ -2,7 +2,8 @@
 //! from `/proc` (proc(5)).
 //!
 //! CPU time is the sum over all threads of all processes of the tree, from `schedstat`, because
-//! `stat` counts in ticks of 10 ms. A thread that ended within the window takes its time with it:
+//! `stat` counts in ticks of 10 ms; of a thread that is on a CPU just now, up to a tick of the
+//! scheduler (1-10 ms) may be missing at either end. A thread that ended within the window takes its time with it:
 //! how many did is told, so that nobody trusts a figure that is too low. What this file does not
 //! do: it does not see the kernel's own threads, which write a log to its disk.
 

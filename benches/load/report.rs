@@ -47,8 +47,9 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     /// Requests that were answered with 2xx within the window.
     pub(crate) requests: u64,
-    /// The same, each second.
-    pub(crate) requests_per_second: f64,
+    /// The same, each second, where requests are sent in the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requests_per_second: Option<f64>,
     /// From the start of a request (of the connection, in `handshake`; from the intended start, in
     /// `rate`) to the last byte of its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,6 +153,7 @@ impl Report {
     pub(crate) fn new(plan: &Plan, identities: usize, counts: &Counts, run: &Measured) -> Self {
         let seconds = run.elapsed.as_secs_f64();
         let moves_bodies = plan.workload.body_bytes().is_some();
+        let is_idle = matches!(plan.workload, Workload::Idle { .. });
         let (streams, rate) = match plan.workload {
             Workload::H2 { streams, .. } => (Some(streams), None),
             Workload::Rate { rate, .. } => (None, Some(rate)),
@@ -173,7 +175,7 @@ impl Report {
             suite: Suite::word(plan.suite),
             seconds,
             requests: counts.requests,
-            requests_per_second: ratio(float(counts.requests), seconds).unwrap_or_default(),
+            requests_per_second: ratio(float(counts.requests), seconds).filter(|_| !is_idle),
             latency_us: Quantiles::of(&counts.latency),
             start_delay_us: Quantiles::of(&counts.start_delay),
             gb_per_second: ratio(float(counts.bytes) / 1e9, seconds).filter(|_| moves_bodies),
@@ -216,8 +218,8 @@ impl Report {
 
     /// Whether nothing went wrong and something was measured.
     pub(crate) fn is_good(&self) -> bool {
-        let is_idle = self.workload == (Workload::Idle { connections: 0 }).name();
-        self.errors.is_empty() && (self.requests > 0 || is_idle)
+        let measured = self.requests_per_second.is_none_or(|rate| rate > 0.0);
+        self.errors.is_empty() && measured
     }
 }
 
@@ -278,13 +280,12 @@ impl fmt::Display for Report {
         }
         row("workload", self.title())?;
         row("window", format!("{:.2} s", self.seconds))?;
-        row(
-            "requests",
-            format!(
-                "{} ({:.0} a second)",
-                self.requests, self.requests_per_second
-            ),
-        )?;
+        if let Some(rate) = self.requests_per_second {
+            row(
+                "requests",
+                format!("{} ({rate:.0} a second)", self.requests),
+            )?;
+        }
         if let Some(latency) = &self.latency_us {
             row("latency", latency.to_string())?;
         }
@@ -440,7 +441,7 @@ mod tests {
         assert_eq!(server.cpu_us_per_request, Some(20.0));
         assert_eq!(server.cpu_s_per_gb, None);
         assert!((server.cores - 0.01).abs() < 1e-9);
-        assert!((report.requests_per_second - 500.0).abs() < 1e-9);
+        assert_eq!(report.requests_per_second, Some(500.0));
         assert!((report.latency_us.unwrap().p50 - 4000.0).abs() < 4.0);
         assert_eq!(server.rss_kib, 4);
         assert!(report.is_good());

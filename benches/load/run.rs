@@ -20,7 +20,8 @@ use std::time::Duration;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Bytes read at once where answers are small, and where they are large.
+/// Bytes read at once: little where there are many connections, much where answers are long.
+const IDLE_READ: usize = 4 * 1024;
 const SMALL_READ: usize = 16 * 1024;
 const LARGE_READ: usize = 256 * 1024;
 
@@ -31,13 +32,13 @@ const SPARE_DESCRIPTORS: u64 = 64;
 pub(crate) fn run(plan: &Plan) -> Result<Report, RunError> {
     raise_descriptors(plan.workload.connections())?;
     let read_size = match plan.workload {
+        Workload::Idle { .. } => IDLE_READ,
         Workload::Download { .. } => LARGE_READ,
         Workload::Handshake { .. }
         | Workload::H1 { .. }
         | Workload::H2 { .. }
         | Workload::Rate { .. }
-        | Workload::Upload { .. }
-        | Workload::Idle { .. } => SMALL_READ,
+        | Workload::Upload { .. } => SMALL_READ,
     };
     let connector = connector(plan, read_size)?;
     let identities = connector.identities();

@@ -75,7 +75,7 @@ fn row(out: &mut String, rounds: &[Report]) -> fmt::Result {
     let cost: Vec<f64> = rounds.iter().filter_map(of).collect();
     let rate: Vec<f64> = rounds
         .iter()
-        .map(|round| round.requests_per_second)
+        .filter_map(|round| round.requests_per_second)
         .collect();
     let latency = |of: fn(&crate::report::Quantiles) -> f64| -> Vec<f64> {
         rounds

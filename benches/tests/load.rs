@@ -22,10 +22,15 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A certificate authority, and what it issued, in files that `load` reads.
 struct Pki {
@@ -110,8 +115,21 @@ impl Drop for Backend {
     }
 }
 
+/// What the server does with a connection on which the handshake is complete.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Hands HTTP/1.1 on to this backend and answers HTTP/2, as long as the client likes.
+    Serve(SocketAddr),
+    /// Answers one request and ends the connection in good order: `Connection: close`, GOAWAY.
+    OneEach,
+    /// Answers a request and closes a moment later, without a word.
+    Hasty,
+    /// Reads and never answers.
+    Silent,
+}
+
 /// The TLS server, on a thread of its own for as long as the test runs.
-fn serve(config: ServerConfig, backend: SocketAddr) -> SocketAddr {
+fn serve(config: ServerConfig, manner: Manner) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -125,28 +143,57 @@ fn serve(config: ServerConfig, backend: SocketAddr) -> SocketAddr {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(converse(acceptor.clone(), stream, backend));
+                tokio::spawn(converse(acceptor.clone(), stream, manner));
             }
         });
     });
     address
 }
 
-async fn converse(acceptor: TlsAcceptor, stream: TcpStream, backend: SocketAddr) {
+async fn converse(acceptor: TlsAcceptor, stream: TcpStream, manner: Manner) {
     let Ok(mut stream) = acceptor.accept(stream).await else {
         return;
     };
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        let answer = service_fn(async |_| {
-            let body = Full::new(Bytes::from_static(&[b'.'; 1024]));
-            Ok::<_, Infallible>(hyper::Response::new(body))
-        });
-        let server = http2::Builder::new(TokioExecutor::new());
-        let _ = server.serve_connection(TokioIo::new(stream), answer).await;
-    } else {
-        let mut upstream = TcpStream::connect(backend).await.unwrap();
-        let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    match manner {
+        Manner::Serve(backend) if !is_http2 => {
+            let mut upstream = TcpStream::connect(backend).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+        }
+        Manner::Serve(_) => answer(stream, None).await,
+        Manner::OneEach if is_http2 => answer(stream, Some(Duration::from_millis(20))).await,
+        Manner::OneEach => {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let close = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(close.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+        Manner::Hasty => {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        Manner::Silent => {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
     }
+}
+
+/// Answers over HTTP/2; if there is an end to it, then in good order.
+async fn answer(stream: TlsStream<TcpStream>, goodbye: Option<Duration>) {
+    let answer = service_fn(async |_| {
+        let body = Full::new(Bytes::from_static(&[b'.'; 1024]));
+        Ok::<_, Infallible>(hyper::Response::new(body))
+    });
+    let server = http2::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), answer));
+    if let Some(goodbye) = goodbye {
+        if timeout(goodbye, connection.as_mut()).await.is_ok() {
+            return;
+        }
+        connection.as_mut().graceful_shutdown();
+    }
+    let _ = connection.await;
 }
 
 /// Runs a workload for a short while against `to`, as client `a` unless told otherwise.
@@ -185,7 +232,7 @@ fn report(pki: &Pki, to: SocketAddr, line: &str) -> Value {
 /// A server with everything behind it.
 fn stage() -> (Pki, Backend, SocketAddr) {
     let (pki, backend) = (Pki::new(), Backend::start());
-    let to = serve(pki.server(), backend.address);
+    let to = serve(pki.server(), Manner::Serve(backend.address));
     (pki, backend, to)
 }
 
@@ -259,7 +306,7 @@ fn a_server_that_resumes_nothing_fails_a_resumed_run() {
     let (pki, backend) = (Pki::new(), Backend::start());
     let mut config = pki.server();
     config.send_tls13_tickets = 0;
-    let to = serve(config, backend.address);
+    let to = serve(config, Manner::Serve(backend.address));
     let output = load(&pki, to, "handshake --connections 2 --resumed --json");
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -286,6 +333,53 @@ fn a_fixed_rate_is_not_exceeded_by_a_server_that_could_do_more() {
     let rate = report["requests_per_second"].as_f64().unwrap();
     // What fell behind in the warm-up may end within the window.
     assert!(rate < 450.0, "{rate}");
+}
+
+#[test]
+fn a_connection_that_ends_in_good_order_is_opened_anew_without_an_error() {
+    let pki = Pki::new();
+    let to = serve(pki.server(), Manner::OneEach);
+    for line in [
+        "h1 --connections 2",
+        "h2 --connections 2 --streams 4",
+        "rate --connections 2 --rate 100",
+    ] {
+        let report = report(&pki, to, line);
+        assert!(report["requests"].as_u64() > Some(0), "{line}: {report}");
+        assert!(report["reconnects"].as_u64() > Some(0), "{line}: {report}");
+    }
+}
+
+#[test]
+fn an_idle_connection_that_the_server_closed_is_an_error() {
+    let pki = Pki::new();
+    let to = serve(pki.server(), Manner::Hasty);
+    let line = format!(
+        "idle --connections 3 --json --server-pid {}",
+        std::process::id()
+    );
+    let output = load(&pki, to, &line);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let errors: u64 = ["broken", "closed"]
+        .iter()
+        .filter_map(|kind| report["errors"][kind].as_u64())
+        .sum();
+    assert_eq!(errors, 3, "{report}");
+}
+
+#[test]
+fn requests_that_are_never_answered_are_errors_and_the_run_ends() {
+    let pki = Pki::new();
+    let to = serve(pki.server(), Manner::Silent);
+    let begun = Instant::now();
+    let output = load(&pki, to, "rate --connections 3 --rate 100 --json");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // three are under way, and those that fell due behind them are not forgotten
+    assert!(report["errors"]["stalled"].as_u64() > Some(20), "{report}");
+    assert_eq!(report["requests"], 0);
 }
 
 #[test]
