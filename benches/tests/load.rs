@@ -17,6 +17,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -126,10 +127,21 @@ enum Manner {
     Hasty,
     /// Reads and never answers.
     Silent,
+    /// Answers each request after 50 ms.
+    Slow,
 }
+
+/// The client certificates that a server saw.
+type Seen = Arc<Mutex<HashSet<Vec<u8>>>>;
 
 /// The TLS server, on a thread of its own for as long as the test runs.
 fn serve(config: ServerConfig, manner: Manner) -> SocketAddr {
+    serve_and_see(config, manner).0
+}
+
+fn serve_and_see(config: ServerConfig, manner: Manner) -> (SocketAddr, Seen) {
+    let seen = Seen::default();
+    let sees = Arc::clone(&seen);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -143,18 +155,27 @@ fn serve(config: ServerConfig, manner: Manner) -> SocketAddr {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(converse(acceptor.clone(), stream, manner));
+                tokio::spawn(converse(
+                    acceptor.clone(),
+                    stream,
+                    manner,
+                    Arc::clone(&sees),
+                ));
             }
         });
     });
-    address
+    (address, seen)
 }
 
-async fn converse(acceptor: TlsAcceptor, stream: TcpStream, manner: Manner) {
+async fn converse(acceptor: TlsAcceptor, stream: TcpStream, manner: Manner, seen: Seen) {
     let Ok(mut stream) = acceptor.accept(stream).await else {
         return;
     };
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let connection = stream.get_ref().1;
+    let is_http2 = connection.alpn_protocol() == Some(b"h2");
+    if let Some(chain) = connection.peer_certificates() {
+        seen.lock().unwrap().insert(chain[0].to_vec());
+    }
     match manner {
         Manner::Serve(backend) if !is_http2 => {
             let mut upstream = TcpStream::connect(backend).await.unwrap();
@@ -172,6 +193,15 @@ async fn converse(acceptor: TlsAcceptor, stream: TcpStream, manner: Manner) {
             let _ = stream.read(&mut [0; 1024]).await;
             let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
             tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        Manner::Slow => {
+            while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
         }
         Manner::Silent => {
             let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
@@ -318,12 +348,76 @@ fn a_server_that_resumes_nothing_fails_a_resumed_run() {
 
 #[test]
 fn many_clients_take_turns() {
-    let (pki, _backend, to) = stage();
+    let (pki, backend) = (Pki::new(), Backend::start());
+    let (to, seen) = serve_and_see(pki.server(), Manner::Serve(backend.address));
     let line = format!(
         "handshake --connections 2 --clients {}",
         pki.path("clients")
     );
     assert_eq!(report(&pki, to, &line)["identities"], 3);
+    assert_eq!(seen.lock().unwrap().len(), 3);
+}
+
+#[test]
+fn a_slow_server_cannot_hide_the_requests_that_waited_for_it() {
+    let pki = Pki::new();
+    let to = serve(pki.server(), Manner::Slow);
+    // twenty a second are all that it can do on one connection
+    let report = report(&pki, to, "rate --connections 1 --rate 100");
+    let latency = report["latency_us"]["p50"].as_f64().unwrap();
+    let delay = report["start_delay_us"]["p50"].as_f64().unwrap();
+    assert!(latency > 300_000.0, "{report}");
+    assert!((40_000.0..latency).contains(&(latency - delay)), "{report}");
+}
+
+#[test]
+fn a_server_without_http2_fails_a_run_over_http2_and_no_other() {
+    let (pki, backend) = (Pki::new(), Backend::start());
+    let mut config = pki.server();
+    config.alpn_protocols.clear();
+    let to = serve(config, Manner::Serve(backend.address));
+    report(&pki, to, "h1 --connections 2");
+    let output = load(&pki, to, "h2");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("does not speak h2"), "{words}");
+}
+
+#[test]
+fn a_body_of_another_length_than_was_asked_for_is_an_error() {
+    let (pki, _backend, to) = stage();
+    let output = load(&pki, to, "download --connections 1 --bytes 5 --path /");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("1024 bytes instead of 5"), "{words}");
+}
+
+#[test]
+fn what_the_machine_cannot_give_is_told_before_anything_is_sent() {
+    let (pki, _backend, to) = stage();
+    let output = load(&pki, to, "h1 --pin 1023");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("cannot run on CPU 1023"), "{words}");
+
+    let few = format!(
+        "ulimit -n 100 && exec {} \"$@\"",
+        env!("CARGO_BIN_EXE_load")
+    );
+    let (trust, chain, key) = (
+        pki.path("trust.pem"),
+        pki.path("clients/a/chain.pem"),
+        pki.path("clients/a/key.pem"),
+    );
+    let output = Command::new("sh")
+        .args(["-c", &few, "load", "h1", "--connections", "100"])
+        .args(["--to", &to.to_string(), "--ca", &trust])
+        .args(["--cert", &chain, "--key", &key])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("164 descriptors are needed"), "{words}");
 }
 
 #[test]
