@@ -44,6 +44,12 @@ pub fn cannot_run(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "not run here: {test}: {reason}");
 }
 
+/// Whether there is time for more kills, more seeds, more of everything: `integration/test --long`.
+#[must_use]
+pub fn long() -> bool {
+    std::env::var_os("PHIGATE_LONG").is_some()
+}
+
 /// What is left of a fallible step in a test.
 pub trait OrFail<T> {
     /// The value.

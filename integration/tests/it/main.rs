@@ -17,3 +17,5 @@ mod upstreams;
 mod nginx;
 
 mod audit_gate;
+
+mod crash;
