@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use crate::frame::Fault;
 
@@ -32,6 +33,13 @@ pub enum OpenError {
         /// How.
         fault: Fault,
     },
+    /// Others can write to the directory.
+    Exposed {
+        /// Which directory.
+        directory: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// There is a file that does not belong to a log.
     Stranger {
         /// Its name.
@@ -59,6 +67,9 @@ impl OpenError {
             OpenError::Missing { .. } | OpenError::Damaged { .. } => {
                 "restore the directory from its backup, or move it away as evidence and start with an empty one; `audit verify` says more"
             }
+            OpenError::Exposed { .. } => {
+                "it must belong to the gateway's user, or to root, and nobody else may write to it: chmod 700"
+            }
             OpenError::Stranger { .. } => "move it out of the audit directory",
             OpenError::NoRandomness => "check the system's random number generator",
         }
@@ -81,6 +92,11 @@ impl fmt::Display for OpenError {
                     "segment {segment} at byte {offset} is {fault}, which no crash explains"
                 )
             }
+            OpenError::Exposed { directory, mode } => write!(
+                f,
+                "{} (mode {mode:04o}) can be written to by others",
+                directory.display()
+            ),
             OpenError::Stranger { name } => write!(f, "{name:?} does not belong to an audit log"),
             OpenError::NoRandomness => f.write_str("no randomness"),
         }

@@ -31,11 +31,17 @@ pub mod error;
 
 pub mod queue;
 
+mod shared;
+
 pub mod storage;
 
 mod recover;
 
 mod segments;
+
+mod commit;
+
+pub mod lock;
 
 pub mod log;
 

@@ -1,8 +1,12 @@
 //! The bounded queue between the workers and the committer: entries and bytes, both counted from
 //! the moment they are accepted until the moment they are durable.
 //!
-//! Places can be reserved ahead, so that whoever owes a record later finds room for it even when
-//! the queue is full by then. A data structure only: no lock, no thread.
+//! Two shares: peers that proved who they are have the whole queue, peers that proved nothing at most
+//! a quarter of it, counted by itself, so that neither keeps the other out. Places can be reserved
+//! ahead, so that whoever owes a record later finds room for it even when the queue is full by then.
+//! A data structure only: no lock, no thread.
+
+use std::collections::VecDeque;
 
 use crate::entry::RESERVED_BYTES;
 use crate::frame::RECORD_OVERHEAD;
@@ -15,6 +19,18 @@ pub struct Limits {
     /// Bytes of encoded entries, reservations included.
     pub bytes: usize,
 }
+
+/// On whose account an entry waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Of a peer that proved who it is, or of the house.
+    Proven,
+    /// Of a peer that proved nothing.
+    Unproven,
+}
+
+/// What those who proved nothing may take of the queue, as a divisor.
+const UNPROVEN_SHARE: usize = 4;
 
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +46,36 @@ pub struct Queue {
     waiting: usize,
     /// Sequence number of the next entry.
     next: u64,
-    /// Accepted and not durable yet, taken ones included.
+    all: Account,
+    unproven: Account,
+    /// Sequence number and size of each entry on the account of those who proved nothing.
+    unproven_entries: VecDeque<(u64, usize)>,
+}
+
+/// What is accepted and not durable yet, and what is reserved and not used yet.
+#[derive(Debug, Default)]
+struct Account {
     entries: usize,
     bytes: usize,
-    /// Reserved and not used yet.
     reserved: usize,
+}
+
+impl Account {
+    fn has_room(&self, bytes: usize, limits: Limits, share: usize) -> bool {
+        let held = self.bytes + self.reserved * (RESERVED_BYTES + RECORD_OVERHEAD);
+        self.entries + self.reserved < limits.entries / share
+            && held + bytes + RECORD_OVERHEAD <= limits.bytes / share
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.entries += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, entries: usize, bytes: usize) {
+        self.entries = self.entries.saturating_sub(entries);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 impl Queue {
@@ -46,46 +87,46 @@ impl Queue {
             records: Vec::new(),
             waiting: 0,
             next,
-            entries: 0,
-            bytes: 0,
-            reserved: 0,
+            all: Account::default(),
+            unproven: Account::default(),
+            unproven_entries: VecDeque::new(),
         }
     }
 
     /// Accepts an entry and returns its sequence number.
-    pub fn push(&mut self, entry: &[u8]) -> Result<u64, Full> {
-        if !self.has_room(1, entry.len(), 1) {
-            return Err(Full);
-        }
-        Ok(self.accept(entry))
-    }
-
-    /// Accepts an entry that may take at most a quarter of the queue.
-    pub fn push_unproven(&mut self, entry: &[u8]) -> Result<u64, Full> {
-        if !self.has_room(1, entry.len(), 4) {
-            return Err(Full);
-        }
-        Ok(self.accept(entry))
+    ///
+    /// # Errors
+    /// [`Full`] when the queue, or the share of it, holds as much as it may.
+    pub fn push(&mut self, entry: &[u8], share: Share) -> Result<u64, Full> {
+        self.check(entry.len(), share)?;
+        Ok(self.accept(entry, share))
     }
 
     /// Reserves a place for one entry of at most [`RESERVED_BYTES`].
-    pub fn reserve(&mut self) -> Result<(), Full> {
-        if !self.has_room(1, RESERVED_BYTES, 1) {
-            return Err(Full);
+    ///
+    /// # Errors
+    /// [`Full`], as for [`Queue::push`].
+    pub fn reserve(&mut self, share: Share) -> Result<(), Full> {
+        self.check(RESERVED_BYTES, share)?;
+        self.all.reserved += 1;
+        if share == Share::Unproven {
+            self.unproven.reserved += 1;
         }
-        self.reserved += 1;
         Ok(())
     }
 
     /// Gives a reserved place back.
-    pub fn cancel(&mut self) {
-        self.reserved = self.reserved.saturating_sub(1);
+    pub fn cancel(&mut self, share: Share) {
+        self.all.reserved = self.all.reserved.saturating_sub(1);
+        if share == Share::Unproven {
+            self.unproven.reserved = self.unproven.reserved.saturating_sub(1);
+        }
     }
 
     /// Accepts an entry into a place that was reserved.
-    pub fn push_reserved(&mut self, entry: &[u8]) -> u64 {
-        self.cancel();
-        self.accept(entry)
+    pub fn push_reserved(&mut self, entry: &[u8], share: Share) -> u64 {
+        self.cancel(share);
+        self.accept(entry, share)
     }
 
     /// Moves all waiting records to `out`, which must be empty, and returns the sequence number of
@@ -97,10 +138,16 @@ impl Queue {
         (self.next - taken as u64, taken)
     }
 
-    /// Frees the room of `entries` entries of `bytes` bytes of records that are durable now.
-    pub fn settle(&mut self, entries: usize, bytes: usize) {
-        self.entries = self.entries.saturating_sub(entries);
-        self.bytes = self.bytes.saturating_sub(bytes);
+    /// Frees the room of the next `entries` entries, `bytes` bytes of records, which are durable now:
+    /// all up to, and without, sequence number `durable`.
+    pub fn settle(&mut self, entries: usize, bytes: usize, durable: u64) {
+        self.all.remove(entries, bytes);
+        while let Some(&(sequence, bytes)) = self.unproven_entries.front()
+            && sequence < durable
+        {
+            self.unproven.remove(1, bytes);
+            self.unproven_entries.pop_front();
+        }
     }
 
     /// Whether there is nothing to take.
@@ -112,28 +159,27 @@ impl Queue {
     /// Entries accepted and not durable yet, reservations not counted.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.entries
+        self.all.entries
     }
 
-    /// The sequence number that the next entry will have.
-    #[must_use]
-    pub fn next_sequence(&self) -> u64 {
-        self.next
+    fn check(&self, bytes: usize, share: Share) -> Result<(), Full> {
+        let fits = self.all.has_room(bytes, self.limits, 1)
+            && (share == Share::Proven
+                || self.unproven.has_room(bytes, self.limits, UNPROVEN_SHARE));
+        if fits { Ok(()) } else { Err(Full) }
     }
 
-    fn has_room(&self, entries: usize, bytes: usize, share: usize) -> bool {
-        let held = self.bytes + self.reserved * (RESERVED_BYTES + RECORD_OVERHEAD);
-        self.entries + self.reserved + entries <= self.limits.entries / share
-            && held + bytes + RECORD_OVERHEAD <= self.limits.bytes / share
-    }
-
-    fn accept(&mut self, entry: &[u8]) -> u64 {
+    fn accept(&mut self, entry: &[u8], share: Share) -> u64 {
         let length = u32::try_from(entry.len()).expect("entries are bounded by entry::MAX_BYTES");
         self.records.extend_from_slice(&length.to_le_bytes());
         self.records.extend_from_slice(entry);
         self.waiting += 1;
-        self.entries += 1;
-        self.bytes += entry.len() + RECORD_OVERHEAD;
+        let bytes = entry.len() + RECORD_OVERHEAD;
+        self.all.add(bytes);
+        if share == Share::Unproven {
+            self.unproven.add(bytes);
+            self.unproven_entries.push_back((self.next, bytes));
+        }
         self.next += 1;
         self.next - 1
     }
@@ -141,6 +187,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use super::Share::{Proven, Unproven};
     use super::*;
 
     const LIMITS: Limits = Limits {
@@ -152,41 +199,47 @@ mod tests {
     fn a_full_queue_refuses_until_something_is_durable() {
         let mut queue = Queue::new(LIMITS, 5);
         for sequence in 5..13 {
-            assert_eq!(queue.push(b"entry"), Ok(sequence));
+            assert_eq!(queue.push(b"entry", Proven), Ok(sequence));
         }
-        assert_eq!(queue.push(b"entry"), Err(Full));
+        assert_eq!(queue.push(b"entry", Proven), Err(Full));
         let mut out = Vec::new();
         assert_eq!(queue.take(&mut out), (5, 8));
-        assert_eq!(queue.push(b"entry"), Err(Full), "taken is not durable");
-        queue.settle(8, out.len());
-        assert_eq!(queue.push(b"entry"), Ok(13));
+        assert_eq!(
+            queue.push(b"entry", Proven),
+            Err(Full),
+            "taken is not durable"
+        );
+        queue.settle(8, out.len(), 13);
+        assert_eq!(queue.push(b"entry", Proven), Ok(13));
     }
 
     #[test]
     fn a_reserved_place_is_there_when_the_queue_is_full() {
         let mut queue = Queue::new(LIMITS, 0);
-        queue.reserve().unwrap();
+        queue.reserve(Proven).unwrap();
         for _ in 0..7 {
-            queue.push(b"entry").unwrap();
+            queue.push(b"entry", Proven).unwrap();
         }
-        assert_eq!(queue.push(b"entry"), Err(Full));
-        assert_eq!(queue.push_reserved(b"owed"), 7);
-        assert_eq!(queue.reserve(), Err(Full));
+        assert_eq!(queue.push(b"entry", Proven), Err(Full));
+        assert_eq!(queue.push_reserved(b"owed", Proven), 7);
+        assert_eq!(queue.reserve(Proven), Err(Full));
     }
 
     #[test]
     fn a_place_given_back_can_be_used() {
-        let mut queue = Queue::new(
-            Limits {
-                entries: 1,
-                bytes: 64 * 1024,
-            },
-            0,
-        );
-        queue.reserve().unwrap();
-        assert_eq!(queue.push(b"entry"), Err(Full));
-        queue.cancel();
-        assert_eq!(queue.push(b"entry"), Ok(0));
+        for share in [Proven, Unproven] {
+            let mut queue = Queue::new(
+                Limits {
+                    entries: 4,
+                    bytes: 64 * 1024,
+                },
+                0,
+            );
+            queue.reserve(share).unwrap();
+            assert_eq!(queue.push(b"entry", Unproven).is_ok(), share == Proven);
+            queue.cancel(share);
+            assert_eq!(queue.push(b"entry", Proven), Ok(u64::from(share == Proven)));
+        }
     }
 
     #[test]
@@ -198,17 +251,35 @@ mod tests {
             },
             0,
         );
-        assert_eq!(queue.push(&[0; 500]), Ok(0));
-        assert_eq!(queue.push(&[0; 500]), Err(Full));
-        assert_eq!(queue.reserve(), Err(Full));
+        assert_eq!(queue.push(&[0; 500], Proven), Ok(0));
+        assert_eq!(queue.push(&[0; 500], Proven), Err(Full));
+        assert_eq!(queue.reserve(Proven), Err(Full));
     }
 
     #[test]
-    fn peers_that_proved_nothing_get_a_quarter() {
+    fn those_who_proved_nothing_get_a_quarter_whatever_the_others_have() {
         let mut queue = Queue::new(LIMITS, 0);
-        assert_eq!(queue.push_unproven(b"noise"), Ok(0));
-        assert_eq!(queue.push_unproven(b"noise"), Ok(1));
-        assert_eq!(queue.push_unproven(b"noise"), Err(Full));
-        assert_eq!(queue.push(b"entry"), Ok(2));
+        for _ in 0..3 {
+            queue.push(b"entry", Proven).unwrap();
+        }
+        assert_eq!(
+            queue.push(b"noise", Unproven),
+            Ok(3),
+            "the others' entries are not counted"
+        );
+        queue.reserve(Unproven).unwrap();
+        assert_eq!(queue.push(b"noise", Unproven), Err(Full));
+        assert_eq!(queue.reserve(Unproven), Err(Full));
+        assert_eq!(queue.push(b"entry", Proven), Ok(4));
+        let mut out = Vec::new();
+        queue.take(&mut out);
+        queue.settle(3, 27, 3);
+        assert_eq!(
+            queue.push(b"noise", Unproven),
+            Err(Full),
+            "theirs are not durable yet"
+        );
+        queue.settle(1, 9, 4);
+        assert_eq!(queue.push(b"noise", Unproven), Ok(5));
     }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::frame::{self, BLOCK, Fault, MAX_BATCH, Place, SegmentHeader};
+use crate::frame::{self, BLOCK, Fault, Hash, MAX_BATCH, Place, SegmentHeader};
 use crate::recover::{segment_name, segment_number};
 use crate::storage;
 
@@ -46,26 +46,31 @@ pub struct Reader {
     directory: PathBuf,
     at: Position,
     file: Option<File>,
+    /// Where the segment ends, once its successor says so: what lies behind was never acknowledged.
+    end: Option<u64>,
     /// What the next batch or header must continue.
     next: Place,
-    /// Offset and place before the last batch: the segment ends there if the write of that batch
-    /// reported a failure and it was made again in the next segment.
-    before: (u64, Place),
-    /// Entries below were handed out.
-    seen: u64,
+    /// The last batch that was handed out.
+    last: Option<HandedOut>,
+    /// Set when the last batch turned out to lie behind the end of its segment: the same records, if
+    /// they follow, are not handed out again.
+    again: Option<HandedOut>,
     log: Option<[u8; 16]>,
     window: Vec<u8>,
+}
+
+/// A batch that was handed out.
+#[derive(Debug, Clone, Copy)]
+struct HandedOut {
+    offset: u64,
+    place: Place,
+    records: Hash,
 }
 
 impl Reader {
     /// A reader at the start of the log in `directory`.
     #[must_use]
     pub fn new(directory: &Path) -> Reader {
-        let next = Place {
-            segment: 1,
-            sequence: 0,
-            previous: [0; 32],
-        };
         Reader {
             directory: directory.join("wal"),
             at: Position {
@@ -73,9 +78,14 @@ impl Reader {
                 offset: 0,
             },
             file: None,
-            next,
-            before: (0, next),
-            seen: 0,
+            end: None,
+            next: Place {
+                segment: 1,
+                sequence: 0,
+                previous: [0; 32],
+            },
+            last: None,
+            again: None,
             log: None,
             window: Vec::new(),
         }
@@ -102,16 +112,20 @@ impl Reader {
             return self.enter();
         }
         loop {
-            match self.batch()? {
-                // The same batch, written by an attempt that failed and by the one that did not.
-                Ok(_) if self.next.sequence <= self.seen => {}
-                Ok(step) => {
-                    self.seen = self.next.sequence;
-                    return Ok(step);
-                }
-                // The writer may have gone on in the next segment; then that one's header says
-                // where this one ends.
+            // What its successor says decides where a segment ends; a batch that lies behind is the
+            // remains of a write that failed, however whole it looks.
+            if self.end == Some(self.at.offset) {
+                return self.cross(Fault::Blank);
+            }
+            let step = match self.batch()? {
+                Ok(step) => step,
+                // The writer may have gone on in the next segment while we stood here.
                 Err(fault) => return self.cross(fault),
+            };
+            let handed_out = self.last.map(|last| (last.place.sequence, last.records));
+            match self.again.take() {
+                Some(again) if handed_out == Some((again.place.sequence, again.records)) => {}
+                Some(_) | None => return Ok(step),
             }
         }
     }
@@ -135,6 +149,10 @@ impl Reader {
             segment: header.number,
             sequence: header.first_sequence,
             previous: header.hash(),
+        };
+        self.end = match self.header(header.number + 1)? {
+            Some((_, Ok(successor))) => Some(successor.previous_end),
+            Some((_, Err(_))) | None => None,
         };
         Ok(Step::Segment(header))
     }
@@ -168,7 +186,11 @@ impl Reader {
         }
         match frame::decode_batch(&self.window[..filled], &self.next) {
             Ok(batch) => {
-                self.before = (self.at.offset, self.next);
+                self.last = Some(HandedOut {
+                    offset: self.at.offset,
+                    place: self.next,
+                    records: frame::sha256(&[batch.records]),
+                });
                 let step = Step::Batch {
                     sequence: self.next.sequence,
                     records: batch.records.to_vec(),
@@ -194,12 +216,18 @@ impl Reader {
             return Ok(stuck);
         };
         if header.previous_end != self.at.offset {
-            let (offset, place) = self.before;
-            let again = header.previous_failed && header.previous_end == offset;
-            if !again || place.segment != self.at.segment {
-                return Ok(stuck);
+            // A batch was handed out before anybody could know that its write had failed.
+            match self.last {
+                Some(last)
+                    if header.previous_failed
+                        && last.offset == header.previous_end
+                        && last.place.segment == self.at.segment =>
+                {
+                    self.next = last.place;
+                    self.again = Some(last);
+                }
+                Some(_) | None => return Ok(stuck),
             }
-            self.next = place;
         }
         self.at = Position {
             segment: self.at.segment + 1,

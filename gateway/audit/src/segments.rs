@@ -58,7 +58,7 @@ pub(crate) struct Segments {
     /// Whether a write to the last segment failed.
     failed: bool,
     /// The thread that zeroes the next segment.
-    spare: Option<JoinHandle<io::Result<()>>>,
+    spare: Option<JoinHandle<io::Result<Box<dyn Segment>>>>,
     /// The segment whose naming failed, and which may have got its name all the same.
     half_named: Option<u64>,
     batch: Vec<u8>,
@@ -124,11 +124,11 @@ impl Segments {
         if self.half_named.take() == Some(header.number) && self.storage.list()?.contains(&name) {
             self.storage.remove(&name)?;
         }
-        self.have_spare()?;
+        let mut spare = self.take_spare()?;
+        spare.write_at(&header.encode(), 0)?;
         self.half_named = Some(header.number);
-        self.storage.open(SPARE)?.write_at(&header.encode(), 0)?;
-        self.storage.rename(SPARE, &name)?;
-        self.live = Some(self.storage.open(&name)?);
+        self.storage.rename(spare.as_mut(), SPARE, &name)?;
+        self.live = Some(spare);
         self.half_named = None;
         self.failed = false;
         self.tail = Tail {
@@ -189,16 +189,16 @@ impl Segments {
         Ok(())
     }
 
-    /// Makes sure that there is a blank spare. A spare of a failed attempt may hold anything.
-    fn have_spare(&mut self) -> io::Result<()> {
-        let prepared = self.spare.take().map(JoinHandle::join);
-        if !matches!(prepared, Some(Ok(Ok(())))) {
-            if self.storage.list()?.iter().any(|name| name == SPARE) {
-                self.storage.remove(SPARE)?;
-            }
-            self.storage.create_blank(SPARE, self.segment_bytes)?;
+    /// The blank spare: the one that was prepared, or one made now. A spare of a failed attempt may
+    /// hold anything and is removed.
+    fn take_spare(&mut self) -> io::Result<Box<dyn Segment>> {
+        if let Some(Ok(Ok(spare))) = self.spare.take().map(JoinHandle::join) {
+            return Ok(spare);
         }
-        Ok(())
+        if self.storage.list()?.iter().any(|name| name == SPARE) {
+            self.storage.remove(SPARE)?;
+        }
+        make_spare(self.storage.as_ref(), self.segment_bytes)
     }
 
     /// Zeroes the next segment on a thread of its own. Without it the next one is made when needed.
@@ -206,7 +206,7 @@ impl Segments {
         let storage = Arc::clone(&self.storage);
         let bytes = self.segment_bytes;
         let prepare = move || {
-            let made = storage.create_blank(SPARE, bytes);
+            let made = make_spare(storage.as_ref(), bytes);
             if let Err(error) = &made {
                 tracing::warn!(%error, "no room for the next audit segment: requests are refused once the current one is full");
             }
@@ -217,6 +217,14 @@ impl Segments {
             .spawn(prepare)
             .ok();
     }
+}
+
+/// Makes a spare if there is room for it: one that does not fit would fill the disk first.
+fn make_spare(storage: &dyn Storage, bytes: u64) -> io::Result<Box<dyn Segment>> {
+    if storage.free()? < bytes {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    storage.create_blank(SPARE, bytes)
 }
 
 /// How many of `records` fit into one batch, and how many bytes these are.

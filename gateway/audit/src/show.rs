@@ -1,6 +1,6 @@
 //! Records as programs and people read them: one JSON object, or one line of text.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -67,8 +67,24 @@ impl Line {
 #[derive(Debug)]
 pub struct Human<'a>(pub &'a Entry<'a>);
 
+/// Control characters are escaped: what is read here may drive a terminal.
 impl fmt::Display for Human<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.compose(&mut line)?;
+        for c in line.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Human<'_> {
+    fn compose(&self, f: &mut impl Write) -> fmt::Result {
         write!(f, "{} {:<17}", self.0.time, self.0.event.kind())?;
         if let Some(request) = self.0.event.request() {
             let dash = |text: Option<&'_ str>| text.unwrap_or("-").to_owned();
@@ -126,5 +142,23 @@ impl fmt::Display for Human<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Stop;
+
+    #[test]
+    fn a_record_cannot_drive_the_terminal_that_shows_it() {
+        let reason = "\u{1b}[2Jgone\nfake line";
+        let entry = Entry {
+            time: Time(0),
+            event: Event::Stop(Stop { reason }),
+        };
+        let shown = Human(&entry).to_string();
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        assert!(shown.contains("gone"));
     }
 }

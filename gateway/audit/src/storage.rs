@@ -26,23 +26,21 @@ pub trait Storage: Send + Sync {
     /// Length of a file, bytes.
     fn length(&self, name: &str) -> io::Result<u64>;
 
-    /// Creates a file of `bytes` zeros that did not exist; durable, the name included.
-    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<()>;
+    /// Creates a file of `bytes` zeros that did not exist, and opens it for durable writes; durable,
+    /// the name included. What an error leaves behind is removed as far as possible.
+    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<Box<dyn Segment>>;
 
     /// Creates or replaces a file with this content; durable, the name included.
     fn create(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
-    /// Gives a file another name, which must be free; durable.
-    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Gives an open file another name, which must be free; durable.
+    fn rename(&self, segment: &mut dyn Segment, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file; durable.
     fn remove(&self, name: &str) -> io::Result<()>;
 
     /// Cuts a file; durable.
     fn truncate(&self, name: &str, bytes: u64) -> io::Result<()>;
-
-    /// Opens a file for durable writes.
-    fn open(&self, name: &str) -> io::Result<Box<dyn Segment>>;
 
     /// Bytes that are free for us on its file system.
     fn free(&self) -> io::Result<u64>;
@@ -56,6 +54,9 @@ pub trait Segment: Send {
 
     /// Whether the file is still the one that its name leads to.
     fn is_in_place(&self) -> io::Result<bool>;
+
+    /// Learns the name that the file has got.
+    fn renamed(&mut self, name: &str);
 }
 
 /// What a write promises when it returns.
@@ -71,17 +72,23 @@ pub enum Durability {
 #[derive(Debug)]
 pub struct Disk {
     directory: PathBuf,
+    /// Held open, so that a process without free descriptors can still sync the names of its files.
+    handle: File,
     durability: Durability,
 }
 
 impl Disk {
     /// The directory, which must exist.
-    #[must_use]
-    pub fn new(directory: PathBuf, durability: Durability) -> Disk {
-        Disk {
+    ///
+    /// # Errors
+    /// The operating system's, when it cannot be opened.
+    pub fn open(directory: PathBuf, durability: Durability) -> io::Result<Disk> {
+        let handle = File::open(&directory)?;
+        Ok(Disk {
             directory,
+            handle,
             durability,
-        }
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -89,7 +96,7 @@ impl Disk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        self.handle.sync_all()
     }
 }
 
@@ -106,20 +113,19 @@ impl Storage for Disk {
         Ok(std::fs::metadata(self.path(name))?.len())
     }
 
-    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<()> {
-        // Written zeros, not a hole: a later write then changes data only, which makes its sync
-        // about twice as fast, and finds its space reserved.
-        let file = create_new(&self.path(name))?;
-        let zeros = vec![0; 256 * 1024];
-        let mut at = 0;
-        while at < bytes {
-            let step =
-                usize::try_from(bytes - at).map_or(zeros.len(), |left| left.min(zeros.len()));
-            file.write_all_at(&zeros[..step], at)?;
-            at += step as u64;
+    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<Box<dyn Segment>> {
+        let path = self.path(name);
+        let made = write_zeros(&create_new(&path)?, bytes)
+            .and_then(|()| OpenSegment::open(path.clone(), self.durability))
+            .and_then(|segment| self.sync_directory().map(|()| segment));
+        match made {
+            Ok(segment) => Ok(Box::new(segment)),
+            Err(error) => {
+                // Half a segment would hold the space that is missing.
+                let _ = std::fs::remove_file(path);
+                Err(error)
+            }
         }
-        file.sync_all()?;
-        self.sync_directory()
     }
 
     fn create(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -132,7 +138,7 @@ impl Storage for Disk {
         self.sync_directory()
     }
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+    fn rename(&self, segment: &mut dyn Segment, from: &str, to: &str) -> io::Result<()> {
         rustix::fs::renameat_with(
             rustix::fs::CWD,
             self.path(from),
@@ -140,6 +146,7 @@ impl Storage for Disk {
             self.path(to),
             rustix::fs::RenameFlags::NOREPLACE,
         )?;
+        segment.renamed(to);
         self.sync_directory()
     }
 
@@ -152,13 +159,6 @@ impl Storage for Disk {
         let file = OpenOptions::new().write(true).open(self.path(name))?;
         file.set_len(bytes)?;
         file.sync_all()
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn Segment>> {
-        Ok(Box::new(OpenSegment::open(
-            self.path(name),
-            self.durability,
-        )?))
     }
 
     fn free(&self) -> io::Result<u64> {
@@ -200,6 +200,19 @@ fn create_new(path: &Path) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(path)
+}
+
+/// Written zeros, not a hole: a later write then changes data only, which makes its sync about twice
+/// as fast, and finds its space reserved.
+fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; 256 * 1024];
+    let mut at = 0;
+    while at < bytes {
+        let step = usize::try_from(bytes - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+        file.write_all_at(&zeros[..step], at)?;
+        at += step as u64;
+    }
+    file.sync_all()
 }
 
 fn remove_if_present(path: &Path) -> io::Result<()> {
@@ -262,6 +275,10 @@ impl Segment for OpenSegment {
         };
         Ok(open.nlink() > 0 && open.ino() == named.ino() && open.dev() == named.dev())
     }
+
+    fn renamed(&mut self, name: &str) {
+        self.path.set_file_name(name);
+    }
 }
 
 /// A buffer whose content begins on a block boundary.
@@ -291,23 +308,40 @@ mod tests {
     #[test]
     fn a_segment_that_was_removed_or_replaced_is_no_longer_in_place() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::new(directory.path().to_owned(), Durability::Durable);
-        disk.create_blank("a", 8192).unwrap();
-        let mut open = disk.open("a").unwrap();
+        let disk = Disk::open(directory.path().to_owned(), Durability::Durable).unwrap();
+        let mut open = disk.create_blank("a", 8192).unwrap();
         open.write_at(&[1; BLOCK], 4096).unwrap();
         assert!(open.is_in_place().unwrap());
-        disk.rename("a", "b").unwrap();
+        disk.rename(open.as_mut(), "a", "b").unwrap();
+        assert!(open.is_in_place().unwrap());
+        disk.remove("b").unwrap();
         assert!(!open.is_in_place().unwrap());
-        disk.create_blank("a", 8192).unwrap();
+        disk.create_blank("b", 8192).unwrap();
         assert!(!open.is_in_place().unwrap());
     }
 
     #[test]
     fn a_rename_never_replaces_a_file() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::new(directory.path().to_owned(), Durability::Durable);
-        disk.create_blank("a", 4096).unwrap();
+        let disk = Disk::open(directory.path().to_owned(), Durability::Durable).unwrap();
+        let mut open = disk.create_blank("a", 4096).unwrap();
         disk.create_blank("b", 4096).unwrap();
-        assert!(disk.rename("a", "b").is_err());
+        assert!(disk.rename(open.as_mut(), "a", "b").is_err());
+        assert!(open.is_in_place().unwrap());
+    }
+
+    #[test]
+    fn a_blank_file_that_cannot_be_made_whole_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path().to_owned(), Durability::Durable).unwrap();
+        // No file system holds so much: the write ends with "file too large" at the latest.
+        let file = create_new(&directory.path().join("probe")).unwrap();
+        drop(file);
+        assert!(disk.create_blank("probe", 4096).is_err());
+        assert_eq!(
+            disk.list().unwrap(),
+            ["probe"],
+            "what was there before stays"
+        );
     }
 }

@@ -18,7 +18,9 @@ use std::time::Instant;
 use crate::entry;
 use crate::error::AppendError;
 use crate::event::Entry;
-use crate::log::{Bell, Log, Receipt};
+use crate::log::Log;
+use crate::queue::Share;
+use crate::shared::{Bell, Receipt};
 
 /// A log as one thread uses it. Clones share the same waiters.
 #[derive(Debug, Clone)]
@@ -86,13 +88,13 @@ impl Worker {
     ///
     /// # Errors
     /// [`AppendError`]: the entry counts as not recorded.
-    pub fn append(&self, entry: &Entry<'_>) -> Result<Append, AppendError> {
+    pub fn append(&self, entry: &Entry<'_>, share: Share) -> Result<Append, AppendError> {
         let inner = &*self.inner;
         let mut waiting = inner.waiting.borrow_mut();
         let waiting = &mut *waiting;
         waiting.scratch.clear();
         entry::encode(entry, &mut waiting.scratch);
-        let sequence = inner.log.push(&waiting.scratch)?;
+        let sequence = inner.log.push(&waiting.scratch, share)?;
         waiting.queue.push_back(Waiter {
             sequence,
             since: Instant::now(),

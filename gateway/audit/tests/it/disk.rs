@@ -23,8 +23,8 @@ struct State {
     files: BTreeMap<String, Vec<u8>>,
     /// Changing operations so far.
     operations: u64,
-    /// From this operation on, so many fail in this way.
-    plan: Option<(u64, u64, Fault)>,
+    /// From each of these operations on, so many fail in this way; the first that applies does.
+    plans: Vec<(u64, u64, Fault)>,
 }
 
 /// The disk. Clones are the same disk.
@@ -37,11 +37,16 @@ impl SimulatedDisk {
     pub(crate) fn fail_at(&self, operation: u64, times: u64, fault: Fault) {
         let mut state = self.state.lock().unwrap();
         state.operations = 0;
-        state.plan = Some((operation, times, fault));
+        state.plans = vec![(operation, times, fault)];
+    }
+
+    pub(crate) fn then_fail_at(&self, operation: u64, times: u64, fault: Fault) {
+        let mut state = self.state.lock().unwrap();
+        state.plans.push((operation, times, fault));
     }
 
     pub(crate) fn heal(&self) {
-        self.state.lock().unwrap().plan = None;
+        self.state.lock().unwrap().plans.clear();
     }
 
     /// The disk as a crash at this moment leaves it.
@@ -73,15 +78,12 @@ impl SimulatedDisk {
         let operation = state.operations;
         state.operations += 1;
         let error = || io::Error::from_raw_os_error(5);
-        match state.plan {
-            Some((from, times, fault)) if (from..from + times).contains(&operation) => {
-                match fault {
-                    Fault::Failed => Err(error()),
-                    Fault::FailedButDone => act(&mut state.files, bytes).and(Err(error())),
-                    Fault::Torn => act(&mut state.files, bytes / 2).and(Err(error())),
-                }
-            }
-            _ => act(&mut state.files, bytes),
+        let applies = |plan: &&(u64, u64, Fault)| (plan.0..plan.0 + plan.1).contains(&operation);
+        match state.plans.iter().find(applies).map(|plan| plan.2) {
+            Some(Fault::Failed) => Err(error()),
+            Some(Fault::FailedButDone) => act(&mut state.files, bytes).and(Err(error())),
+            Some(Fault::Torn) => act(&mut state.files, bytes / 2).and(Err(error())),
+            None => act(&mut state.files, bytes),
         }
     }
 }
@@ -105,14 +107,18 @@ impl Storage for SimulatedDisk {
         Ok(state.files.get(name).ok_or(io::ErrorKind::NotFound)?.len() as u64)
     }
 
-    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<()> {
+    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<Box<dyn Segment>> {
         self.change(usize::try_from(bytes).unwrap(), |files, bytes| {
             if files.contains_key(name) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             files.insert(name.to_owned(), vec![0; bytes]);
             Ok(())
-        })
+        })?;
+        Ok(Box::new(OpenFile {
+            disk: self.clone(),
+            name: name.to_owned(),
+        }))
     }
 
     fn create(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -125,7 +131,7 @@ impl Storage for SimulatedDisk {
         })
     }
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+    fn rename(&self, segment: &mut dyn Segment, from: &str, to: &str) -> io::Result<()> {
         self.change(2, |files, done| {
             if files.contains_key(to) {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -133,6 +139,7 @@ impl Storage for SimulatedDisk {
             if done == 2 {
                 let content = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
                 files.insert(to.to_owned(), content);
+                segment.renamed(to);
             }
             Ok(())
         })
@@ -159,13 +166,6 @@ impl Storage for SimulatedDisk {
         })
     }
 
-    fn open(&self, name: &str) -> io::Result<Box<dyn Segment>> {
-        Ok(Box::new(OpenFile {
-            disk: self.clone(),
-            name: name.to_owned(),
-        }))
-    }
-
     fn free(&self) -> io::Result<u64> {
         Ok(1 << 40)
     }
@@ -187,6 +187,10 @@ impl Segment for OpenFile {
             content[from..from + bytes].copy_from_slice(&blocks[..bytes]);
             Ok(())
         })
+    }
+
+    fn renamed(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
     }
 
     fn is_in_place(&self) -> io::Result<bool> {

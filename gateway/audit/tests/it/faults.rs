@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use audit::error::AppendError;
 use audit::log::Log;
-use audit::queue::Limits;
+use audit::queue::{Limits, Share};
 use audit::verify::{Note, Verdict, verify};
 
 use crate::disk::{Fault, SimulatedDisk};
@@ -102,14 +102,14 @@ fn while_the_disk_fails_nothing_is_acknowledged_and_afterwards_the_log_goes_on_b
     let disk = SimulatedDisk::default();
     let (log, committer) = open(&disk);
     log.append_blocking(&entry(0), PATIENCE).unwrap();
-    let owed = log.reserve().unwrap();
+    let owed = log.reserve(Share::Proven).unwrap();
     disk.fail_at(0, u64::MAX / 2, Fault::Failed);
     assert_eq!(
         log.append_blocking(&entry(1), PATIENCE),
         Err(AppendError::Unavailable)
     );
     assert!(!log.status().available);
-    assert!(log.reserve().is_err());
+    assert!(log.reserve(Share::Proven).is_err());
     owed.fill(&entry(2));
     disk.heal();
     let mut tries = 0;
@@ -180,4 +180,59 @@ fn a_second_writer_on_one_directory_is_refused() {
     committer.close(PATIENCE).unwrap();
     let (_log, committer) = Log::open(&options).expect("free again");
     committer.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_write_that_failed_and_landed_never_hides_what_was_written_after_a_restart() {
+    let disk = SimulatedDisk::default();
+    let (log, _committer) = open(&disk);
+    log.append_blocking(&entry(0), PATIENCE).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    // The write reports an error and lands. The next segment gets its header and its name, and the
+    // disk fails for good before the batch is in it.
+    disk.fail_at(0, 1, Fault::FailedButDone);
+    disk.then_fail_at(3, u64::MAX / 2, Fault::Failed);
+    assert_eq!(
+        log.append_blocking(&entry(1), PATIENCE),
+        Err(AppendError::Unavailable)
+    );
+    let crashed = disk.crash();
+    let (log, committer) = open(&crashed);
+    for number in [101, 102] {
+        log.append_blocking(&entry(number), PATIENCE).unwrap();
+    }
+    committer.close(PATIENCE).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    crashed.dump(directory.path());
+    let report = verify(directory.path()).unwrap();
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    assert_eq!(numbers(directory.path()), [0, 101, 102]);
+}
+
+#[test]
+fn remains_that_were_forged_are_never_shown() {
+    let disk = SimulatedDisk::default();
+    let (log, committer) = open(&disk);
+    log.append_blocking(&entry(0), PATIENCE).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    disk.fail_at(0, 1, Fault::FailedButDone);
+    log.append_blocking(&entry(1), PATIENCE).unwrap();
+    committer.close(PATIENCE).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    disk.dump(directory.path());
+    assert_eq!(numbers(directory.path()), [0, 1]);
+    // Whoever can write the file writes another batch in the place of the remains; the chain asks
+    // for no secret.
+    let path = directory.path().join("wal/0000000000000001.seg");
+    let mut segment = std::fs::read(&path).unwrap();
+    let (remains, place) = audit::frame::decode_anywhere(&segment[8192..]).unwrap();
+    let mut forged = Vec::new();
+    let mut bytes = Vec::new();
+    audit::entry::encode(&entry(666), &mut bytes);
+    let mut records = u32::try_from(bytes.len()).unwrap().to_le_bytes().to_vec();
+    records.extend_from_slice(&bytes);
+    audit::frame::encode_batch(&place, remains.count, &records, &mut forged);
+    segment[8192..8192 + forged.len()].copy_from_slice(&forged);
+    std::fs::write(&path, segment).unwrap();
+    assert_eq!(numbers(directory.path()), [0, 1]);
 }

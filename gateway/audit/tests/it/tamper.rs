@@ -260,11 +260,14 @@ fn a_log_that_is_being_written_verifies_at_every_moment() {
                 log.append_blocking(&entry(number), Duration::from_secs(10))
                     .unwrap();
                 number += 1;
+                if number % 64 == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
             number
         })
     };
-    for _ in 0..60 {
+    for _ in 0..30 {
         let report = verify(directory.path()).unwrap();
         assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
         assert!(report.live);
@@ -273,4 +276,55 @@ fn a_log_that_is_being_written_verifies_at_every_moment() {
     let written = writer.join().unwrap();
     committer.close(Duration::from_secs(10)).unwrap();
     assert_eq!(numbers(directory.path()).len() as u64, written);
+}
+
+#[test]
+fn a_change_in_a_log_that_is_being_written_is_found_but_for_its_very_last_batch() {
+    let directory = make();
+    let (log, committer) = Log::open(&options(directory.path())).unwrap();
+    for number in 12..20 {
+        log.append_blocking(&entry(number), Duration::from_secs(10))
+            .unwrap();
+    }
+    let path = segment(directory.path(), 4);
+    // The writer keeps its descriptor; what the reader finds is what lies on the disk.
+    let whole = std::fs::read(&path).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let put =
+        |at: u64, bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&file, bytes, at).unwrap();
+    for batch in [1, 4, 7_u64] {
+        let at = batch * 4096;
+        let place = usize::try_from(at).unwrap();
+        put(at + 100, &[whole[place + 100] ^ 1]);
+        let report = verify(directory.path()).unwrap();
+        assert!(report.live);
+        assert_eq!(
+            report.verdict(),
+            Verdict::Tampered,
+            "a flipped bit in batch {batch}"
+        );
+        put(at, &[0; 4096]);
+        assert_eq!(
+            verify(directory.path()).unwrap().verdict(),
+            Verdict::Tampered,
+            "batch {batch} erased"
+        );
+        put(at, &whole[place..place + 4096]);
+        assert_eq!(verify(directory.path()).unwrap().verdict(), Verdict::Good);
+    }
+    committer.close(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn a_lock_that_somebody_else_holds_makes_no_tampered_log_good() {
+    let directory = make();
+    let path = segment(directory.path(), 3);
+    let mut changed = std::fs::read(&path).unwrap();
+    changed[4096 + 100] ^= 1;
+    std::fs::write(&path, changed).unwrap();
+    let lock = std::fs::File::open(directory.path().join("LOCK")).unwrap();
+    lock.lock().unwrap();
+    let report = verify(directory.path()).unwrap();
+    assert!(report.live, "as far as the lock tells");
+    assert_eq!(report.verdict(), Verdict::Tampered);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use audit::error::AppendError;
 use audit::log::Log;
-use audit::queue::Limits;
+use audit::queue::{Limits, Share};
 use audit::worker::{Append, Worker};
 
 use crate::disk::{Fault, SimulatedDisk};
@@ -74,7 +74,7 @@ fn appends_end_in_their_order_and_a_batch_wakes_the_worker_once() {
     let (_disk, log, committer) = open(1000);
     let worker = Worker::new(&log);
     let appends: Vec<_> = (0..20)
-        .map(|number| worker.append(&entry(number)).unwrap())
+        .map(|number| worker.append(&entry(number), Share::Proven).unwrap())
         .collect();
     let (outcomes, wakes) = run(&worker, &log, appends);
     assert_eq!(outcomes, (0..20).map(Ok).collect::<Vec<_>>());
@@ -87,7 +87,7 @@ fn appends_end_in_their_order_and_a_batch_wakes_the_worker_once() {
 fn a_dropped_append_is_recorded_all_the_same() {
     let (disk, log, committer) = open(1000);
     let worker = Worker::new(&log);
-    drop(worker.append(&entry(7)).unwrap());
+    drop(worker.append(&entry(7), Share::Proven).unwrap());
     log.kick();
     committer.close(Duration::from_secs(10)).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -100,12 +100,15 @@ fn a_full_queue_refuses_at_once() {
     let (_disk, log, _committer) = open(3);
     let worker = Worker::new(&log);
     let held: Vec<_> = (0..3)
-        .map(|number| worker.append(&entry(number)).unwrap())
+        .map(|number| worker.append(&entry(number), Share::Proven).unwrap())
         .collect();
-    assert_eq!(worker.append(&entry(3)).unwrap_err(), AppendError::Full);
+    assert_eq!(
+        worker.append(&entry(3), Share::Proven).unwrap_err(),
+        AppendError::Full
+    );
     let (outcomes, _) = run(&worker, &log, held);
     assert!(outcomes.iter().all(Result::is_ok));
-    assert!(worker.append(&entry(4)).is_ok());
+    assert!(worker.append(&entry(4), Share::Proven).is_ok());
 }
 
 #[test]
@@ -116,12 +119,12 @@ fn everybody_who_waits_is_told_when_the_disk_fails() {
     disk.fail_at(0, u64::MAX / 2, Fault::Failed);
     let worker = Worker::new(&log);
     let appends: Vec<_> = (0..5)
-        .map(|number| worker.append(&entry(number)).unwrap())
+        .map(|number| worker.append(&entry(number), Share::Proven).unwrap())
         .collect();
     let (outcomes, _) = run(&worker, &log, appends);
     assert_eq!(outcomes, vec![Err(AppendError::Unavailable); 5]);
     assert_eq!(
-        worker.append(&entry(9)).unwrap_err(),
+        worker.append(&entry(9), Share::Proven).unwrap_err(),
         AppendError::Unavailable
     );
 }
@@ -131,7 +134,7 @@ fn no_append_waits_longer_than_it_is_allowed_to() {
     let (_disk, log, _committer) = open(1000);
     let worker = Worker::new(&log);
     // Nobody tells the committer of it for up to a second: to the worker that is a disk that stalls.
-    let append = worker.append(&entry(0)).unwrap();
+    let append = worker.append(&entry(0), Share::Proven).unwrap();
     let mut append = pin!(append);
     let mut none = Context::from_waker(Waker::noop());
     assert!(append.as_mut().poll(&mut none).is_pending());

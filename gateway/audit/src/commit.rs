@@ -1,0 +1,184 @@
+//! The committer: the one thread that writes the log.
+//!
+//! It takes all that has gathered in the queue, writes it as one batch or several, publishes how far
+//! the log is durable after each, and wakes who waits. Once a second it looks after itself: the live
+//! file, free space, a disk that came back.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::entry;
+use crate::event::{Entry, Event, Interrupted, Time};
+use crate::queue::{Queue, Share};
+use crate::segments::{Segments, WriteError};
+use crate::shared::{Shared, State};
+
+/// What was taken from the queue and is not durable yet.
+#[derive(Debug, Default)]
+struct Backlog {
+    records: Vec<u8>,
+    /// How much of it is durable, bytes.
+    done: usize,
+    /// Sequence number of the first record that is not.
+    sequence: u64,
+}
+
+/// The committer thread.
+pub(crate) struct Commit {
+    shared: Arc<Shared>,
+    segments: Segments,
+    backlog: Backlog,
+    /// Since when the log is unavailable.
+    interrupted: Option<Time>,
+}
+
+impl Commit {
+    /// How often the committer looks after itself: the live file, free space, a disk that came back.
+    const TICK: Duration = Duration::from_secs(1);
+
+    /// A committer that goes on in these segments.
+    pub(crate) fn new(shared: Arc<Shared>, segments: Segments) -> Commit {
+        Commit {
+            shared,
+            segments,
+            backlog: Backlog::default(),
+            interrupted: None,
+        }
+    }
+
+    /// Works until the log is closed.
+    pub(crate) fn run(mut self) {
+        let mut looked = Instant::now();
+        loop {
+            let closing = self.wait();
+            if looked.elapsed() >= Self::TICK {
+                looked = Instant::now();
+                self.look();
+            }
+            self.commit();
+            if closing && State::load(&self.shared.state) == State::Unavailable {
+                self.resume();
+                self.commit();
+            }
+            if closing
+                && (self.shared.queue().is_empty()
+                    || State::load(&self.shared.state) != State::Ready)
+            {
+                break;
+            }
+        }
+        if State::load(&self.shared.state) == State::Ready
+            && let Err(error) = self.segments.finish()
+        {
+            tracing::warn!(%error, "the last audit segment could not be shortened; the next start does it");
+        }
+        self.shared.set_state(State::Closed);
+    }
+
+    /// Waits until there is something to do, at most a tick. Returns whether the log is closing.
+    fn wait(&self) -> bool {
+        let queue = self.shared.queue();
+        let idle = |queue: &mut Queue| {
+            (queue.is_empty() || State::load(&self.shared.state) != State::Ready)
+                && !self.shared.closing.load(Ordering::Acquire)
+        };
+        drop(
+            self.shared
+                .work
+                .wait_timeout_while(queue, Self::TICK, idle)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        self.shared.closing.load(Ordering::Acquire)
+    }
+
+    fn look(&mut self) {
+        if let Ok(free) = self.segments.free() {
+            self.shared.free.store(free, Ordering::Relaxed);
+        }
+        match State::load(&self.shared.state) {
+            State::Ready => {
+                if let Err(error) = self.segments.check() {
+                    self.fail(&error);
+                }
+            }
+            State::Unavailable => self.resume(),
+            State::Lost | State::Closed => {}
+        }
+    }
+
+    /// Writes all that is queued.
+    fn commit(&mut self) {
+        if State::load(&self.shared.state) != State::Ready {
+            return;
+        }
+        if self.backlog.done == self.backlog.records.len() {
+            self.backlog.records.clear();
+            self.backlog.done = 0;
+            self.backlog.sequence = self.shared.queue().take(&mut self.backlog.records).0;
+        }
+        if let Err(error) = self.write_backlog() {
+            self.fail(&error);
+        }
+    }
+
+    fn write_backlog(&mut self) -> Result<(), WriteError> {
+        while self.backlog.done < self.backlog.records.len() {
+            let began = Instant::now();
+            let written = self
+                .segments
+                .append(&self.backlog.records[self.backlog.done..])?;
+            self.backlog.done += written.records_bytes;
+            self.backlog.sequence += u64::from(written.count);
+            let shared = &self.shared;
+            shared.queue().settle(
+                written.count as usize,
+                written.records_bytes,
+                self.backlog.sequence,
+            );
+            shared.batches.fetch_add(1, Ordering::Relaxed);
+            shared
+                .bytes
+                .fetch_add(written.disk_bytes, Ordering::Relaxed);
+            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            shared.write_micros.fetch_add(micros, Ordering::Relaxed);
+            shared.publish(self.backlog.sequence);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &WriteError) {
+        tracing::error!(%error, "the audit log cannot be written: requests are refused until it can");
+        self.interrupted.get_or_insert_with(now);
+        self.shared.refused.store(0, Ordering::Relaxed);
+        self.shared.set_state(match error {
+            WriteError::Disk(_) => State::Unavailable,
+            WriteError::Gone => State::Lost,
+        });
+    }
+
+    /// Tries whether the disk takes entries again: first what is owed, then the note of it.
+    fn resume(&mut self) {
+        if let Err(error) = self.segments.renew().and_then(|()| self.write_backlog()) {
+            tracing::debug!(%error, "the audit log still cannot be written");
+            return;
+        }
+        if let Some(since) = self.interrupted.take() {
+            let refused = self.shared.refused.load(Ordering::Relaxed);
+            let entry = Entry {
+                time: now(),
+                event: Event::Interrupted(Interrupted { since, refused }),
+            };
+            let mut bytes = Vec::new();
+            entry::encode(&entry, &mut bytes);
+            // A full queue drains now that the disk is back; the note can then be missed, not an entry.
+            let _ = self.shared.queue().push(&bytes, Share::Proven);
+        }
+        tracing::info!("the audit log can be written again");
+        self.shared.set_state(State::Ready);
+    }
+}
+
+fn now() -> Time {
+    Time::from_system(SystemTime::now())
+}

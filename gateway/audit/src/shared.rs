@@ -1,0 +1,240 @@
+//! What the workers and the committer share: the queue, how far the log is durable, and who is to be
+//! woken. Nothing here touches a disk.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::entry;
+use crate::error::AppendError;
+use crate::queue::{Full, Limits, Queue, Share};
+
+/// Proof that an entry is recorded: its position, durable as the log's options say.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Receipt {
+    sequence: u64,
+}
+
+impl Receipt {
+    pub(crate) fn new(sequence: u64) -> Receipt {
+        Receipt { sequence }
+    }
+
+    /// The entry's sequence number.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// What workers and the committer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    queue: Mutex<Queue>,
+    pub(crate) work: Condvar,
+    /// Whether something was queued since the committer was last told.
+    pub(crate) pending: AtomicBool,
+    /// All sequence numbers below are durable.
+    pub(crate) durable: AtomicU64,
+    pub(crate) state: AtomicU8,
+    /// Rises when the log becomes unavailable: who waits since before must give up.
+    pub(crate) failures: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) closing: AtomicBool,
+    bells: Mutex<Vec<Arc<Bell>>>,
+    /// Threads that wait without a runtime.
+    pub(crate) published_guard: Mutex<()>,
+    pub(crate) published: Condvar,
+    pub(crate) blocked: AtomicUsize,
+    pub(crate) batches: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) write_micros: AtomicU64,
+    pub(crate) free: AtomicU64,
+}
+
+/// Wakes one worker once a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    pub(crate) fn hang(&self, waker: &Waker) {
+        let mut held = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.as_ref().is_some_and(|held| held.will_wake(waker)) {
+            *held = Some(waker.clone());
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    Ready,
+    /// The disk does not take entries; the committer keeps trying.
+    Unavailable,
+    /// The live segment is no longer the file that its name leads to: somebody removed or replaced
+    /// evidence. Only a restart, which looks at what is there, can end this.
+    Lost,
+    Closed,
+}
+
+impl State {
+    pub(crate) fn load(cell: &AtomicU8) -> State {
+        match cell.load(Ordering::Acquire) {
+            0 => State::Ready,
+            1 => State::Unavailable,
+            2 => State::Lost,
+            _ => State::Closed,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits, next: u64) -> Shared {
+        Shared {
+            queue: Mutex::new(Queue::new(limits, next)),
+            work: Condvar::new(),
+            pending: AtomicBool::new(false),
+            durable: AtomicU64::new(next),
+            state: AtomicU8::new(State::Ready as u8),
+            failures: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            bells: Mutex::new(Vec::new()),
+            published_guard: Mutex::new(()),
+            published: Condvar::new(),
+            blocked: AtomicUsize::new(0),
+            batches: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            write_micros: AtomicU64::new(0),
+            free: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Whether entries are taken.
+    pub(crate) fn is_available(&self) -> bool {
+        State::load(&self.state) == State::Ready
+    }
+
+    /// The same, for somebody who wants to append: a refusal is counted.
+    fn check(&self) -> Result<(), AppendError> {
+        match State::load(&self.state) {
+            State::Ready => Ok(()),
+            State::Unavailable | State::Lost => Err(self.refuse(AppendError::Unavailable)),
+            State::Closed => Err(AppendError::Closed),
+        }
+    }
+
+    pub(crate) fn add_bell(&self) -> Arc<Bell> {
+        let bell = Arc::new(Bell::default());
+        self.bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&bell));
+        bell
+    }
+
+    pub(crate) fn remove_bell(&self, bell: &Arc<Bell>) {
+        self.bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|held| !Arc::ptr_eq(held, bell));
+    }
+
+    pub(crate) fn accept(&self, bytes: &[u8], share: Share) -> Result<u64, AppendError> {
+        self.check()?;
+        if bytes.len() > entry::MAX_BYTES {
+            return Err(AppendError::TooLong);
+        }
+        let accepted = self.queue().push(bytes, share);
+        accepted.map_err(|Full| self.refuse(AppendError::Full))
+    }
+
+    pub(crate) fn reserve(&self, share: Share) -> Result<(), AppendError> {
+        self.check()?;
+        let reserved = self.queue().reserve(share);
+        reserved.map_err(|Full| self.refuse(AppendError::Full))
+    }
+
+    fn refuse(&self, error: AppendError) -> AppendError {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        error
+    }
+
+    /// A panic while the lock was held cannot have left the queue half-changed in a way that
+    /// matters: every operation on it either did its work or not.
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn published_lock(&self) -> MutexGuard<'_, ()> {
+        self.published_guard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wait_for(
+        &self,
+        sequence: u64,
+        patience: Duration,
+    ) -> Result<Receipt, AppendError> {
+        let until = Instant::now() + patience;
+        let failures = self.failures.load(Ordering::Acquire);
+        self.blocked.fetch_add(1, Ordering::AcqRel);
+        let mut guard = self.published_lock();
+        let outcome = loop {
+            if self.durable.load(Ordering::Acquire) > sequence {
+                break Ok(Receipt::new(sequence));
+            }
+            if self.failures.load(Ordering::Acquire) != failures {
+                break Err(AppendError::Unavailable);
+            }
+            if let Err(error) = self.check() {
+                break Err(error);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(AppendError::Stalled);
+            }
+            guard = self
+                .published
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        };
+        drop(guard);
+        self.blocked.fetch_sub(1, Ordering::AcqRel);
+        outcome
+    }
+
+    pub(crate) fn publish(&self, durable: u64) {
+        self.durable.store(durable, Ordering::Release);
+        self.wake_all();
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+        if state != State::Ready {
+            self.failures.fetch_add(1, Ordering::AcqRel);
+        }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        for bell in &*self.bells.lock().unwrap_or_else(PoisonError::into_inner) {
+            bell.ring();
+        }
+        if self.blocked.load(Ordering::Acquire) > 0 || self.closing.load(Ordering::Acquire) {
+            drop(self.published_lock());
+            self.published.notify_all();
+        }
+    }
+}
