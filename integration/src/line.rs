@@ -1,7 +1,7 @@
 //! A raw client: a TCP connection, or one with TLS on it, that sends and reads bytes.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::wait::{OrFail, PATIENCE};
 #[derive(Debug, Clone)]
 pub struct Caller {
     to: SocketAddr,
-    from: Option<std::net::Ipv4Addr>,
+    from: Option<Ipv4Addr>,
     roots: Arc<RootCertStore>,
     credentials: Option<Credentials>,
     presents: Option<Arc<dyn ResolvesClientCert>>,
@@ -86,7 +86,7 @@ impl Caller {
 
     /// Calling from this address.
     #[must_use]
-    pub fn from(mut self, address: std::net::Ipv4Addr) -> Caller {
+    pub fn from(mut self, address: Ipv4Addr) -> Caller {
         self.from = Some(address);
         self
     }
@@ -130,16 +130,7 @@ impl Caller {
     pub fn connect(&self) -> io::Result<Line> {
         let stream = match self.from {
             None => TcpStream::connect_timeout(&self.to, PATIENCE)?,
-            Some(from) => {
-                let socket = rustix::net::socket(
-                    rustix::net::AddressFamily::INET,
-                    rustix::net::SocketType::STREAM,
-                    None,
-                )?;
-                rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
-                rustix::net::connect(&socket, &self.to)?;
-                TcpStream::from(socket)
-            }
+            Some(from) => dial(from, self.to)?,
         };
         prepare(&stream)?;
         let name = ServerName::try_from(self.name.unwrap_or("api.test")).or_fail("name the server");
@@ -202,6 +193,18 @@ fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
         .or_fail(&format!("read {}", path.display()))
 }
 
+/// A TCP connection from this address.
+fn dial(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::STREAM,
+        None,
+    )?;
+    rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
+    rustix::net::connect(&socket, &to)?;
+    Ok(TcpStream::from(socket))
+}
+
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -240,6 +243,18 @@ impl Line {
     /// The operating system's.
     pub fn plain(to: SocketAddr) -> io::Result<Line> {
         let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        prepare(&stream)?;
+        Ok(Line {
+            wire: Wire::Tcp(stream),
+        })
+    }
+
+    /// A connection without TLS from this address.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn plain_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<Line> {
+        let stream = dial(from, to)?;
         prepare(&stream)?;
         Ok(Line {
             wire: Wire::Tcp(stream),

@@ -4,6 +4,7 @@
 //! the test's process is killed, the kernel ends it (`setpriv --pdeathsig`).
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -225,7 +226,6 @@ fn collect(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<
 }
 
 /// What a command did.
-#[derive(Debug)]
 pub struct Ran {
     name: String,
     status: ExitStatus,
@@ -235,6 +235,14 @@ pub struct Ran {
     pub stdout: String,
     /// What it complained about.
     pub stderr: String,
+}
+
+/// Without the bytes, which stand in the text.
+impl fmt::Debug for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ended with {}", self.name, self.code())?;
+        writeln!(f, "stdout: {}\nstderr: {}", self.stdout, self.stderr)
+    }
 }
 
 impl Ran {

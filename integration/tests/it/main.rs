@@ -19,3 +19,11 @@ mod nginx;
 mod audit_gate;
 
 mod crash;
+
+mod limits;
+
+mod noise;
+
+mod reload;
+
+mod operation;
