@@ -52,6 +52,8 @@ pub mod revocation;
 
 pub mod tls;
 
+pub mod endpoint;
+
 pub mod handshake;
 
 pub mod limit;

@@ -22,14 +22,14 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::digest::sha256;
+use crate::endpoint::{Address, Endpoint, Security};
 use crate::limit::Rates;
 use crate::peer::Protocol;
 use crate::revocation::{Index, List, ListFault, MAX_LIST_BYTES};
 use crate::route::{RouteEntry, RouteTable};
 use crate::site::{ListenerSite, Site};
-use crate::tls::{self, ClientTrust, Clients, Revocation, ServerEntry, ServerSide};
+use crate::tls::{self, ClientTrust, Clients, Entry, Revocation, ServerSide};
 use crate::trust::{Authority, AuthorityFault};
-use crate::upstream::{Address, Security, UpstreamSite};
 
 /// No certificate or key file is larger than this, bytes.
 const MAX_PEM_BYTES: u64 = 4 * 1024 * 1024;
@@ -131,11 +131,17 @@ impl Loader {
         let upstreams = self.upstreams(&config, &entries, previous);
         let mut listeners = HashMap::new();
         for (name, listener) in &config.listeners {
-            let chosen: Option<Vec<_>> = listener
-                .certificates
-                .iter()
-                .map(|name| entries.get(&name.value).cloned())
-                .collect();
+            let mut chosen = Some(Vec::new());
+            for name in &listener.certificates {
+                let entry = entries.get(&name.value).cloned();
+                if let Some(Err(fault)) = entry.as_deref().map(Entry::check_serves) {
+                    self.error(&name.place, fault.to_string(), None);
+                }
+                chosen = chosen.zip(entry).map(|(mut chosen, entry)| {
+                    chosen.push(entry);
+                    chosen
+                });
+            }
             let clients = match &listener.clients.value {
                 config::Clients::Required { trust: name } => {
                     trust.get(&name.value).cloned().map(Clients::Required)
@@ -166,16 +172,19 @@ impl Loader {
             );
         }
         self.uncovered_hosts(&config, &listeners);
-        let routes = config.routes.iter().map(|route| {
+        let routes = config.routes.iter().filter_map(|route| {
             let kept = previous.and_then(|site| {
                 site.routes
                     .rates()
                     .find(|(known, _)| known.name.value == route.name.value)
             });
-            Arc::new(RouteEntry {
+            // An upstream that is missing has been reported where it is configured.
+            let endpoint = upstreams.get(&route.upstream.value)?;
+            Some(Arc::new(RouteEntry {
                 rates: rates(&route.rate, kept.map(|(_, rates)| rates)),
+                endpoint: Arc::clone(endpoint),
                 route: route.clone(),
-            })
+            }))
         });
         let routes = RouteTable::build(routes.collect::<Vec<_>>());
         Site {
@@ -216,7 +225,7 @@ impl Loader {
         }
     }
 
-    fn entries(&mut self, config: &Config) -> HashMap<CertificateName, Arc<ServerEntry>> {
+    fn entries(&mut self, config: &Config) -> HashMap<CertificateName, Arc<Entry>> {
         let mut entries = HashMap::new();
         for (name, certificate) in &config.certificates {
             let chain = self.certificates(&certificate.chain);
@@ -232,7 +241,7 @@ impl Loader {
                 );
                 continue;
             };
-            match ServerEntry::judge(name.clone(), CertifiedKey::new(chain, signing), self.now) {
+            match Entry::judge(name.clone(), CertifiedKey::new(chain, signing), self.now) {
                 Ok(entry) => {
                     entries.insert(name.clone(), Arc::new(entry));
                 }
@@ -397,15 +406,15 @@ impl Loader {
     fn upstreams(
         &mut self,
         config: &Config,
-        entries: &HashMap<CertificateName, Arc<ServerEntry>>,
+        entries: &HashMap<CertificateName, Arc<Entry>>,
         previous: Option<&Site>,
-    ) -> HashMap<config::UpstreamName, Arc<UpstreamSite>> {
+    ) -> HashMap<config::UpstreamName, Arc<Endpoint>> {
         let mut sites = HashMap::new();
         for (name, upstream) in &config.upstreams {
             let Some((address, security, identity)) = self.server(upstream, entries) else {
                 continue;
             };
-            let site = UpstreamSite {
+            let site = Endpoint {
                 name: name.clone(),
                 address,
                 security,
@@ -431,7 +440,7 @@ impl Loader {
     fn server(
         &mut self,
         upstream: &config::Upstream,
-        entries: &HashMap<CertificateName, Arc<ServerEntry>>,
+        entries: &HashMap<CertificateName, Arc<Entry>>,
     ) -> Option<(Address, Security, Vec<u8>)> {
         let (authority, roots, server_name, identity) = match &upstream.server.value {
             Server::Http { authority } => {
@@ -454,7 +463,13 @@ impl Loader {
         let pinned = self.authorities(std::slice::from_ref(roots), true);
         let entry = match identity {
             UpstreamIdentity::Nothing => None,
-            UpstreamIdentity::Certificate(name) => Some(entries.get(&name.value)?),
+            UpstreamIdentity::Certificate(name) => {
+                let entry = entries.get(&name.value)?;
+                if let Err(fault) = entry.check_proves() {
+                    self.error(&name.place, fault.to_string(), None);
+                }
+                Some(entry)
+            }
         };
         let protocols: &[Protocol] = match upstream.protocol {
             config::Protocol::Alpn => &[Protocol::Http2, Protocol::Http1],

@@ -20,6 +20,7 @@ use audit::event::{
 };
 use audit::log::{Log, Slot};
 use audit::noise::{NoiseTable, Verdict};
+use audit::queue::Share;
 use audit::worker::{Append, Worker};
 use http::Method;
 
@@ -92,7 +93,7 @@ impl RecorderShared {
                 time: now,
                 event: Event::Noise(summary.clone()),
             };
-            log.append_unproven(&entry).is_ok()
+            log.append_unwaited(&entry, Share::Unproven).is_ok()
         });
     }
 }
@@ -136,7 +137,9 @@ impl Recorder {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if noise.judge(address, code, time, low) == Verdict::Alone
-            && log.append_unproven(&Entry { time, event }).is_err()
+            && log
+                .append_unwaited(&Entry { time, event }, Share::Unproven)
+                .is_err()
         {
             noise.count(address, code, time);
         }
@@ -189,7 +192,7 @@ impl ConnectionRecord {
             recorder: recorder.clone(),
             peer,
             stands: false.into(),
-            slot: recorder.log.log().reserve().ok(),
+            slot: recorder.log.log().reserve(Share::Proven).ok(),
             since: Instant::now(),
             requests: 0.into(),
             code: None.into(),
@@ -208,8 +211,12 @@ impl ConnectionRecord {
             };
             // A peer without a certificate has proved nothing: it gets the smaller share.
             let queued = match self.peer.client {
-                Client::Known(_) => self.recorder.log.append(&entry).map(drop),
-                Client::Anonymous => self.recorder.log.log().append_unproven(&entry),
+                Client::Known(_) => self.recorder.log.append(&entry, Share::Proven).map(drop),
+                Client::Anonymous => self
+                    .recorder
+                    .log
+                    .log()
+                    .append_unwaited(&entry, Share::Unproven),
             };
             self.stands.set(queued.is_ok());
         }
@@ -346,7 +353,7 @@ impl Record {
             return Err(AppendError::Unavailable);
         }
         let slot = match connection.peer.client {
-            Client::Known(_) => Some(recorder.log.log().reserve()?),
+            Client::Known(_) => Some(recorder.log.log().reserve(Share::Proven)?),
             // Reserved once a rule has permitted it.
             Client::Anonymous => None,
         };
@@ -383,7 +390,7 @@ impl Record {
     /// [`AppendError`]: what cannot be recorded is not served.
     pub fn permitted(&mut self, rule: &Rule) -> Result<(), AppendError> {
         if self.slot.is_none() {
-            self.slot = Some(self.recorder.log.log().reserve()?);
+            self.slot = Some(self.recorder.log.log().reserve(Share::Proven)?);
         }
         self.rule = Some(rule.clone());
         Ok(())
@@ -403,7 +410,9 @@ impl Record {
             request: self.request(),
             content_length,
         });
-        self.recorder.log.append(&Entry { time: now(), event })
+        self.recorder
+            .log
+            .append(&Entry { time: now(), event }, Share::Proven)
     }
 
     /// The record before the first byte of an answer; the future ends when it is durable. What is
@@ -421,7 +430,10 @@ impl Record {
             upstream: answer.upstream,
             attempts: self.attempts,
         });
-        let append = self.recorder.log.append(&Entry { time: now(), event })?;
+        let append = self
+            .recorder
+            .log
+            .append(&Entry { time: now(), event }, Share::Proven)?;
         self.stage = Stage::Released {
             status: answer.status,
         };
@@ -458,9 +470,11 @@ impl Record {
                 self.recorder.unproven(self.peer.address, code, event);
                 None
             }
-            (Client::Known(_), _) | (_, Some(_)) => {
-                Some(self.recorder.log.append(&Entry { time: now(), event })?)
-            }
+            (Client::Known(_), _) | (_, Some(_)) => Some(
+                self.recorder
+                    .log
+                    .append(&Entry { time: now(), event }, Share::Proven)?,
+            ),
         };
         self.stage = Stage::Settled;
         Ok(append)

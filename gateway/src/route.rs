@@ -13,6 +13,7 @@ use config::{HostName, ListenerName, Route};
 use http1::Authority;
 
 use crate::checks::{self, PathFault};
+use crate::endpoint::Endpoint;
 use crate::limit::Rates;
 use crate::peer::Peer;
 use crate::request::{Head, Received};
@@ -30,6 +31,8 @@ pub struct RouteTable {
 pub struct RouteEntry {
     /// As it is configured.
     pub route: Route,
+    /// Where requests on it go.
+    pub endpoint: Arc<Endpoint>,
     /// The clients' rates, if it limits them.
     pub rates: Option<Arc<Rates>>,
 }
@@ -210,6 +213,7 @@ fn decode(segment: &str) -> Option<std::borrow::Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::{Address, Security};
     use crate::hosts::Hosts;
     use crate::peer::{Channel, Client, Protocol};
     use crate::request::{Content, RequestId, Version};
@@ -220,6 +224,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
     use std::path::Path;
     use std::rc::Rc;
+    use std::time::Duration;
     use x509_parser::prelude::{FromDer, X509Certificate};
 
     fn table(routes: &[(&str, &str, &str, &str)]) -> RouteTable {
@@ -251,12 +256,28 @@ mod tests {
             text.push_str(&route);
         }
         let config = config::parse(Path::new("test.toml"), &text).unwrap();
-        RouteTable::build(
-            config
-                .routes
-                .into_iter()
-                .map(|route| Arc::new(RouteEntry { route, rates: None })),
-        )
+        RouteTable::build(config.routes.into_iter().map(|route| {
+            let endpoint = Arc::new(endpoint(route.upstream.value.clone()));
+            Arc::new(RouteEntry {
+                route,
+                endpoint,
+                rates: None,
+            })
+        }))
+    }
+
+    fn endpoint(name: config::UpstreamName) -> Endpoint {
+        Endpoint {
+            name,
+            address: Address::Unix("/run/fhir.sock".into()),
+            security: Security::None,
+            identity: Vec::new(),
+            protocol: config::Protocol::Http11,
+            connect: Duration::from_secs(1),
+            head: Duration::from_secs(1),
+            idle: Duration::from_secs(1),
+            connections: 1,
+        }
     }
 
     fn shown(names: &[&str]) -> Arc<Hosts> {

@@ -335,7 +335,6 @@ async fn work(
     let log = audit::worker::Worker::new(&common.log);
     tokio::task::spawn_local(log.drive());
     let pools = Pools::default();
-    pools.renew(&common.site.load().upstreams);
     let recorder = Recorder::new(log.clone(), Arc::clone(&common.recording));
     let pipeline = Pipeline {
         site: Arc::clone(&common.site),
@@ -370,7 +369,6 @@ async fn work(
             },
             changed = phase.changed() => {
                 let site = common.site.load_full();
-                worker.pipeline.pools.renew(&site.upstreams);
                 if changed.is_err() {
                     break;
                 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use config::{ListenerName, Role, RoleName, UpstreamName};
 
+use crate::endpoint::Endpoint;
 use crate::route::RouteTable;
-use crate::tls::{ClientTrust, ServerEntry, ServerSide};
-use crate::upstream::UpstreamSite;
+use crate::tls::{ClientTrust, Entry, ServerSide};
 
 /// A configuration in force.
 #[derive(Debug)]
@@ -23,13 +23,13 @@ pub struct Site {
     /// Trust sets.
     pub trust: Vec<Arc<ClientTrust>>,
     /// Certificate entries.
-    pub entries: Vec<Arc<ServerEntry>>,
+    pub entries: Vec<Arc<Entry>>,
     /// Routes.
     pub routes: RouteTable,
     /// Roles.
     pub roles: BTreeMap<RoleName, Role>,
     /// Upstreams.
-    pub upstreams: HashMap<UpstreamName, Arc<UpstreamSite>>,
+    pub upstreams: HashMap<UpstreamName, Arc<Endpoint>>,
     /// Every weakened control with its rationale: those of the configuration and those that only
     /// the machine shows.
     pub decisions: Vec<config::Decision>,

@@ -2,102 +2,28 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use config::{Authority, Protocol as Wanted, UpstreamName};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use config::{Authority, Protocol as Wanted};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::UpstreamRefusal;
+use crate::endpoint::{Address, Endpoint, Security};
 use crate::peer::Protocol;
 use crate::tls::ALPN;
 
-/// An upstream, loaded: everything that is needed to reach it.
-#[derive(Debug)]
-pub struct UpstreamSite {
-    /// Its name.
-    pub name: UpstreamName,
-    /// Where it is.
-    pub address: Address,
-    /// How the way there is protected.
-    pub security: Security,
-    /// What `security` was made of, to tell whether it has changed.
-    pub identity: Vec<u8>,
-    /// What is spoken there.
-    pub protocol: Wanted,
-    /// To connect, TLS included, and to wait for a connection to come free.
-    pub connect: Duration,
-    /// For the head of an answer, and for each pause in its content.
-    pub head: Duration,
-    /// For which an idle connection is kept.
-    pub idle: Duration,
-    /// Connections at once, of each worker.
-    pub connections: usize,
-}
-
-impl UpstreamSite {
-    /// Whether connections to the one are as good as connections to the other.
-    pub fn is_like(&self, other: &UpstreamSite) -> bool {
-        let of = |site: &UpstreamSite| {
-            (
-                site.protocol,
-                site.connect,
-                site.head,
-                site.idle,
-                site.connections,
-            )
-        };
-        self.address == other.address && self.identity == other.identity && of(self) == of(other)
-    }
-}
-
-/// Where an upstream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// Over TCP.
-    Tcp(Authority),
-    /// A Unix domain socket.
-    Unix(PathBuf),
-}
-
-/// How the way to an upstream is protected.
-#[derive(Clone)]
-pub enum Security {
-    /// By the machine: loopback, a Unix socket, or the operator's rationale.
-    None,
-    /// By TLS.
-    Tls {
-        /// Pinned roots, our certificate.
-        config: Arc<ClientConfig>,
-        /// The name that its certificate must hold.
-        name: ServerName<'static>,
-    },
-}
-
-impl std::fmt::Debug for Security {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Security::None => f.write_str("None"),
-            Security::Tls { name, .. } => write!(f, "Tls({name:?})"),
-        }
-    }
-}
-
 /// A connection, and what is spoken on it.
-pub(super) async fn connect(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefusal> {
+pub(super) async fn connect(site: &Endpoint) -> Result<(Transport, Protocol), UpstreamRefusal> {
     tokio::time::timeout(site.connect, open(site))
         .await
         .unwrap_or(Err(UpstreamRefusal::ConnectTimeout))
 }
 
-async fn open(site: &UpstreamSite) -> Result<(Transport, Protocol), UpstreamRefusal> {
+async fn open(site: &Endpoint) -> Result<(Transport, Protocol), UpstreamRefusal> {
     let unreachable = |error: io::Error| UpstreamRefusal::Unreachable {
         error: error.kind(),
     };

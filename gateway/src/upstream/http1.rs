@@ -21,9 +21,10 @@ use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
-use super::connect::{UpstreamSite, refused};
+use super::connect::refused;
 use super::pool::Lent;
 use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
+use crate::endpoint::Endpoint;
 use crate::headers;
 use crate::request::{Content, ContentFault};
 
@@ -40,7 +41,7 @@ const SMALL: usize = 16 * 1024;
 pub(super) async fn exchange(
     lent: Lent,
     outgoing: Outgoing,
-    site: &UpstreamSite,
+    endpoint: &Endpoint,
 ) -> Result<AnswerHead, Failure> {
     let framing = match &outgoing.content {
         Content::None => Framing::None,
@@ -79,7 +80,7 @@ pub(super) async fn exchange(
             state: UploadState::Reading,
         },
         content,
-        timer: Timer::new(patience(site)),
+        timer: Timer::new(patience(endpoint)),
     };
     let mut reader = ResponseReader::new(Limits::default());
     let mut interim = 0;

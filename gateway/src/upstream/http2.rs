@@ -15,8 +15,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::connect::{Security, Transport, UpstreamSite};
+use super::connect::Transport;
 use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
+use crate::endpoint::{Endpoint, Security};
 use crate::headers;
 use crate::request::{Content, ContentFault};
 use crate::runtime::LocalExecutor;
@@ -53,7 +54,7 @@ impl Shared {
     pub(super) async fn start(
         transport: Transport,
         permit: OwnedSemaphorePermit,
-        site: &UpstreamSite,
+        endpoint: &Endpoint,
     ) -> Result<Shared, UpstreamRefusal> {
         let mut builder = Builder::new(LocalExecutor);
         builder
@@ -63,7 +64,7 @@ impl Shared {
             .max_header_list_size(32 * 1024)
             .max_concurrent_reset_streams(32)
             .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(site.connect);
+            .keep_alive_timeout(endpoint.connect);
         let (sender, connection) =
             builder
                 .handshake(TokioIo::new(transport))
@@ -110,24 +111,24 @@ impl Shared {
 pub(super) async fn exchange(
     stream: Stream,
     outgoing: Outgoing,
-    site: &UpstreamSite,
+    endpoint: &Endpoint,
 ) -> Result<AnswerHead, Failure> {
     let Stream { mut sender, place } = stream;
     let watch = Rc::new(Watch::default());
-    let request = request(outgoing, site, &watch).map_err(Failure::Refused)?;
+    let request = request(outgoing, endpoint, &watch).map_err(Failure::Refused)?;
     // A request that never left the queue of the connection comes back; with what it was made of it
     // would have to be taken apart again, so it is refused like one that was lost.
     let answer = sender.send_request(request);
     tokio::pin!(answer);
     let answer = loop {
-        let due = watch.since.get() + patience(site);
+        let due = watch.since.get() + patience(endpoint);
         tokio::select! {
             biased;
             answer = &mut answer => break answer,
             () = tokio::time::sleep_until(due) => {
                 if watch.waits_for_client.get() {
                     watch.since.set(Instant::now());
-                } else if watch.since.get() + patience(site) <= Instant::now() {
+                } else if watch.since.get() + patience(endpoint) <= Instant::now() {
                     return Err(Failure::Refused(UpstreamRefusal::Timeout));
                 }
             }
@@ -153,7 +154,7 @@ pub(super) async fn exchange(
         AnswerContent::Http2(Box::new(Answer {
             body,
             watch,
-            patience: patience(site),
+            patience: patience(endpoint),
             timer: None,
             finished: false,
             _place: place,
@@ -169,11 +170,11 @@ pub(super) async fn exchange(
 
 fn request(
     outgoing: Outgoing,
-    site: &UpstreamSite,
+    endpoint: &Endpoint,
     watch: &Rc<Watch>,
 ) -> Result<Request<Watched>, UpstreamRefusal> {
     let unwritable = |what| UpstreamRefusal::Unwritable { what };
-    let scheme = match site.security {
+    let scheme = match endpoint.security {
         Security::None => "http",
         Security::Tls { .. } => "https",
     };

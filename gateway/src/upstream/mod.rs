@@ -29,12 +29,12 @@ use http::{HeaderMap, Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::admission::Admitted;
+use crate::endpoint::Endpoint;
 use crate::headers::{self, Proved};
 use crate::peer::Client;
 use crate::record::Record;
 use crate::request::{Content, ContentFault, Received};
 
-pub use connect::{Address, Security, UpstreamSite};
 pub use pool::Pools;
 
 /// An answer of an upstream: its head, and a handle on its content.
@@ -183,18 +183,18 @@ pub async fn forward(
     pools: &Pools,
     record: &mut Record,
 ) -> Result<Answered, UpstreamRefusal> {
-    let upstream = admitted.route().route.upstream.value.clone();
-    let pool = pools.of(&upstream).ok_or(UpstreamRefusal::Busy)?;
+    let upstream = admitted.route().endpoint.name.clone();
+    let pool = pools.of(&admitted.route().endpoint);
     let mut outgoing = Outgoing::new(admitted.into_received());
     loop {
         let lease = pool.lease().await?;
         record.attempted();
         let outcome = match lease {
             pool::Lease::Http1(connection) => {
-                http1::exchange(connection, outgoing, pool.site()).await
+                http1::exchange(connection, outgoing, pool.endpoint()).await
             }
             pool::Lease::Http2(connection) => {
-                http2::exchange(connection, outgoing, pool.site()).await
+                http2::exchange(connection, outgoing, pool.endpoint()).await
             }
         };
         match outcome {
@@ -307,6 +307,6 @@ impl Outgoing {
 }
 
 /// How long an upstream may be silent while content is under way in either direction.
-fn patience(site: &UpstreamSite) -> Duration {
-    site.head
+fn patience(endpoint: &Endpoint) -> Duration {
+    endpoint.head
 }

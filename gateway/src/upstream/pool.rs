@@ -5,58 +5,53 @@
 //! one waits its turn, but not longer than it would wait for a connection.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use config::UpstreamName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connect::{Transport, UpstreamSite, connect};
+use super::connect::{Transport, connect};
 use super::{UpstreamRefusal, http2};
+use crate::endpoint::Endpoint;
 use crate::peer::Protocol;
 
-/// The pools of one worker, by upstream.
+/// The pools of one worker. Made when a request first needs one, and dropped with the endpoint.
 #[derive(Debug, Default)]
 pub struct Pools {
-    pools: RefCell<HashMap<UpstreamName, Rc<Pool>>>,
+    pools: RefCell<Vec<Rc<Pool>>>,
 }
 
 impl Pools {
-    /// Makes the pools those of these upstreams. A pool whose upstream is as it was stays; the
-    /// connections of any other are closed once nobody uses them.
-    pub fn renew(&self, sites: &HashMap<UpstreamName, Arc<UpstreamSite>>) {
-        let mut pools = self.pools.borrow_mut();
-        pools.retain(|name, pool| {
-            sites
-                .get(name)
-                .is_some_and(|site| Arc::ptr_eq(site, &pool.site))
-        });
-        for (name, site) in sites {
-            pools
-                .entry(name.clone())
-                .or_insert_with(|| Rc::new(Pool::new(Arc::clone(site))));
-        }
-    }
-
-    /// Closes what has been idle for too long. To be called once in a while.
+    /// Closes what has been idle for too long, and what leads to an endpoint that no configuration
+    /// in use names any more. To be called once in a while.
     pub fn sweep(&self) {
-        for pool in self.pools.borrow().values() {
-            pool.sweep();
-        }
+        let mut pools = self.pools.borrow_mut();
+        pools.retain(|pool| Arc::strong_count(&pool.endpoint) > 1);
+        pools.iter().for_each(|pool| pool.sweep());
     }
 
-    pub(super) fn of(&self, upstream: &UpstreamName) -> Option<Rc<Pool>> {
-        self.pools.borrow().get(upstream).cloned()
+    /// The connections to this very endpoint: not to one of the same name that another
+    /// configuration knew.
+    pub(super) fn of(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        if let Some(pool) = pools
+            .iter()
+            .find(|pool| Arc::ptr_eq(&pool.endpoint, endpoint))
+        {
+            return Rc::clone(pool);
+        }
+        let pool = Rc::new(Pool::new(Arc::clone(endpoint)));
+        pools.push(Rc::clone(&pool));
+        pool
     }
 }
 
 /// The connections to one upstream.
 #[derive(Debug)]
 pub(super) struct Pool {
-    site: Arc<UpstreamSite>,
+    endpoint: Arc<Endpoint>,
     in_use: Arc<Semaphore>,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<http2::Shared>>,
@@ -107,18 +102,18 @@ impl Lent {
 }
 
 impl Pool {
-    fn new(site: Arc<UpstreamSite>) -> Pool {
-        let in_use = Arc::new(Semaphore::new(site.connections));
+    fn new(endpoint: Arc<Endpoint>) -> Pool {
+        let in_use = Arc::new(Semaphore::new(endpoint.connections));
         Pool {
-            site,
+            endpoint,
             in_use,
             idle: RefCell::default(),
             shared: RefCell::default(),
         }
     }
 
-    pub(super) fn site(&self) -> &UpstreamSite {
-        &self.site
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// The right to send one request, on a connection that is there or on a new one.
@@ -130,7 +125,7 @@ impl Pool {
             permit
         } else {
             let wait = Arc::clone(&self.in_use).acquire_owned();
-            let waited = tokio::time::timeout(self.site.connect, wait).await;
+            let waited = tokio::time::timeout(self.endpoint.connect, wait).await;
             waited
                 .ok()
                 .and_then(Result::ok)
@@ -147,7 +142,7 @@ impl Pool {
                 _permit: permit,
             }));
         }
-        let (transport, protocol) = connect(&self.site).await?;
+        let (transport, protocol) = connect(&self.endpoint).await?;
         match protocol {
             Protocol::Http1 => {
                 let connection = Connection {
@@ -162,7 +157,7 @@ impl Pool {
                 }))
             }
             Protocol::Http2 => {
-                let shared = http2::Shared::start(transport, permit, &self.site).await?;
+                let shared = http2::Shared::start(transport, permit, &self.endpoint).await?;
                 let stream = shared.stream().ok_or(UpstreamRefusal::Broken {
                     how: "a new HTTP/2 connection takes no stream",
                 })?;
@@ -179,7 +174,7 @@ impl Pool {
                 mut connection,
                 since,
             } = self.idle.borrow_mut().pop()?;
-            let fresh = since.elapsed() < self.site.idle;
+            let fresh = since.elapsed() < self.endpoint.idle;
             let quiet = std::future::poll_fn(|context| {
                 std::task::Poll::Ready(connection.transport.is_quiet(context))
             });
@@ -196,7 +191,7 @@ impl Pool {
     }
 
     fn sweep(&self) {
-        let idle = self.site.idle;
+        let idle = self.endpoint.idle;
         self.idle
             .borrow_mut()
             .retain(|kept| kept.since.elapsed() < idle);

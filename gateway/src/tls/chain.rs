@@ -1,0 +1,212 @@
+//! Whether a chain that a client presents makes it a client of a trust set, and whether it still does.
+//!
+//! Fails closed: what cannot be told is a refusal.
+
+use config::{NameKind, TrustName, WhenStale};
+use rustls::CertificateError;
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::profile::signature_algorithms;
+use crate::identity::{ClientIdentity, IdentityRefusal, IssuerKey};
+use crate::revocation::{Index, Standing};
+use crate::trust::Authority;
+
+/// A trust set: who vouches for clients, and how they lose that trust.
+#[derive(Debug)]
+pub struct ClientTrust {
+    /// Its name in the configuration.
+    pub name: TrustName,
+    /// The kind of name that a leaf must hold exactly once.
+    pub kind: NameKind,
+    /// How a certificate is taken back.
+    pub revocation: Revocation,
+    roots: Vec<Authority>,
+    anchors: Vec<TrustAnchor<'static>>,
+    intermediates: Vec<Authority>,
+}
+
+/// How a certificate is taken back.
+#[derive(Debug)]
+pub enum Revocation {
+    /// By lists.
+    Lists {
+        /// What they say.
+        index: Index,
+        /// What they are worth when out of date.
+        when_stale: WhenStale,
+    },
+    /// Not at all; the operator wrote down why.
+    Off,
+}
+
+/// Why a chain is no client. Named after webpki's errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainRefusal {
+    /// A certificate cannot be read.
+    Malformed,
+    /// One has expired.
+    Expired,
+    /// One is not valid yet.
+    NotYetValid,
+    /// It leads to no root of the trust set.
+    UnknownIssuer,
+    /// A signature in it does not verify, or is of an algorithm that does not count.
+    Signature,
+    /// The leaf is not meant for client authentication.
+    Purpose,
+    /// It breaks another rule of RFC 5280.
+    Invalid,
+    /// One is revoked.
+    Revoked,
+    /// No list covers one.
+    RevocationUnknown,
+    /// The list that covers one is out of date.
+    RevocationStale,
+    /// The leaf is no identity.
+    Identity(IdentityRefusal),
+    /// The trust set no longer holds the root that it led to.
+    RootGone,
+}
+
+impl ClientTrust {
+    /// The trust set with these roots, and with these authorities between roots and leaves that are
+    /// known without being sent.
+    pub fn new(
+        name: TrustName,
+        kind: NameKind,
+        roots: Vec<Authority>,
+        intermediates: Vec<Authority>,
+        revocation: Revocation,
+    ) -> ClientTrust {
+        let anchors = roots.iter().map(|root| root.anchor().clone()).collect();
+        ClientTrust {
+            name,
+            kind,
+            revocation,
+            roots,
+            anchors,
+            intermediates,
+        }
+    }
+
+    /// Verifies a chain that a client presented: up to a root, in date, for clients, not revoked,
+    /// with exactly one name. `now` in seconds since 1970.
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        presented: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientIdentity, ChainRefusal> {
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| refusal(&error))?;
+        let mut above: Vec<CertificateDer<'_>> = presented
+            .iter()
+            .map(|der| CertificateDer::from(der.as_ref()))
+            .collect();
+        above.extend(
+            self.intermediates
+                .iter()
+                .map(|authority| CertificateDer::from(authority.der().as_ref())),
+        );
+        let path = end_entity
+            .verify_for_usage(
+                signature_algorithms(),
+                &self.anchors,
+                &above,
+                now,
+                KeyUsage::client_auth(),
+                None,
+                None,
+            )
+            .map_err(|error| refusal(&error))?;
+        let root = self
+            .roots
+            .iter()
+            .find(|root| root.anchor() == path.anchor())
+            .ok_or(ChainRefusal::UnknownIssuer)?;
+        let mut certificates = vec![leaf.clone()];
+        certificates.extend(path.intermediate_certificates().map(webpki::Cert::der));
+        // Each is signed by the one above it, the last by the root.
+        let above_each = path
+            .intermediate_certificates()
+            .map(|certificate| IssuerKey::of(&certificate.subject_public_key_info()));
+        let issuers: Vec<IssuerKey> = above_each.chain([root.key()]).collect();
+        let identity = ClientIdentity::read(&self.name, self.kind, &certificates, &issuers)
+            .map_err(ChainRefusal::Identity)?;
+        self.standing(&identity, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))?;
+        Ok(identity)
+    }
+
+    /// Whether an identity that this trust set, or one of its name, verified earlier still counts.
+    /// `now` in seconds since 1970.
+    pub fn standing(&self, identity: &ClientIdentity, now: i64) -> Result<(), ChainRefusal> {
+        let rooted = identity
+            .path()
+            .last()
+            .is_some_and(|last| self.roots.iter().any(|root| root.key() == last.issuer));
+        if !rooted {
+            return Err(ChainRefusal::RootGone);
+        }
+        for (at, link) in identity.path().iter().enumerate() {
+            if now > link.not_after {
+                return Err(ChainRefusal::Expired);
+            }
+            if now < link.not_before {
+                return Err(ChainRefusal::NotYetValid);
+            }
+            let Revocation::Lists { index, when_stale } = &self.revocation else {
+                continue;
+            };
+            match index.standing(link, at == 0, now) {
+                Standing::Good => {}
+                Standing::Revoked => return Err(ChainRefusal::Revoked),
+                Standing::Unknown => return Err(ChainRefusal::RevocationUnknown),
+                Standing::Stale { .. } if *when_stale == WhenStale::Accept => {}
+                Standing::Stale { .. } => return Err(ChainRefusal::RevocationStale),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every authority that may have signed a revocation list.
+    pub fn authorities(&self) -> impl Iterator<Item = &Authority> {
+        self.roots.iter().chain(&self.intermediates)
+    }
+}
+
+fn refusal(error: &webpki::Error) -> ChainRefusal {
+    use webpki::Error;
+    match error {
+        Error::BadDer | Error::BadDerTime | Error::TrailingData(_) | Error::MalformedExtensions => {
+            ChainRefusal::Malformed
+        }
+        Error::CertExpired { .. } => ChainRefusal::Expired,
+        Error::CertNotValidYet { .. } => ChainRefusal::NotYetValid,
+        Error::UnknownIssuer => ChainRefusal::UnknownIssuer,
+        Error::InvalidSignatureForPublicKey
+        | Error::SignatureAlgorithmMismatch
+        | Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => ChainRefusal::Signature,
+        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => ChainRefusal::Purpose,
+        // All others are rules of RFC 5280 that the chain breaks, or limits that it exceeds; a
+        // variant of a later version is refused just as well.
+        _ => ChainRefusal::Invalid,
+    }
+}
+
+/// What rustls is told, so that the alert is the one that RFC 8446 6.2 names.
+pub(super) fn told(refusal: ChainRefusal) -> rustls::Error {
+    rustls::Error::InvalidCertificate(match refusal {
+        ChainRefusal::Malformed => CertificateError::BadEncoding,
+        ChainRefusal::Expired => CertificateError::Expired,
+        ChainRefusal::NotYetValid => CertificateError::NotValidYet,
+        ChainRefusal::UnknownIssuer | ChainRefusal::RootGone => CertificateError::UnknownIssuer,
+        ChainRefusal::Signature => CertificateError::BadSignature,
+        ChainRefusal::Purpose => CertificateError::InvalidPurpose,
+        ChainRefusal::Invalid => CertificateError::BadEncoding,
+        ChainRefusal::Revoked => CertificateError::Revoked,
+        ChainRefusal::RevocationUnknown => CertificateError::UnknownRevocationStatus,
+        ChainRefusal::RevocationStale => CertificateError::ExpiredRevocationList,
+        ChainRefusal::Identity(_) => CertificateError::ApplicationVerificationFailure,
+    })
+}

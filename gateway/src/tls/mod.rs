@@ -1,0 +1,30 @@
+//! What TLS is: the one place that names versions, suites, groups and verifiers.
+//!
+//! rustls enforces all of it; `hello` has looked at the offer before and may only refuse more.
+//! Standards: RFC 9325, NIST SP 800-52r2 3; RFC 8446, RFC 5246, RFC 7627. Never here: 0-RTT,
+//! renegotiation, compression, session resumption (a ticket would outlive a revocation; it comes
+//! with `tickets`, which can end it).
+//!
+//! | question | answered by |
+//! |---|---|
+//! | what is offered at all? | `profile` |
+//! | is this certificate of ours fit for its use? | `entry` |
+//! | is this chain a client, and is it still one? | `chain` |
+//! | how does a listener speak TLS? | `server` |
+//! | how do we speak it to an upstream? | `client` |
+
+mod profile;
+
+mod entry;
+
+mod chain;
+
+mod server;
+
+mod client;
+
+pub use chain::{ChainRefusal, ClientTrust, Revocation};
+pub use client::{client_side, upstream_name};
+pub use entry::{Entry, EntryFault};
+pub use profile::{ALPN, provider, signature_algorithms};
+pub use server::{Clients, Evidence, ServerSide};
