@@ -2,17 +2,22 @@
 //! and two device certificates (one of them revoked), a sample API, a commented configuration, and
 //! the gateway in front; with `--once` it plays its own story and checks the outcome.
 
+mod error;
+
+mod credentials;
+
 mod prepare;
 
 mod sample;
 
 mod story;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 
 use config::{Admin, Authority, Config, HostName, Server};
+use jiff::Timestamp;
 use tokio::task::LocalSet;
 
 use crate::load::Source;
@@ -30,7 +35,8 @@ pub fn demo(
     once: bool,
     say: &mut dyn FnMut(&str),
 ) -> Result<bool, String> {
-    let prepared = prepare::prepare(directory, listen).map_err(|error| error.to_string())?;
+    let prepared =
+        prepare::prepare(directory, listen, Timestamp::now()).map_err(|error| error.to_string())?;
     prepared.remarks.iter().for_each(|remark| say(remark));
     let sample = prepared
         .sample
@@ -52,7 +58,9 @@ pub fn demo(
                 .map_err(|error| error.to_string())?;
             return Ok(told && story::verify(&prepared, say));
         }
-        introduce(&prepared, say);
+        for line in introduce(&prepared) {
+            say(&line);
+        }
         running
             .until_signal()
             .await
@@ -92,46 +100,49 @@ fn source(prepared: &Prepared) -> Source {
 }
 
 /// Commands to paste.
-fn introduce(prepared: &Prepared, say: &mut dyn FnMut(&str)) {
+fn introduce(prepared: &Prepared) -> Vec<String> {
     let directory = shell_word(&prepared.directory.display().to_string());
-    let url = format!("https://localhost:{}", prepared.listen.port());
-    let device = |name: &str| {
-        format!("--cert {directory}/{name}/chain.pem --key {directory}/{name}/key.pem")
+    let listen = prepared.listen;
+    let port = listen.port();
+    // The certificate is for localhost and 127.0.0.1, wherever the gateway listens.
+    let found = listen.ip().is_unspecified()
+        || [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ]
+        .contains(&listen.ip());
+    let resolve = if found {
+        String::new()
+    } else {
+        format!("--resolve localhost:{port}:{} ", listen.ip())
     };
-    say(&format!(
-        "The gateway listens on {}, in front of a sample API on {}.",
-        prepared.listen, prepared.upstream
-    ));
-    say("Try, in another terminal:");
-    say("");
-    say("  # the device reads a record");
-    say(&format!(
-        "  curl --cacert {directory}/server/trust.pem {} {url}/fhir/Patient/1",
-        device("device")
-    ));
-    say("  # a client without a certificate is refused in the handshake");
-    say(&format!(
-        "  curl --cacert {directory}/server/trust.pem {url}/fhir/Patient/1"
-    ));
-    say("  # so is a device whose certificate was revoked");
-    say(&format!(
-        "  curl --cacert {directory}/server/trust.pem {} {url}/fhir/Patient/1",
-        device("revoked")
-    ));
-    say("  # all of it is on record, and the record is whole");
-    say(&format!(
-        "  cargo run --release --bin audit -- show {directory}/audit"
-    ));
-    say(&format!(
-        "  cargo run --release --bin audit -- verify {directory}/audit"
-    ));
-    say("  # health, metrics");
-    say(&format!(
-        "  curl http://{}/readyz http://{}/metrics",
-        prepared.admin, prepared.admin
-    ));
-    say("");
-    say("Ctrl-C ends it.");
+    let read = |client: Option<&str>| {
+        let client = client.map_or(String::new(), |name| {
+            format!("--cert {directory}/{name}/chain.pem --key {directory}/{name}/key.pem ")
+        });
+        format!(
+            "  curl {resolve}--cacert {directory}/server/trust.pem {client}https://localhost:{port}/fhir/Patient/1"
+        )
+    };
+    let (admin, upstream) = (prepared.admin, prepared.upstream);
+    vec![
+        format!("The gateway listens on {listen}, in front of a sample API on {upstream}."),
+        "Try, in another terminal:".to_owned(),
+        String::new(),
+        "  # the device reads a record".to_owned(),
+        read(Some("device")),
+        "  # a client without a certificate is refused in the handshake".to_owned(),
+        read(None),
+        "  # so is a device whose certificate was revoked".to_owned(),
+        read(Some("revoked")),
+        "  # all of it is on record, and the record is whole".to_owned(),
+        format!("  cargo run --release --bin audit -- show {directory}/audit"),
+        format!("  cargo run --release --bin audit -- verify {directory}/audit"),
+        "  # health, metrics".to_owned(),
+        format!("  curl http://{admin}/readyz http://{admin}/metrics"),
+        String::new(),
+        "Ctrl-C ends it.".to_owned(),
+    ]
 }
 
 /// A path as a shell reads it back.
@@ -141,5 +152,54 @@ fn shell_word(text: &str) -> String {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn printed(directory: &str, listen: &str) -> String {
+        let any: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let prepared = Prepared {
+            directory: PathBuf::from(directory),
+            config: PathBuf::new(),
+            listen: listen.parse().unwrap(),
+            admin: any,
+            upstream: any,
+            sample: TcpListener::bind("127.0.0.1:0").unwrap(),
+            remarks: Vec::new(),
+        };
+        introduce(&prepared).join("\n")
+    }
+
+    #[test]
+    fn a_printed_path_is_one_word_to_a_shell() {
+        let text = printed("/tmp/a b's/$HOME", "127.0.0.1:8443");
+        assert!(
+            text.contains(r"verify '/tmp/a b'\''s/$HOME'/audit"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_printed_command_reaches_an_address_that_localhost_is_not() {
+        for (listen, resolve) in [
+            ("127.0.0.1:8443", None),
+            ("[::1]:8443", None),
+            ("0.0.0.0:8443", None),
+            (
+                "127.0.0.2:8443",
+                Some("--resolve localhost:8443:127.0.0.2 "),
+            ),
+            ("10.1.2.3:8443", Some("--resolve localhost:8443:10.1.2.3 ")),
+        ] {
+            let text = printed("/d", listen);
+            assert_eq!(text.contains("--resolve"), resolve.is_some(), "{text}");
+            assert!(text.contains(resolve.unwrap_or("https://localhost:8443/")));
+        }
     }
 }

@@ -1,17 +1,17 @@
-//! What the demo needs before it serves: an authority, certificates, a configuration. All of it is
-//! made by the same code that `pki` runs, and reused at the next start.
+//! What the demo needs before it serves: a directory of its own with certificates, free addresses, and
+//! a configuration. What an earlier start left is reused.
+//!
+//! Nothing is made before it is known that the directory may be used and the address is free.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
-use pki::{AuthorityName, Ca, EndEntity, Find, Inspected, KeySource, Name, Order, Reason};
+use jiff::Timestamp;
+use pki::files::{FileError, Readers, create_new};
+use pki::staging::Staging;
 
-/// The device that may, and the one that no longer may.
-pub(super) const DEVICE: &str = "urn:example:pump-1";
-/// See [`DEVICE`].
-pub(super) const REVOKED: &str = "urn:example:pump-2";
+use super::credentials::{CONFIGURATION, Home};
+use super::error::DemoError;
 
 /// Where the demo listens when nobody says otherwise.
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
@@ -19,30 +19,6 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090)
 const UPSTREAM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 const TEMPLATE: &str = include_str!("gateway.toml");
-
-/// What could not be prepared.
-#[derive(Debug)]
-pub(super) struct PrepareError {
-    pub(super) what: String,
-    pub(super) hint: Option<String>,
-}
-
-impl fmt::Display for PrepareError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
-fn failed(what: impl fmt::Display) -> PrepareError {
-    PrepareError {
-        what: what.to_string(),
-        hint: None,
-    }
-}
 
 /// A demo that is ready to serve.
 #[derive(Debug)]
@@ -62,152 +38,100 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     directory: &Path,
     listen: Option<SocketAddr>,
-) -> Result<Prepared, PrepareError> {
+    now: Timestamp,
+) -> Result<Prepared, DemoError> {
+    // Whole, so that the commands that are printed work from anywhere.
+    let directory = &std::path::absolute(directory)
+        .map_err(|error| DemoError::new(format_args!("{}: {error}", directory.display())))?;
+    let home = Home::find(directory)?;
+    let config = directory.join(CONFIGURATION);
+    let written = config.exists();
+    let wanted = if written {
+        Addresses::read(&config)?
+    } else {
+        Addresses::USUAL
+    };
+    let mut remarks = Vec::new();
+    let listen = free_listen(listen.unwrap_or(wanted.listen))?;
+    let (admin, _) = free(wanted.admin, "admin", &mut remarks)?;
+    let (upstream, sample) = free(wanted.upstream, "upstream", &mut remarks)?;
     std::fs::create_dir_all(directory).map_err(|error| {
-        failed(format_args!(
+        DemoError::new(format_args!(
             "cannot create {}: {error}",
             directory.display()
         ))
+        .hint("name another directory with --dir")
     })?;
-    certificates(directory)?;
-    addresses(directory, listen)
-}
-
-fn certificates(directory: &Path) -> Result<(), PrepareError> {
-    let now = Timestamp::now();
-    let pki_directory = directory.join("pki");
-    let trouble = |error: pki::Error| failed(error);
-    let mut ca = if pki_directory.exists() {
-        Ca::open(&pki_directory).map_err(trouble)?
-    } else {
-        Ca::init(
-            &pki_directory,
-            &AuthorityName::parse("phigate demo").map_err(failed)?,
-            now,
-        )
-        .map_err(trouble)?
-    };
-    let name = |made: Result<Name, pki::name::NameError>| made.map_err(failed);
-    let server = vec![name(Name::dns("localhost"))?, name(Name::ip("127.0.0.1"))?];
-    keep(
-        &mut ca,
-        EndEntity::Server,
-        server,
-        &directory.join("server"),
-        now,
-    )?;
-    keep(
-        &mut ca,
-        EndEntity::Device,
-        vec![name(Name::uri(DEVICE))?],
-        &directory.join("device"),
-        now,
-    )?;
-    if keep(
-        &mut ca,
-        EndEntity::Device,
-        vec![name(Name::uri(REVOKED))?],
-        &directory.join("revoked"),
-        now,
-    )? {
-        ca.revoke(
-            &Find::Id(REVOKED.to_owned()),
-            Reason::CessationOfOperation,
-            now,
-        )
-        .map_err(trouble)?;
-    }
-    ca.sign_crls(None, now).map_err(trouble)?;
-    Ok(())
-}
-
-/// Issues a certificate into `out` unless a good one is there; says whether it did.
-fn keep(
-    ca: &mut Ca,
-    profile: EndEntity,
-    names: Vec<Name>,
-    out: &Path,
-    now: Timestamp,
-) -> Result<bool, PrepareError> {
-    let ends = std::fs::read(out.join("cert.pem"))
-        .ok()
-        .and_then(|pem| Inspected::read(&pem))
-        .map(|certificate| certificate.validity.not_after);
-    if ends.is_some_and(|ends| ends > now + SignedDuration::from_hours(24 * 14)) {
-        return Ok(false);
-    }
-    let order = Order {
-        profile,
-        names: profile.admit(names).map_err(failed)?,
-        key: KeySource::New,
-        days: None,
-    };
-    let fresh = out.with_extension("new");
-    let clear = |path: &Path| match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(format_args!(
-            "cannot remove {}: {error}",
-            path.display()
-        ))),
-        _ => Ok(()),
-    };
-    clear(&fresh)?;
-    ca.issue(order, &fresh, now).map_err(failed)?;
-    clear(out)?;
-    std::fs::rename(&fresh, out)
-        .map_err(|error| failed(format_args!("cannot rename {}: {error}", fresh.display())))?;
-    Ok(true)
-}
-
-/// Finds the addresses: those of the file if there is one, the usual ones if not, free ones in place
-/// of those that are busy.
-fn addresses(directory: &Path, listen: Option<SocketAddr>) -> Result<Prepared, PrepareError> {
-    let path = directory.join("gateway.toml");
-    let mut remarks = Vec::new();
-    let written = path.exists();
-    let (mut wanted_listen, mut wanted_admin, mut wanted_upstream) = (LISTEN, ADMIN, UPSTREAM);
-    if written {
-        let config = config::load(&path).map_err(|findings| PrepareError {
-            what: format!("the configuration of an earlier demo cannot be used:\n{findings}"),
-            hint: Some(format!(
-                "mend {}, or remove it to have it written anew",
-                path.display()
-            )),
-        })?;
-        if let Some(address) = config
-            .listeners
-            .values()
-            .next()
-            .and_then(|listener| listener.listen.first())
-        {
-            wanted_listen = address.value;
-        }
-        if let config::Admin::Listen(address) = &config.admin {
-            wanted_admin = address.value;
-        }
-        if let Some(address) = config.upstreams.values().find_map(loopback) {
-            wanted_upstream = address;
-        }
-    }
-    let listen = free_listen(listen.unwrap_or(wanted_listen))?;
-    let (admin, _) = free(wanted_admin, "admin", &mut remarks)?;
-    let (upstream, sample) = free(wanted_upstream, "upstream", &mut remarks)?;
+    remarks.extend(home.furnish(now)?);
     if !written {
         let text = TEMPLATE
             .replace("@LISTEN@", &listen.to_string())
             .replace("@ADMIN@", &admin.to_string())
             .replace("@UPSTREAM@", &upstream.to_string());
-        std::fs::write(&path, text)
-            .map_err(|error| failed(format_args!("cannot write {}: {error}", path.display())))?;
+        write(directory, &text).map_err(DemoError::new)?;
     }
     Ok(Prepared {
-        directory: directory.to_owned(),
-        config: path,
+        directory: directory.clone(),
+        config,
         listen,
         admin,
         upstream,
         sample,
         remarks,
     })
+}
+
+/// Where to listen.
+struct Addresses {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    upstream: SocketAddr,
+}
+
+impl Addresses {
+    const USUAL: Addresses = Addresses {
+        listen: LISTEN,
+        admin: ADMIN,
+        upstream: UPSTREAM,
+    };
+
+    /// Those of a configuration that is there; the usual ones where it names none.
+    fn read(path: &Path) -> Result<Addresses, DemoError> {
+        let config = config::load(path).map_err(|findings| {
+            DemoError::new(format_args!(
+                "the configuration of an earlier demo cannot be used:\n{findings}"
+            ))
+            .hint(format_args!(
+                "mend {}, or remove it to have it written anew",
+                path.display()
+            ))
+        })?;
+        let mut listeners = config.listeners.values();
+        let first = listeners
+            .next()
+            .and_then(|listener| listener.listen.first());
+        let admin = match &config.admin {
+            config::Admin::Listen(address) => Some(address.value),
+            config::Admin::Off => None,
+        };
+        let upstream = config.upstreams.values().find_map(loopback);
+        Ok(Addresses {
+            listen: first.map_or(LISTEN, |address| address.value),
+            admin: admin.unwrap_or(ADMIN),
+            upstream: upstream.unwrap_or(UPSTREAM),
+        })
+    }
+}
+
+/// Writes the configuration, whole or not at all.
+fn write(directory: &Path, text: &str) -> Result<(), FileError> {
+    let staging = Staging::create(directory)?;
+    create_new(
+        &staging.path().join(CONFIGURATION),
+        Readers::Everybody,
+        text.as_bytes(),
+    )?;
+    staging.hand_out(&[CONFIGURATION], directory)
 }
 
 /// The address of an upstream that is the sample API: plain HTTP on loopback.
@@ -226,32 +150,30 @@ pub(super) fn loopback(upstream: &config::Upstream) -> Option<SocketAddr> {
 
 /// The listen address itself is never replaced silently: whoever pastes a command would reach
 /// somebody else. Port 0 asks for a free one.
-fn free_listen(wanted: SocketAddr) -> Result<SocketAddr, PrepareError> {
-    let bound = TcpListener::bind(wanted).map_err(|error| PrepareError {
-        what: format!("cannot listen on {wanted}: {error}"),
-        hint: Some("--listen 127.0.0.1:0 takes a free port".to_owned()),
-    })?;
-    bound
-        .local_addr()
-        .map_err(|error| failed(format_args!("cannot listen on {wanted}: {error}")))
+fn free_listen(wanted: SocketAddr) -> Result<SocketAddr, DemoError> {
+    TcpListener::bind(wanted)
+        .and_then(|bound| bound.local_addr())
+        .map_err(|error| {
+            DemoError::new(format_args!("cannot listen on {wanted}: {error}"))
+                .hint("--listen 127.0.0.1:0 takes a free port")
+        })
 }
 
 fn free(
     wanted: SocketAddr,
     what: &str,
     remarks: &mut Vec<String>,
-) -> Result<(SocketAddr, TcpListener), PrepareError> {
+) -> Result<(SocketAddr, TcpListener), DemoError> {
     let bound =
         TcpListener::bind(wanted).or_else(|_| TcpListener::bind(SocketAddr::new(wanted.ip(), 0)));
-    let bound = bound.map_err(|error| {
-        failed(format_args!(
-            "cannot listen on any port of {}: {error}",
-            wanted.ip()
-        ))
-    })?;
-    let address = bound
-        .local_addr()
-        .map_err(|error| failed(format_args!("cannot listen on {wanted}: {error}")))?;
+    let (address, bound) = bound
+        .and_then(|bound| Ok((bound.local_addr()?, bound)))
+        .map_err(|error| {
+            DemoError::new(format_args!(
+                "cannot listen on any port of {}: {error}",
+                wanted.ip()
+            ))
+        })?;
     if address.port() != wanted.port() {
         remarks.push(format!(
             "port {} is busy: {what} is on {address}",
@@ -259,4 +181,82 @@ fn free(
         ));
     }
     Ok((address, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: Option<SocketAddr> = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+
+    fn told(directory: &Path, listen: Option<SocketAddr>) -> String {
+        prepare(directory, listen, Timestamp::now())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_busy_address_is_told_and_nothing_is_made() {
+        let place = tempfile::tempdir().unwrap();
+        let home = place.path().join("home");
+        let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let told = told(&home, Some(busy.local_addr().unwrap()));
+        assert!(told.starts_with("error: cannot listen on 127.0.0.1:"));
+        assert!(told.contains("hint: --listen 127.0.0.1:0"), "{told}");
+        assert!(!home.exists());
+    }
+
+    #[test]
+    fn a_port_that_is_busy_for_the_sample_is_replaced_and_told() {
+        let place = tempfile::tempdir().unwrap();
+        let first = prepare(place.path(), ANY, Timestamp::now()).unwrap();
+        // The first one still holds its port for the sample.
+        let second = prepare(place.path(), ANY, Timestamp::now()).unwrap();
+        assert_ne!(first.upstream, second.upstream);
+        assert!(
+            second
+                .remarks
+                .iter()
+                .any(|remark| remark.contains("upstream is on")),
+            "{:?}",
+            second.remarks
+        );
+    }
+
+    #[test]
+    fn a_configuration_that_was_changed_is_used_and_never_overwritten() {
+        let place = tempfile::tempdir().unwrap();
+        let path = prepare(place.path(), ANY, Timestamp::now()).unwrap().config;
+        let text = std::fs::read_to_string(&path).unwrap() + "# mine\n";
+        let free = free_listen(ANY.unwrap()).unwrap();
+        let earlier = Addresses::read(&path).unwrap().listen;
+        let text = text.replace(&earlier.to_string(), &free.to_string());
+        std::fs::write(&path, &text).unwrap();
+        let again = prepare(place.path(), None, Timestamp::now()).unwrap();
+        assert_eq!(again.listen, free);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        std::fs::write(&path, "[audit]\n").unwrap();
+        let told = told(place.path(), ANY);
+        assert!(told.contains("hint: mend"), "{told}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[audit]\n");
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused_before_anything_is_made() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("notes"), "mine").unwrap();
+        std::fs::write(place.path().join(CONFIGURATION), "not even read").unwrap();
+        let told = told(place.path(), ANY);
+        assert!(told.contains("hint: name an empty directory"), "{told}");
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_the_directory_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let told = told(&file, ANY);
+        assert!(told.contains("hint: name another directory"), "{told}");
+    }
 }

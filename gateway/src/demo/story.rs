@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::prepare::{DEVICE, Prepared};
+use super::credentials::DEVICE;
+use super::prepare::Prepared;
 use crate::tls;
 
 /// No step takes longer.
