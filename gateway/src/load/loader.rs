@@ -1,0 +1,31 @@
+//! What loading collects: every mistake, with the line that asked for what is mistaken.
+
+use config::{Finding, Place, Severity};
+
+/// Loads, and collects what is wrong. Each file of this folder adds what it knows how to load.
+pub(super) struct Loader {
+    /// Seconds since 1970.
+    pub(super) now: i64,
+    /// What was found so far.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Loader {
+    /// Nothing can be loaded.
+    pub(super) fn error(&mut self, place: &Place, message: impl Into<String>, hint: Option<&str>) {
+        self.findings.push(Finding::error(place, message, hint));
+    }
+
+    /// It probably does not do what was meant.
+    pub(super) fn warning(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        hint: Option<&str>,
+    ) {
+        self.findings.push(Finding {
+            severity: Severity::Warning,
+            ..Finding::error(place, message, hint)
+        });
+    }
+}

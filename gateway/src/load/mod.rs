@@ -1,0 +1,199 @@
+//! Reads what a configuration names (certificates, keys, revocation lists) and makes a [`Site`] of
+//! it. Serves check, run and reload alike.
+//!
+//! Every mistake is reported at once, with the line that asked for the file. Fails closed: one
+//! mistake, and there is no site; on a reload the old one stays.
+
+mod loader;
+
+mod files;
+
+mod entries;
+
+mod lists;
+
+mod trust;
+
+mod endpoints;
+
+mod listeners;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use audit::medium::Medium;
+use config::{Config, Finding, Findings, Rate, Severity, UpstreamName};
+
+use self::loader::Loader;
+use crate::digest::sha256;
+use crate::endpoint::Endpoint;
+use crate::limit::Rates;
+use crate::route::{RouteEntry, RouteTable};
+use crate::site::Site;
+
+/// Where a configuration comes from, at start and at each reload.
+pub struct Source {
+    path: PathBuf,
+    adjust: Box<dyn Fn(&mut Config)>,
+}
+
+impl Source {
+    /// A file as it is.
+    #[must_use]
+    pub fn file(path: &Path) -> Source {
+        Source {
+            path: path.to_owned(),
+            adjust: Box::new(|_| ()),
+        }
+    }
+
+    /// A file, changed by whoever embeds the gateway each time that it was read.
+    #[must_use]
+    pub fn adjusted(path: &Path, adjust: impl Fn(&mut Config) + 'static) -> Source {
+        Source {
+            path: path.to_owned(),
+            adjust: Box::new(adjust),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn read(&self) -> Result<Config, Findings> {
+        let mut config = config::load(&self.path)?;
+        (self.adjust)(&mut config);
+        Ok(config)
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A site, and what probably does not do what was meant.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The site.
+    pub site: Site,
+    /// Warnings, those of the configuration included.
+    pub warnings: Vec<Finding>,
+}
+
+/// Makes a site of a configuration. What `previous` holds and did not change is kept: rates, and
+/// connections to upstreams.
+pub fn load(config: Config, previous: Option<&Site>) -> Result<Loaded, Findings> {
+    let mut loader = Loader {
+        now: unix_now(),
+        findings: Vec::new(),
+    };
+    let site = loader.site(config, previous);
+    let (errors, warnings): (Vec<_>, Vec<_>) = loader
+        .findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Error);
+    if !errors.is_empty() {
+        return Err(errors.into_iter().collect());
+    }
+    let told = site.config.warnings.list().iter().cloned();
+    let warnings = told.chain(warnings).collect();
+    Ok(Loaded { site, warnings })
+}
+
+impl Loader {
+    fn site(&mut self, config: Config, previous: Option<&Site>) -> Site {
+        let mut decisions = config.decisions.clone();
+        decisions.extend(self.medium(&config));
+        let entries = self.entries(&config);
+        let trust = self.trust_sets(&config);
+        let upstreams = self.upstreams(&config, &entries, previous);
+        let listeners = self.listeners(&config, &entries, &trust);
+        let routes = routes(&config, &upstreams, previous);
+        Site {
+            generation: previous.map_or(1, |site| site.generation + 1),
+            digest: sha256(config.text.as_bytes()),
+            listeners,
+            trust: trust.into_values().collect(),
+            entries: entries.into_values().collect(),
+            routes,
+            roles: config.roles.clone(),
+            upstreams,
+            decisions,
+            config,
+        }
+    }
+
+    /// What lies under the audit log.
+    fn medium(&mut self, config: &Config) -> Option<config::Decision> {
+        let directory = &config.audit.directory;
+        let medium = match Medium::under(&directory.path) {
+            Ok(medium) => medium,
+            Err(error) => {
+                self.error(
+                    &directory.place,
+                    format!("cannot be looked at: {error}"),
+                    None,
+                );
+                return None;
+            }
+        };
+        let doubt = medium.doubt?;
+        match config.weak_file_system(&format!("{}: {doubt}", medium.file_system)) {
+            Ok(decision) => Some(decision),
+            Err(finding) => {
+                self.findings.push(finding);
+                None
+            }
+        }
+    }
+}
+
+/// The routes, each with the upstream that it holds. What `previous` counted for a route is kept.
+fn routes(
+    config: &Config,
+    upstreams: &HashMap<UpstreamName, Arc<Endpoint>>,
+    previous: Option<&Site>,
+) -> RouteTable {
+    let routes = config.routes.iter().filter_map(|route| {
+        let kept = previous.and_then(|site| {
+            site.routes
+                .rates()
+                .find(|(known, _)| known.name.value == route.name.value)
+        });
+        // An upstream that is missing has been reported where it is configured.
+        let endpoint = upstreams.get(&route.upstream.value)?;
+        Some(Arc::new(RouteEntry {
+            rates: rates(&route.rate, kept.map(|(_, rates)| rates)),
+            endpoint: Arc::clone(endpoint),
+            route: route.clone(),
+        }))
+    });
+    RouteTable::build(routes.collect::<Vec<_>>())
+}
+
+fn rates(rate: &Rate, kept: Option<&Arc<Rates>>) -> Option<Arc<Rates>> {
+    let Rate::PerClient { requests, every } = rate else {
+        return None;
+    };
+    match kept {
+        Some(kept) if kept.quota() == (*requests, *every) => Some(Arc::clone(kept)),
+        _ => Rates::new(*requests, *every).map(Arc::new),
+    }
+}
+
+fn unix_now() -> i64 {
+    let now = audit::event::Time::from_system(SystemTime::now());
+    i64::try_from(now.0 / 1_000_000_000).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,25 @@
+//! What has been revoked: an index from issuer key to serial numbers, built once when revocation
+//! lists are loaded and asked at constant cost at each handshake and each request.
+//!
+//! A list counts when the authority that issued it signed it, may sign lists, and its dates hold.
+//! Whole lists and shards by distribution point are understood; delta, indirect, attribute and
+//! reason-partitioned lists are refused, since each leaves something unsaid. Standard: RFC 5280 5.
+//! No file, no clock.
+//!
+//! Fails closed: a certificate whose issuer has no list is `Unknown`, and one under a stale list is
+//! `Stale`; neither is good.
+
+mod fault;
+
+mod scope;
+
+mod list;
+
+mod index;
+
+#[cfg(test)]
+mod testing;
+
+pub use fault::ListFault;
+pub use index::{Index, Standing};
+pub use list::{List, MAX_LIST_BYTES};
