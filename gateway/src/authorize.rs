@@ -77,16 +77,11 @@ pub fn permit(
     };
     let rule = rule(client, &route.route.allow.value, roles)?;
     if let Some(rates) = &route.rates {
-        let address;
-        let client = if let Some(name) = received.peer.client.qualified() {
-            name
-        } else {
-            address = received.peer.address.ip().to_canonical().to_string();
-            &address
+        let checked = match received.peer.client.qualified() {
+            Some(name) => rates.check_name(name),
+            None => rates.check_address(received.peer.address.ip()),
         };
-        rates
-            .check(client)
-            .map_err(|wait| AuthorizeRefusal::RateLimited { wait })?;
+        checked.map_err(|wait| AuthorizeRefusal::RateLimited { wait })?;
     }
     Ok(Permitted {
         received,

@@ -3,16 +3,23 @@
 //! Only words of the closed list below leave this file, so that no part of a path that a client
 //! wrote reaches a record. Standard: HL7 FHIR R4 (4.0.1), RESTful API and resource list.
 
+use crate::path;
+
 /// The resource type that a path is about; `None` when it names none.
 ///
-/// The first segment that is a type counts. `metadata` is the CapabilityStatement.
+/// The first segment that is a type counts, however it is spelled. `metadata` is the
+/// CapabilityStatement.
 pub fn resource_type(path: &str) -> Option<&'static str> {
-    path.split('/').find_map(|segment| match segment {
-        "metadata" => Some("CapabilityStatement"),
-        segment => RESOURCE_TYPES
-            .binary_search(&segment)
-            .ok()
-            .map(|at| RESOURCE_TYPES[at]),
+    path.split('/').find_map(|segment| {
+        let segment = path::decode(segment)?;
+        // Where an encoded slash is allowed, it divides for whoever decodes first.
+        segment.split('/').find_map(|segment| match segment {
+            "metadata" => Some("CapabilityStatement"),
+            segment => RESOURCE_TYPES
+                .binary_search(&segment)
+                .ok()
+                .map(|at| RESOURCE_TYPES[at]),
+        })
     })
 }
 
@@ -68,6 +75,8 @@ mod tests {
         assert_eq!(resource_type("/fhir/Observation"), Some("Observation"));
         assert_eq!(resource_type("/fhir/metadata"), Some("CapabilityStatement"));
         assert_eq!(resource_type("/fhir/Patient/Device"), Some("Patient"));
+        assert_eq!(resource_type("/fhir/%50atient/1"), Some("Patient"));
+        assert_eq!(resource_type("/fhir/x%2FPatient"), Some("Patient"));
         assert_eq!(resource_type("/fhir/patient/1"), None);
         assert_eq!(resource_type("/fhir/Mustermann"), None);
         assert_eq!(resource_type("/"), None);

@@ -32,6 +32,8 @@ pub mod identity;
 
 pub mod peer;
 
+pub mod path;
+
 pub mod fhir;
 
 pub mod metrics;
@@ -39,6 +41,8 @@ pub mod metrics;
 pub mod access;
 
 pub mod ids;
+
+pub mod memory;
 
 pub mod runtime;
 
@@ -91,6 +95,8 @@ pub mod pipeline;
 pub mod connection;
 
 pub mod load;
+
+pub mod descriptors;
 
 pub mod server;
 

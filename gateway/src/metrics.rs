@@ -33,6 +33,7 @@ struct Inner {
     handshakes_refused: Family<CodeLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     unrecorded_answers: Counter,
+    unrecorded_closes: Counter,
     panics: Counter,
     reloads: Family<OutcomeLabels, Counter>,
     generation: Gauge<u64, AtomicU64>,
@@ -159,6 +160,11 @@ impl Metrics {
             unrecorded_answers: register!(
                 "unrecorded_answers",
                 "Answers 503 because nothing could be recorded",
+                Counter::default()
+            ),
+            unrecorded_closes: register!(
+                "unrecorded_closes",
+                "Ends of connections that were given up because the audit log had no room for too long",
                 Counter::default()
             ),
             panics: register!(
@@ -293,6 +299,11 @@ impl Metrics {
     /// An answer said that nothing could be recorded.
     pub fn unrecorded_answer(&self) {
         self.inner.unrecorded_answers.inc();
+    }
+
+    /// The end of a connection was given up.
+    pub fn close_unrecorded(&self) {
+        self.inner.unrecorded_closes.inc();
     }
 
     /// A line of the access log found no room.

@@ -51,7 +51,7 @@ impl Pipeline {
 
     async fn answer(&self, received: Received, record: &mut Record) -> Result<Prepared, Refusal> {
         let site = self.site.load_full();
-        let method = received.head.method.clone();
+        let (method, memory) = (received.head.method.clone(), received.memory.clone());
 
         checks::check(&received).map_err(Refusal::Check)?;
 
@@ -59,7 +59,10 @@ impl Pipeline {
             .listeners
             .get(&received.peer.listener)
             .ok_or(Refusal::Route(RouteRefusal::ListenerGone))?;
-        let route = site.routes.choose(&received).map_err(Refusal::Route)?;
+        let route = site
+            .routes
+            .choose(&received, |host| listener.side.selected(host))
+            .map_err(Refusal::Route)?;
         record.routed(&route, checks::path(&received.head).unwrap_or_default());
 
         let now = seconds(received.at);
@@ -78,7 +81,7 @@ impl Pipeline {
             .await
             .map_err(Refusal::Upstream)?;
 
-        release::answer(answered, record, ephi, &method).await
+        release::answer(answered, record, ephi, &method, &memory).await
     }
 
     /// Records and releases a refusal of something that did not become a request.

@@ -352,7 +352,7 @@ impl ConnectionRefusal {
     /// The stable code.
     pub fn code(self) -> Code {
         match self {
-            ConnectionRefusal::Listener => Code::ConnectionLimit,
+            ConnectionRefusal::Listener | ConnectionRefusal::Process => Code::ConnectionLimit,
             ConnectionRefusal::Address => Code::AddressLimit,
         }
     }

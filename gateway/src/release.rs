@@ -19,6 +19,7 @@ use http_body::Body;
 
 use crate::digest::sha256;
 use crate::headers::X_REQUEST_ID;
+use crate::memory::{Held, Memory};
 use crate::record::{AnswerFacts, Record, Recorder};
 use crate::refusal::{Refusal, content_code};
 use crate::request::RequestId;
@@ -32,6 +33,7 @@ pub struct Released {
     declared: Option<u64>,
     content: ReleasedContent,
     record: Option<Record>,
+    held: Option<Held>,
     ends_connection: bool,
 }
 
@@ -54,10 +56,8 @@ pub enum ReleasedContent {
     },
 }
 
-/// So much of an answer is gathered, if it is there already, before it is released.
-const GATHER: usize = 64 * 1024;
-
-/// Releases the answer of an upstream once its record is durable.
+/// Releases the answer of an upstream once its record is durable. As much of it as
+/// `memory` has room for is gathered before.
 ///
 /// # Errors
 /// [`Refusal`]: nothing of it may leave; to be released by [`refuse`].
@@ -66,12 +66,19 @@ pub async fn answer(
     record: &mut Record,
     ephi: bool,
     method: &Method,
+    memory: &Memory,
 ) -> Result<Prepared, Refusal> {
     let upstream = answered.upstream().clone();
     let (status, declared) = (answered.status(), answered.declared());
     let content_type = media_type(answered.headers());
     let (_, headers, content) = answered.into_parts();
-    let content = gather(content).await.map_err(Refusal::Upstream)?;
+    let content = gather(content, memory.room())
+        .await
+        .map_err(Refusal::Upstream)?;
+    let held = match &content {
+        ReleasedContent::Whole { content, .. } => memory.hold(content.len()),
+        ReleasedContent::Streamed { first, .. } => memory.hold(first.len()),
+    };
     let (length, digest) = match &content {
         ReleasedContent::Whole { content, .. } if *method == Method::HEAD => {
             (declared.or(Some(content.len() as u64)), None)
@@ -97,6 +104,7 @@ pub async fn answer(
         headers,
         declared,
         content,
+        held,
     })
 }
 
@@ -107,6 +115,7 @@ pub struct Prepared {
     headers: HeaderMap,
     declared: Option<u64>,
     content: ReleasedContent,
+    held: Held,
 }
 
 impl Prepared {
@@ -119,6 +128,7 @@ impl Prepared {
             declared: self.declared,
             content: self.content,
             record: Some(record),
+            held: Some(self.held),
             ends_connection: false,
         }
     }
@@ -205,17 +215,21 @@ fn problem(refusal: &Refusal, id: &RequestId) -> Released {
             trailers: None,
         },
         record: None,
+        held: None,
         ends_connection: refusal.ends_connection(),
     }
 }
 
 /// Takes what is there of an answer's content without waiting for more.
-async fn gather(mut content: AnswerContent) -> Result<ReleasedContent, UpstreamRefusal> {
+async fn gather(
+    mut content: AnswerContent,
+    room: usize,
+) -> Result<ReleasedContent, UpstreamRefusal> {
     let mut pieces = Vec::new();
     let mut held = 0;
     let mut trailers = None;
     let end = std::future::poll_fn(|context| {
-        while held < GATHER {
+        while held < room {
             match Pin::new(&mut content).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
@@ -298,6 +312,7 @@ impl Released {
             declared: self.declared,
             content: self.content,
             record: self.record,
+            held: self.held,
         }
     }
 }
@@ -310,4 +325,6 @@ pub(crate) struct Parts {
     pub(crate) declared: Option<u64>,
     pub(crate) content: ReleasedContent,
     pub(crate) record: Option<Record>,
+    /// Given back when the answer is out of our hands.
+    pub(crate) held: Option<Held>,
 }

@@ -69,6 +69,9 @@ fn prepare(
         return Err((fixed.into_iter().collect(), digest));
     }
     let loaded = load::load(config, Some(current)).map_err(|findings| (findings, digest))?;
+    fleet
+        .check_budget(&loaded.site)
+        .map_err(|finding| ([finding].into_iter().collect(), digest))?;
     let bound = fleet
         .bind(&loaded.site)
         .map_err(|errors| (errors.iter().map(finding).collect(), digest))?;

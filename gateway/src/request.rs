@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use http_body::{Body, Frame, SizeHint};
 use http1::Target;
 
+use crate::memory::Memory;
 use crate::peer::Peer;
 
 /// A request, before anything was asked of it.
@@ -22,6 +23,8 @@ pub struct Received {
     pub peer: Rc<Peer>,
     /// Its content.
     pub content: Content,
+    /// What the answers of its connection may hold.
+    pub memory: Memory,
     /// Its id, ours and never the client's.
     pub id: RequestId,
     /// When its head was complete.

@@ -3,8 +3,10 @@
 //! It also settles the record: an answer that left whole needs no further word; a streamed one, and
 //! one that did not get to its end, gets its completion.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,9 +19,10 @@ use http1::connection::Persistence;
 use http1::encode::{self, Answered, Hop};
 use http1::framing::Framing;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::headers;
+use crate::memory::Held;
 use crate::record::Record;
 use crate::release::{Parts, Released, ReleasedContent, fault_code};
 use crate::upstream::{AnswerContent, AnswerFault};
@@ -55,6 +58,7 @@ pub async fn http1<W: AsyncWrite + Unpin>(
         declared,
         content,
         mut record,
+        held: _held,
     } = released.into_parts();
     // HTTP/1.0 knows no chunks: the end of the connection ends the content.
     let unknown = if answered.version == http1::Version::Http10 {
@@ -97,42 +101,41 @@ pub async fn http1<W: AsyncWrite + Unpin>(
     .is_err()
     {
         // An upstream that speaks HTTP/2 can name fields that HTTP/1.1 cannot.
-        settle(record, 0, Code::UpstreamBroken);
+        settle(record, Code::UpstreamBroken);
         return Sent::Broken(Code::UpstreamBroken);
     }
     let mut writer = Writer {
         out,
         framing,
         buffer: head,
-        content: 0,
+        record: record.as_mut(),
         skip: bodiless,
     };
     let outcome = match content {
         ReleasedContent::Whole { content, trailers } => {
             let written = writer.whole(&content, trailers.as_ref()).await;
             if let (Ok(()), Some(record)) = (written, record.take()) {
-                record.left_whole(writer.content);
+                record.left_whole();
             }
             written
         }
         ReleasedContent::Streamed { first, rest } => writer.streamed(&first, rest).await,
     };
-    let content = writer.content;
     match outcome {
         Ok(()) => {
-            settle(record, content, Code::Complete);
+            settle(record, Code::Complete);
             if last { Sent::Last } else { Sent::Whole }
         }
         Err(code) => {
-            settle(record, content, code);
+            settle(record, code);
             Sent::Broken(code)
         }
     }
 }
 
-fn settle(record: Option<Record>, bytes: u64, code: Code) {
+fn settle(record: Option<Record>, code: Code) {
     if let Some(record) = record {
-        record.ended(bytes, code);
+        record.ended(code);
     }
 }
 
@@ -141,8 +144,8 @@ struct Writer<'a, W> {
     out: &'a mut W,
     framing: Framing,
     buffer: BytesMut,
-    /// Bytes of content that were handed to the connection.
-    content: u64,
+    /// Where the content is counted.
+    record: Option<&'a mut Record>,
     /// Whether the content only stands in the head (HEAD, 304).
     skip: bool,
 }
@@ -213,7 +216,9 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         if self.framing == Framing::Chunked {
             self.buffer.extend_from_slice(encode::CHUNK_END);
         }
-        self.content += data.len() as u64;
+        if let Some(record) = &mut self.record {
+            record.sent(data.len() as u64);
+        }
         Ok(())
     }
 
@@ -257,17 +262,23 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// An answer for hyper's HTTP/2, which writes it as the stream allows.
-pub fn http2(released: Released) -> Response<Outgoing> {
+/// An answer for hyper's HTTP/2, which writes it as the stream allows. How long the client lets it
+/// wait shows in `watch`.
+pub fn http2(released: Released, is_head: bool, watch: Watch) -> Response<Outgoing> {
     let Parts {
         status,
         mut headers,
         declared,
         content,
         record,
+        held,
     } = released.into_parts();
     headers::strip_hop_by_hop(&mut headers);
+    let bodiless = is_head
+        || status == http::StatusCode::NO_CONTENT
+        || status == http::StatusCode::NOT_MODIFIED;
     let (first, trailers, rest) = match content {
+        _ if bodiless => (Bytes::new(), None, None),
         ReleasedContent::Whole { content, trailers } => (content, trailers, None),
         ReleasedContent::Streamed { first, rest } => (first, None, Some(rest)),
     };
@@ -277,42 +288,83 @@ pub fn http2(released: Released) -> Response<Outgoing> {
         headers.insert(http::header::CONTENT_LENGTH, declared.into());
     }
     let mut response = Response::new(Outgoing {
+        is_empty: first.is_empty() && trailers.is_none() && rest.is_none(),
+        is_whole: rest.is_none(),
         first,
         trailers,
         rest,
         record,
-        content: 0,
+        held,
+        watch,
     });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-/// The content of an answer on an HTTP/2 stream. Dropped before its end, it leaves on record that
-/// the client went away.
+/// What an answer on an HTTP/2 stream shows of the client's appetite, for the driver of the
+/// connection: hyper asks for the next piece only when the client has taken of the one before.
+#[derive(Debug, Default, Clone)]
+pub struct Watch(Rc<Watched>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// Since when a piece is in hyper's hands and no other was asked for.
+    waits_since: Cell<Option<Instant>>,
+}
+
+impl Watch {
+    /// Until when the client may wait before it takes more; `None` while it keeps nobody waiting.
+    pub fn patience_ends(&self) -> Option<Instant> {
+        self.0.waits_since.get().map(|since| since + STALL)
+    }
+
+    /// Hyper asks for a piece.
+    fn asked(&self) {
+        self.0.waits_since.set(None);
+    }
+
+    /// Hyper has got one.
+    fn handed(&self) {
+        self.0.waits_since.set(Some(Instant::now()));
+    }
+}
+
+/// The content of an answer on an HTTP/2 stream. It counts as left when hyper, which asks for what
+/// follows only once the client's window took of what came before, has asked for its end. Dropped
+/// before, it leaves on record why.
 #[derive(Debug)]
 pub struct Outgoing {
     first: Bytes,
     trailers: Option<HeaderMap>,
     rest: Option<AnswerContent>,
     record: Option<Record>,
-    content: u64,
+    /// What was gathered; given back once the client took of it.
+    held: Option<Held>,
+    watch: Watch,
+    /// Whether there was nothing to send but the head.
+    is_empty: bool,
+    /// Whether all of the content was in hand, and stands in the release.
+    is_whole: bool,
 }
 
 impl Outgoing {
-    fn is_whole(&self) -> bool {
-        self.rest.is_none()
-    }
-
-    /// All that is in hand has been taken.
+    /// All of it was asked for, or what is left will not come.
     fn finish(&mut self, code: Code) {
         let Some(record) = self.record.take() else {
             return;
         };
-        if self.is_whole() && code == Code::Complete {
-            record.left_whole(self.content);
+        if self.is_whole && code == Code::Complete {
+            record.left_whole();
         } else {
-            record.ended(self.content, code);
+            record.ended(code);
+        }
+    }
+
+    fn count(&mut self, data: &Bytes) {
+        self.watch.handed();
+        if let Some(record) = &mut self.record {
+            record.sent(data.len() as u64);
         }
     }
 }
@@ -326,15 +378,15 @@ impl Body for Outgoing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let this = self.get_mut();
+        this.watch.asked();
         if !this.first.is_empty() {
             let first = std::mem::take(&mut this.first);
-            this.content += first.len() as u64;
-            if this.is_whole() && this.trailers.is_none() {
-                this.finish(Code::Complete);
-            }
+            this.count(&first);
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
+        this.held = None;
         if let Some(trailers) = this.trailers.take() {
+            // Nothing is asked for after these.
             this.finish(Code::Complete);
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
@@ -344,21 +396,24 @@ impl Body for Outgoing {
         };
         let next = ready!(Pin::new(rest).poll_frame(context));
         match &next {
-            Some(Ok(frame)) => this.content += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => this.count(&data.clone()),
+                None => this.finish(Code::Complete),
+            },
             Some(Err(fault)) => this.finish(fault_code(fault)),
             None => this.finish(Code::Complete),
         }
         Poll::Ready(next)
     }
 
+    /// Only of an answer without content: hyper would not ask for the end of any other, and whether
+    /// the client's window took of it would not be known.
     fn is_end_stream(&self) -> bool {
-        self.first.is_empty()
-            && self.trailers.is_none()
-            && self.rest.as_ref().is_none_or(Body::is_end_stream)
+        self.is_empty
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.is_whole() && self.trailers.is_none() {
+        if self.is_whole && self.trailers.is_none() {
             SizeHint::with_exact(self.first.len() as u64)
         } else {
             SizeHint::default()
@@ -366,14 +421,11 @@ impl Body for Outgoing {
     }
 }
 
-/// hyper drops a body that says that it has ended without asking it for its end, and any other body
-/// when its stream is gone.
+/// hyper drops a body that is empty without asking it, and any other body when its stream is gone.
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.is_end_stream() {
+        if self.is_empty {
             self.finish(Code::Complete);
-        } else if let Some(record) = self.record.take() {
-            record.broken_off(self.content);
         }
     }
 }

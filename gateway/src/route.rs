@@ -6,6 +6,7 @@
 //! RFC 9110 7.4). The bytes that are matched are the bytes that are forwarded; segments are compared
 //! after decoding once, so that no spelling of a path slips past its route into a wider one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,7 +15,9 @@ use http1::Authority;
 
 use crate::checks::{self, PathFault};
 use crate::endpoint::Endpoint;
+use crate::hosts::Hosts;
 use crate::limit::Rates;
+use crate::path;
 use crate::peer::Peer;
 use crate::request::{Head, Received};
 
@@ -85,10 +88,15 @@ impl RouteTable {
         table
     }
 
-    /// The route of a request that has passed the checks.
-    pub fn choose(&self, received: &Received) -> Result<Arc<RouteEntry>, RouteRefusal> {
+    /// The route of a request that has passed the checks. `selected` says which certificate the
+    /// listener shows for a host.
+    pub fn choose<'a>(
+        &self,
+        received: &Received,
+        selected: impl Fn(&str) -> Option<&'a Arc<Hosts>>,
+    ) -> Result<Arc<RouteEntry>, RouteRefusal> {
         let authority = checks::host(&received.head).ok_or(RouteRefusal::Misdirected)?;
-        let site = self.site(&received.peer, authority)?;
+        let site = self.site(&received.peer, authority, selected)?;
         let path = checks::path(&received.head).ok_or(RouteRefusal::NoRoute)?;
         Self::descend(site, &received.head, path)
     }
@@ -125,9 +133,15 @@ impl RouteTable {
     }
 
     /// The routes of the host, if the connection is one for it: the name that the handshake was for
-    /// must be a host of this listener, and the certificate that was shown must be good for both.
-    /// Without a name the default certificate was shown, and it alone decides.
-    fn site(&self, peer: &Peer, authority: Authority<'_>) -> Result<&Node, RouteRefusal> {
+    /// must be a host of this listener, the certificate that was shown must be good for both, and it
+    /// must be the one that the listener would have shown for the host. Without a name the default
+    /// certificate was shown, and it alone decides.
+    fn site<'a>(
+        &self,
+        peer: &Peer,
+        authority: Authority<'_>,
+        selected: impl Fn(&str) -> Option<&'a Arc<Hosts>>,
+    ) -> Result<&Node, RouteRefusal> {
         let hosts = self
             .sites
             .get(&peer.listener)
@@ -141,7 +155,11 @@ impl RouteTable {
             }
             None => true,
         };
-        if agrees && shown.cover(host.as_str()) {
+        // Certificates are compared by what they are good for: a renewed one is the same. A client
+        // that asked for this very host was shown the right one, whatever it can verify.
+        let asked = peer.channel.sni.as_deref() == Some(host.as_str());
+        let selects = asked || selected(host.as_str()).is_some_and(|hosts| hosts == shown);
+        if agrees && selects && shown.cover(host.as_str()) {
             Ok(site)
         } else {
             Err(RouteRefusal::Misdirected)
@@ -149,19 +167,10 @@ impl RouteTable {
     }
 
     fn descend(site: &Node, head: &Head, path: &str) -> Result<Arc<RouteEntry>, RouteRefusal> {
-        let mut node = site;
-        let mut best = (!site.routes.is_empty()).then_some(site);
-        for segment in path.split('/').skip(1) {
-            let Some(next) = decode(segment).and_then(|segment| node.below.get(segment.as_ref()))
-            else {
-                break;
-            };
-            node = next;
-            if !node.routes.is_empty() {
-                best = Some(node);
-            }
-        }
-        let routes = &best.ok_or(RouteRefusal::NoRoute)?.routes;
+        let segments = path.split('/').skip(1);
+        let node = site.deepest(segments.clone().map(path::decode));
+        let node = node.ok_or(RouteRefusal::NoRoute)?;
+        let routes = &node.routes;
         let serves = |entry: &&Arc<RouteEntry>| {
             entry
                 .route
@@ -178,43 +187,51 @@ impl RouteTable {
                 allow: methods.collect::<Vec<_>>().join(", "),
             });
         };
-        if !entry.route.encoded_slash && has_encoded_slash(path) {
-            return Err(RouteRefusal::Path(PathFault::EncodedSlash));
+        if path::has_encoded_slash(path) {
+            // It never divides here. Where it is allowed, an upstream that lets it divide must not
+            // find itself behind another route, with other rules.
+            let divided = segments.flat_map(|segment| {
+                let decoded = path::decode(segment).unwrap_or_default();
+                let parts: Vec<_> = decoded
+                    .split('/')
+                    .map(|part| part.to_owned().into())
+                    .collect();
+                parts.into_iter().map(Some)
+            });
+            let same = site
+                .deepest(divided)
+                .is_some_and(|other| std::ptr::eq(other, node));
+            if !entry.route.encoded_slash || !same {
+                return Err(RouteRefusal::Path(PathFault::EncodedSlash));
+            }
         }
         Ok(Arc::clone(entry))
     }
 }
 
-fn has_encoded_slash(path: &str) -> bool {
-    path.as_bytes()
-        .windows(3)
-        .any(|escape| escape.eq_ignore_ascii_case(b"%2f"))
-}
-
-/// A segment decoded once. The checks have refused what does not decode to UTF-8.
-fn decode(segment: &str) -> Option<std::borrow::Cow<'_, str>> {
-    if !segment.contains('%') {
-        return Some(segment.into());
-    }
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
+impl Node {
+    /// The deepest node with routes that these segments lead to, each decoded.
+    fn deepest<'a>(&self, segments: impl Iterator<Item = Option<Cow<'a, str>>>) -> Option<&Node> {
+        let mut node = self;
+        let mut best = (!node.routes.is_empty()).then_some(node);
+        for segment in segments {
+            let Some(next) = segment.and_then(|segment| node.below.get(segment.as_ref())) else {
+                break;
+            };
+            node = next;
+            if !node.routes.is_empty() {
+                best = Some(node);
+            }
         }
-        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
-        let value = digit()? << 4 | digit()?;
-        decoded.push(u8::try_from(value).ok()?);
+        best
     }
-    String::from_utf8(decoded).ok().map(Into::into)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::endpoint::{Address, Security};
-    use crate::hosts::Hosts;
+    use crate::memory::Memory;
     use crate::peer::{Channel, Client, Protocol};
     use crate::request::{Content, RequestId, Version};
     use audit::event::{Id, Time};
@@ -325,6 +342,7 @@ mod tests {
                 channel,
             }),
             content: Content::None,
+            memory: Memory::default(),
             id: RequestId::new(Id::new([0; 16])),
             at: Time(0),
         }
@@ -332,11 +350,17 @@ mod tests {
 
     const NAMES: &[&str] = &["a.example", "b.example"];
 
+    /// On a listener with one certificate.
+    fn choose_as_shown(
+        table: &RouteTable,
+        received: &Received,
+    ) -> Result<Arc<RouteEntry>, RouteRefusal> {
+        table.choose(received, |_| Some(&received.peer.channel.shown))
+    }
+
     fn choose(table: &RouteTable, method: &str, target: &str) -> Result<String, RouteRefusal> {
         let received = request(method, "a.example", target, Some("a.example"), NAMES);
-        table
-            .choose(&received)
-            .map(|entry| entry.route.name.value.to_string())
+        choose_as_shown(table, &received).map(|entry| entry.route.name.value.to_string())
     }
 
     #[test]
@@ -412,14 +436,50 @@ mod tests {
     }
 
     #[test]
+    fn an_encoded_slash_never_leads_around_a_narrower_route() {
+        let table = table(&[
+            ("slash-all", "a.example", "/", "[\"GET\"]"),
+            ("fhir", "a.example", "/fhir/admin", "[\"GET\"]"),
+        ]);
+        for target in ["/fhir%2Fadmin", "/fhir%2fadmin/x", "/fhir%2F%61dmin"] {
+            assert_eq!(
+                choose(&table, "GET", target),
+                Err(RouteRefusal::Path(PathFault::EncodedSlash)),
+                "{target}"
+            );
+        }
+        assert_eq!(
+            choose(&table, "GET", "/x%2Fadmin").as_deref(),
+            Ok("slash-all")
+        );
+    }
+
+    #[test]
+    fn a_host_is_served_only_on_a_connection_that_was_shown_its_own_certificate() {
+        let table = table(&[
+            ("a", "a.example", "/", "[\"GET\"]"),
+            ("b", "b.example", "/", "[\"GET\"]"),
+        ]);
+        let (both, own) = (shown(NAMES), shown(&["b.example"]));
+        let selected = |host: &str| Some(if host == "b.example" { &own } else { &both });
+        let a = request("GET", "a.example", "/", Some("a.example"), NAMES);
+        assert!(table.choose(&a, selected).is_ok());
+        let b = request("GET", "b.example", "/", Some("a.example"), NAMES);
+        assert_eq!(
+            table.choose(&b, selected).unwrap_err(),
+            RouteRefusal::Misdirected,
+            "the certificate covers b.example, but b.example has one of its own"
+        );
+    }
+
+    #[test]
     fn host_and_the_name_of_the_handshake_belong_to_one_certificate_and_this_listener() {
         let table = table(&[
             ("a", "a.example", "/", "[\"GET\"]"),
             ("b", "b.example", "/", "[\"GET\"]"),
         ]);
         let outcome = |host: &str, sni: Option<&str>, names: &[&str]| {
-            table
-                .choose(&request("GET", host, "/", sni, names))
+            choose_as_shown(&table, &request("GET", host, "/", sni, names))
                 .map(|entry| entry.route.name.value.to_string())
         };
         assert_eq!(
@@ -461,7 +521,7 @@ mod tests {
         let peer = Rc::get_mut(&mut received.peer).unwrap();
         peer.listener = ListenerName::parse("portal").unwrap();
         assert_eq!(
-            table.choose(&received).unwrap_err(),
+            choose_as_shown(&table, &received).unwrap_err(),
             RouteRefusal::Misdirected
         );
     }

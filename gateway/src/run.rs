@@ -22,6 +22,7 @@ use tokio::task::LocalSet;
 use crate::access::AccessLog;
 use crate::admin::{self, Told};
 use crate::connection::Phase;
+use crate::descriptors;
 use crate::load::{self, Loaded, Source};
 use crate::metrics::Metrics;
 use crate::record::RecorderShared;
@@ -126,6 +127,9 @@ impl Running {
         let config = source.read().map_err(RunError::Findings)?;
         let Loaded { site, warnings } = load::load(config, None).map_err(RunError::Findings)?;
         warn(&warnings);
+        if let Err(error) = descriptors::raise() {
+            tracing::warn!(%error, "the limit on file descriptors could not be raised");
+        }
         let (log, committer) =
             Log::open(&options(&site.config)).map_err(|error| RunError::Audit {
                 place: site.config.audit.directory.place.clone(),
@@ -163,6 +167,9 @@ impl Running {
         };
         let mut fleet = Fleet::start(common.clone(), &workers)
             .map_err(RunError::system("start the workers"))?;
+        fleet
+            .check_budget(&current)
+            .map_err(|finding| RunError::Findings([finding].into_iter().collect()))?;
         let bound = fleet
             .bind(&current)
             .map_err(|errors| RunError::Findings(errors.iter().map(reload::finding).collect()))?;
@@ -229,7 +236,11 @@ impl Running {
 
     /// Puts the configuration in force anew, or says why not.
     pub async fn reload(&mut self) {
-        notify(&[NotifyState::Reloading]);
+        // Without the time systemd would not know which reload this is (sd_notify(3)).
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(_) => notify(&[NotifyState::Reloading]),
+        }
         let current: Arc<Site> = self.common.site.load_full();
         match reload::reload(
             &self.source,

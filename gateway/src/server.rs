@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use audit::log::Log;
-use config::{ListenerName, Place, WorkerCount, Workers};
+use config::{Finding, ListenerName, Place, WorkerCount, Workers};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -24,8 +24,9 @@ use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::Instant;
 
 use crate::connection::{self, Phase, Worker};
+use crate::descriptors;
 use crate::ids::Ids;
-use crate::limit::{ConnectionLimits, Connections};
+use crate::limit::{Budget, ConnectionLimits, Connections};
 use crate::pipeline::Pipeline;
 use crate::record::{Recorder, RecorderShared, RefusedPeer};
 use crate::site::Site;
@@ -54,6 +55,8 @@ pub struct Fleet {
     listening: HashSet<(ListenerName, SocketAddr)>,
     /// By listener: one count for all its addresses.
     connections: HashMap<ListenerName, Arc<Connections>>,
+    /// Of all listeners together.
+    budget: Arc<Budget>,
 }
 
 #[derive(Debug)]
@@ -117,6 +120,7 @@ impl Fleet {
             workers: Vec::new(),
             listening: HashSet::new(),
             connections: HashMap::new(),
+            budget: Budget::new(0),
         };
         for index in 0..count {
             let (commands, received) = mpsc::channel(64);
@@ -151,6 +155,35 @@ impl Fleet {
             fleet.workers.push(WorkerHandle { commands, thread });
         }
         Ok(fleet)
+    }
+
+    /// Whether the process may have as many descriptors as serving `site` takes. Fewer than its
+    /// listeners allow is a warning; too few to serve anybody is an error.
+    ///
+    /// # Errors
+    /// A finding, with the limit to raise.
+    pub fn check_budget(&self, site: &Site) -> Result<(), Finding> {
+        let (most, wanted) = (
+            descriptors::for_clients(site, self.workers.len()),
+            descriptors::wanted(site),
+        );
+        if most < descriptors::LEAST {
+            return Err(Finding::error(
+                &Place::whole(&site.config.path),
+                format!("the limit on file descriptors leaves {most} connections for clients"),
+                Some(
+                    "raise it (LimitNOFILE= of systemd, ulimit -n), or lower `connections` of the upstreams",
+                ),
+            ));
+        }
+        if most < wanted {
+            tracing::warn!(
+                most,
+                wanted,
+                "the limit on file descriptors allows fewer connections than the listeners do"
+            );
+        }
+        Ok(())
     }
 
     /// Binds the addresses of `site` that are not listened on yet.
@@ -223,6 +256,8 @@ impl Fleet {
     /// Holds every listener to its bounds, and accepts connections from the sockets that were bound
     /// for `site`.
     pub async fn listen(&mut self, site: &Site, bound: Bound) {
+        self.budget
+            .adjust(descriptors::for_clients(site, self.workers.len()));
         self.connections
             .retain(|listener, _| site.listeners.contains_key(listener));
         for (listener, at) in &site.listeners {
@@ -234,7 +269,7 @@ impl Fleet {
                 Some(known) => known.adjust(limits),
                 None => {
                     self.connections
-                        .insert(listener.clone(), Connections::new(limits));
+                        .insert(listener.clone(), Connections::new(limits, &self.budget));
                 }
             }
         }
@@ -368,7 +403,6 @@ async fn work(
                 None => break,
             },
             changed = phase.changed() => {
-                let site = common.site.load_full();
                 if changed.is_err() {
                     break;
                 }
@@ -376,11 +410,12 @@ async fn work(
                     for (_, task) in accepting.drain() {
                         task.abort();
                     }
-                    drained_by = Some(Instant::now() + site.config.drain);
+                    drained_by = Some(Instant::now() + common.site.load().config.drain);
                 }
             }
             _ = tick.tick() => {
-                worker.pipeline.pools.sweep();
+                worker.pipeline.pools.sweep(&common.site.load().upstreams);
+                worker.pipeline.recorder.settle();
                 let now = std::time::Instant::now();
                 if let Some(limit) = now.checked_sub(AUDIT_PATIENCE) {
                     log.expire(limit);
@@ -394,6 +429,7 @@ async fn work(
     }
     // Whatever is still there is cut off now; its records say so.
     common.recording.cut_off();
+    worker.pipeline.recorder.settle();
 }
 
 /// One connection among those that a worker serves.

@@ -88,7 +88,7 @@ codes! {
     53  IdentityMalformed         "identity_malformed"          "The name in the client's certificate is not a valid one of its kind."
 
     // Limits on connections.
-    60  ConnectionLimit           "connection_limit"            "The listener holds as many connections as it may."
+    60  ConnectionLimit           "connection_limit"            "The listener, or the gateway as a whole, holds as many connections as it may."
     61  AddressLimit              "address_limit"               "The peer's address holds as many connections as it may."
 
     // The request on the wire (RFC 9112, RFC 9113).

@@ -45,8 +45,13 @@ pub fn expects_continue(head: &RequestHead) -> Result<bool, Error> {
     if head.version == Version::Http10 {
         return Ok(false);
     }
+    expectation(&head.headers)
+}
+
+/// Whether these fields ask for `100 (Continue)`, in any version that has expectations.
+pub fn expectation(headers: &HeaderMap) -> Result<bool, Error> {
     let mut waits = false;
-    for value in head.headers.get_all(EXPECT) {
+    for value in headers.get_all(EXPECT) {
         if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
             return Err(Error::Expectation);
         }

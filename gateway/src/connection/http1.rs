@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,11 +21,12 @@ use http1::framing::{self, Framing};
 use http1::{Limits, RequestHead, RequestReader, Version};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
-use super::{Driver, news, now};
+use super::{Driver, LEAVE, news, now};
+use crate::memory::Memory;
 use crate::refusal::Refusal;
 use crate::request::{self, Content, ContentFault, Head, Received};
 use crate::respond::{self, Sent};
@@ -45,46 +46,74 @@ pub(super) async fn serve(driver: &Driver, stream: TlsStream<TcpStream>) {
         interim: Bytes::new(),
     };
     let mut wire = Wire(Rc::new(RefCell::new(io)));
-    let code = requests(driver, &mut wire).await;
-    driver.record.ends(code);
-    wire.close().await;
+    match requests(driver, &mut wire).await {
+        End::Orderly(code) => {
+            driver.record.ends(code);
+            wire.close().await;
+        }
+        End::Broken(code) => {
+            driver.record.ends(code);
+            wire.abort();
+        }
+    }
 }
 
-async fn requests(driver: &Driver, wire: &mut Wire) -> Code {
-    let limits = Limits {
-        head_bytes: usize::try_from(driver.limits.head_bytes.get()).unwrap_or(usize::MAX),
-        fields: driver.limits.head_fields.get() as usize,
-        ..Limits::default()
-    };
+/// How a connection ends.
+enum End {
+    /// All that was said on it was said to its end.
+    Orderly(Code),
+    /// In the middle of a message, which must not look whole.
+    Broken(Code),
+}
+
+async fn requests(driver: &Driver, wire: &mut Wire) -> End {
+    let limits = driver.head_limits();
+    let memory = Memory::default();
     let mut phase = driver.worker.phase.clone();
     phase.mark_unchanged();
-    if phase.borrow().draining {
-        return Code::Drained;
-    }
+    let mut overdue = pin!(sleep_until(driver.oldest() + LEAVE));
     loop {
+        if let Some(code) = driver.leaving() {
+            return End::Orderly(code);
+        }
         if let Err(code) = quiet(driver, wire, &mut phase).await {
-            return code;
+            return End::Orderly(code);
         }
         let mut reader = RequestReader::new(limits);
         let head = match timeout(driver.limits.head, wire.head(&mut reader)).await {
             Ok(Ok(Some(head))) => head,
-            Ok(Ok(None)) => return Code::ClosedByClient,
-            Ok(Err(HeadFault::Gone)) => return Code::ClientGone,
+            Ok(Ok(None)) => return End::Orderly(Code::ClosedByClient),
+            Ok(Err(HeadFault::Gone)) => return End::Orderly(Code::ClientGone),
             Ok(Err(HeadFault::Wire(error))) => {
                 return refuse(driver, wire, Refusal::Wire(error)).await;
             }
             Err(_) => return refuse(driver, wire, Refusal::HeadTimeout).await,
         };
-        match exchange(driver, wire, head, limits).await {
-            Sent::Whole => {}
-            Sent::Last => return Code::ClosedAfterAnswer,
-            Sent::Broken(code) => return code,
+        let ended = {
+            let mut exchange = pin!(exchange(driver, wire, head, limits, &memory));
+            loop {
+                tokio::select! {
+                    biased;
+                    ended = &mut exchange => break ended,
+                    _ = news(&mut phase) => match driver.standing() {
+                        Ok(()) => {}
+                        Err(code) => break Err(End::Broken(code)),
+                    },
+                    () = &mut overdue => break Err(End::Broken(Code::AgeLimit)),
+                }
+            }
+            // The exchange, if it is not over, is dropped here, and its record asks the connection's.
+            .inspect_err(|end| {
+                if let End::Broken(code) = end {
+                    driver.record.ends(*code);
+                }
+            })
+        };
+        if let Err(end) = ended {
+            return end;
         }
         if let Err(code) = wire.after() {
-            return code;
-        }
-        if Instant::now() >= driver.oldest() {
-            return Code::AgeLimit;
+            return End::Orderly(code);
         }
     }
 }
@@ -121,20 +150,26 @@ async fn quiet(
     }
 }
 
-/// One request and its answer.
-async fn exchange(driver: &Driver, wire: &mut Wire, head: RequestHead, limits: Limits) -> Sent {
+/// One request and its answer. An error is why the connection does not go on.
+async fn exchange(
+    driver: &Driver,
+    wire: &mut Wire,
+    head: RequestHead,
+    limits: Limits,
+    memory: &Memory,
+) -> Result<(), End> {
     let answered = Answered::of(&head);
     let keep = persistence(head.version, &head.headers) == Persistence::KeepAlive;
     let framing = match framing::request(&head) {
         Ok(framing) => framing,
-        Err(error) => return Sent::Broken(refuse(driver, wire, Refusal::Wire(error)).await),
+        Err(error) => return Err(refuse(driver, wire, Refusal::Wire(error)).await),
     };
     let expects = match expects_continue(&head) {
         Ok(expects) => expects,
-        Err(error) => return Sent::Broken(refuse(driver, wire, Refusal::Wire(error)).await),
+        Err(error) => return Err(refuse(driver, wire, Refusal::Wire(error)).await),
     };
     let Some(id) = driver.request_id() else {
-        return Sent::Broken(Code::Internal);
+        return Err(End::Broken(Code::Internal));
     };
     let received = Received {
         head: Head {
@@ -148,6 +183,7 @@ async fn exchange(driver: &Driver, wire: &mut Wire, head: RequestHead, limits: L
         },
         peer: Rc::clone(driver.record.peer()),
         content: wire.content(framing, limits, expects),
+        memory: memory.clone(),
         id,
         at: now(),
     };
@@ -155,13 +191,18 @@ async fn exchange(driver: &Driver, wire: &mut Wire, head: RequestHead, limits: L
     // Content that nobody will read any more stands before the next request; only what is here
     // already can be skipped without waiting for it.
     let keep = keep && (wire.is_shared() || wire.skip_content());
-    respond::http1(released, answered, keep, wire).await
+    let leaving = driver.leaving();
+    match respond::http1(released, answered, keep && leaving.is_none(), wire).await {
+        Sent::Whole => Ok(()),
+        Sent::Last => Err(End::Orderly(leaving.unwrap_or(Code::ClosedAfterAnswer))),
+        Sent::Broken(code) => Err(End::Broken(code)),
+    }
 }
 
 /// Answers something that did not become a request, and ends the connection.
-async fn refuse(driver: &Driver, wire: &mut Wire, refusal: Refusal) -> Code {
+async fn refuse(driver: &Driver, wire: &mut Wire, refusal: Refusal) -> End {
     let Some(id) = driver.request_id() else {
-        return Code::Internal;
+        return End::Broken(Code::Internal);
     };
     let released = driver.pipeline().refuse(refusal, &id, &driver.record).await;
     let answered = Answered {
@@ -169,8 +210,8 @@ async fn refuse(driver: &Driver, wire: &mut Wire, refusal: Refusal) -> Code {
         is_head: false,
     };
     match respond::http1(released, answered, false, wire).await {
-        Sent::Whole | Sent::Last => Code::PeerProtocol,
-        Sent::Broken(code) => code,
+        Sent::Whole | Sent::Last => End::Orderly(Code::PeerProtocol),
+        Sent::Broken(code) => End::Broken(code),
     }
 }
 
@@ -272,6 +313,13 @@ impl Wire {
                 Ok(())
             }
         }
+    }
+
+    /// Ends the connection without a goodbye, so that nobody takes what came before for whole: not
+    /// even a client to whom the end of the connection is the end of the message (RFC 9112 9.8).
+    fn abort(&self) {
+        // Where it cannot be reset it is closed, and close_notify is missing all the same.
+        let _ = self.0.borrow().stream.get_ref().0.set_zero_linger();
     }
 
     /// Says goodbye, then reads on for a moment.

@@ -1,10 +1,12 @@
 //! HTTP/2 on an established connection. The protocol is hyper's; each request comes out of it as the
 //! same [`Received`] that HTTP/1.1 gives.
 //!
-//! What hyper answers by itself to a broken connection (RFC 9113 5.4) carries no byte of an upstream
-//! and shows in the connection's record as `peer_protocol`.
+//! What hyper answers by itself does not become a request and has no record of its own: a broken
+//! connection (RFC 9113 5.4.1), which shows in the connection's record as `peer_protocol`, and a
+//! stream that is malformed (8.1.1), which it resets. Neither carries a byte of an upstream.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,20 +15,22 @@ use std::time::Duration;
 
 use audit::event::Code;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::server::TlsStream;
 
-use super::{Driver, news, now};
+use super::{Driver, LEAVE, news, now};
+use crate::memory::Memory;
 use crate::refusal::Refusal;
 use crate::request::{Content, ContentFault, Head, Received, RequestId, Version};
-use crate::respond;
+use crate::respond::{self, Watch};
 use crate::runtime::LocalExecutor;
 
 /// Serves streams until the connection ends.
@@ -37,65 +41,68 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
         let (driver, activity) = (Rc::clone(&driver), Rc::clone(&activity));
         service_fn(move |request| answer(Rc::clone(&driver), Activity::enter(&activity), request))
     };
-    let limits = &driver.limits;
-    let mut builder = Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams.get())
-        .max_header_list_size(u32::try_from(limits.head_bytes.get()).unwrap_or(u32::MAX))
-        .initial_stream_window_size(256 * 1024)
-        .initial_connection_window_size(1024 * 1024)
-        .max_send_buf_size(256 * 1024)
-        // Streams that are reset as soon as they are opened (rapid reset), or that we have to reset.
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(64)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder(&driver).serve_connection(TokioIo::new(stream), service));
     let mut phase = driver.worker.phase.clone();
     phase.mark_unchanged();
     // Why it was asked to come to its end, and when it is no longer waited for.
     let mut leaving: Option<(Code, Instant)> = None;
-    if phase.borrow().draining {
-        leaving = Some((Code::Drained, Instant::now() + LEAVE));
-        connection.as_mut().graceful_shutdown();
-    }
     let code = loop {
-        let wake = leaving.map_or_else(
-            || activity.idle_at(limits.idle).min(driver.oldest()),
-            |(_, until)| until,
-        );
+        if leaving.is_none()
+            && let Some(code) = driver
+                .leaving()
+                .or_else(|| activity.ends(driver.limits.idle))
+        {
+            leaving = Some((code, Instant::now() + LEAVE));
+            connection.as_mut().graceful_shutdown();
+        }
+        let wake = activity.wake_at(driver.limits.idle);
+        let wake = wake.min(leaving.map_or_else(|| driver.oldest(), |(_, until)| until));
         tokio::select! {
             biased;
             ended = connection.as_mut() => break match (ended, leaving) {
                 (Ok(()), Some((code, _))) => code,
                 (Ok(()), None) => Code::ClosedByClient,
+                // We asked it to end, and nothing was under way: however the client did it.
+                (Err(_), Some((code, _))) if activity.is_quiet() => code,
                 (Err(error), _) => error_code(&error),
             },
-            draining = news(&mut phase), if leaving.is_none() => {
-                if let Err(code) = driver.standing() {
+            _ = news(&mut phase) => if let Err(code) = driver.standing() {
+                break code;
+            },
+            () = activity.told.notified() => {}
+            () = sleep_until(wake) => {
+                if activity.is_stalled() {
+                    break Code::ClientStalled;
+                }
+                if let Some((code, until)) = leaving && Instant::now() >= until {
                     break code;
-                }
-                if draining {
-                    leaving = Some((Code::Drained, Instant::now() + driver.limits.age));
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-            () = tokio::time::sleep_until(wake) => if let Some((code, _)) = leaving { break code } else {
-                let now = Instant::now();
-                let code = if now >= driver.oldest() { Code::AgeLimit } else { Code::Idle };
-                if code == Code::AgeLimit || activity.idle_at(limits.idle) <= now {
-                    leaving = Some((code, now + LEAVE));
-                    connection.as_mut().graceful_shutdown();
                 }
             }
         }
     };
+    // Before the streams are dropped, whose records ask for it.
     driver.record.ends(code);
 }
 
-/// Streams that are open when a connection is too old are given so long to end.
-const LEAVE: Duration = Duration::from_mins(1);
+fn builder(driver: &Driver) -> Builder<LocalExecutor> {
+    let mut builder = Builder::new(LocalExecutor);
+    // Above our own limit, so that it is the pipeline that refuses, and records, a head that is too
+    // large. HTTP/2 counts 32 bytes more a field (RFC 9113 6.5.2).
+    let head = driver.limits.head_bytes.get().saturating_mul(2);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(driver.limits.streams.get())
+        .max_header_list_size(u32::try_from(head.saturating_add(64 * 1024)).unwrap_or(u32::MAX))
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(64 * 1024)
+        // Streams that are reset as soon as they are opened (rapid reset), or that we have to reset.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
 
 fn error_code(error: &hyper::Error) -> Code {
     let io = std::error::Error::source(error)
@@ -108,47 +115,100 @@ fn error_code(error: &hyper::Error) -> Code {
     }
 }
 
-/// How many streams are open, and since when there is none.
+/// What goes on on a connection: its open streams, and since when there is none.
 #[derive(Debug)]
 struct Activity {
-    open: Cell<usize>,
+    /// How the client takes the answers, by stream.
+    open: RefCell<HashMap<u64, Watch>>,
+    entered: Cell<u64>,
     since: Cell<Instant>,
+    memory: Memory,
+    /// Whether an answer was the last one.
+    is_last: Cell<bool>,
+    /// Rings when it was.
+    told: Notify,
 }
 
 impl Default for Activity {
     fn default() -> Activity {
         Activity {
-            open: 0.into(),
+            open: RefCell::default(),
+            entered: 0.into(),
             since: Instant::now().into(),
+            memory: Memory::default(),
+            is_last: false.into(),
+            told: Notify::new(),
         }
     }
 }
 
 /// One open stream.
 #[derive(Debug)]
-struct Open(Rc<Activity>);
+struct Open {
+    activity: Rc<Activity>,
+    number: u64,
+    watch: Watch,
+}
 
 impl Activity {
+    /// How often it is looked for clients that take nothing.
+    const LOOK: Duration = Duration::from_secs(10);
+
     fn enter(this: &Rc<Activity>) -> Open {
-        this.open.set(this.open.get() + 1);
-        Open(Rc::clone(this))
+        let (number, watch) = (this.entered.get(), Watch::default());
+        this.entered.set(number + 1);
+        this.open.borrow_mut().insert(number, watch.clone());
+        Open {
+            activity: Rc::clone(this),
+            number,
+            watch,
+        }
     }
 
-    /// When the connection will have been idle for so long; far away while a stream is open.
-    fn idle_at(&self, idle: Duration) -> Instant {
-        let since = if self.open.get() > 0 {
-            Instant::now()
+    fn is_quiet(&self) -> bool {
+        self.open.borrow().is_empty()
+    }
+
+    /// Why the connection should come to its end.
+    fn ends(&self, idle: Duration) -> Option<Code> {
+        if self.is_last.get() {
+            Some(Code::ClosedAfterAnswer)
+        } else if self.is_quiet() && self.since.get() + idle <= Instant::now() {
+            Some(Code::Idle)
         } else {
-            self.since.get()
-        };
-        since + idle
+            None
+        }
+    }
+
+    /// When to look again.
+    fn wake_at(&self, idle: Duration) -> Instant {
+        let now = Instant::now();
+        if self.is_quiet() {
+            // Once it is over, the end of the connection is waited for instead.
+            (self.since.get() + idle).max(now + Duration::from_millis(100))
+        } else {
+            now + Self::LOOK
+        }
+    }
+
+    /// Whether a client has let an answer wait for too long.
+    fn is_stalled(&self) -> bool {
+        let now = Instant::now();
+        let open = self.open.borrow();
+        let mut patience = open.values().filter_map(Watch::patience_ends);
+        patience.any(|until| until <= now)
+    }
+
+    fn last(&self) {
+        self.is_last.set(true);
+        self.told.notify_one();
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.since.set(Instant::now());
+        self.activity.open.borrow_mut().remove(&self.number);
+        self.activity.since.set(Instant::now());
     }
 }
 
@@ -165,15 +225,16 @@ async fn answer(
         *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
         return Ok(response);
     };
-    let released = match received(&driver, request, id.clone()) {
+    let is_head = request.method() == Method::HEAD;
+    let released = match received(&driver, &open.activity.memory, request, id.clone()) {
         Ok(received) => driver.pipeline().serve(received, &driver.record).await,
         Err(refusal) => driver.pipeline().refuse(refusal, &id, &driver.record).await,
     };
     if released.ends_connection() {
-        // The next look at the peer ends the connection; a stream alone cannot.
-        driver.record.ends(Code::ClosedAfterAnswer);
+        open.activity.last();
     }
-    Ok(respond::http2(released).map(|answer| Stream {
+    let response = respond::http2(released, is_head, open.watch.clone());
+    Ok(response.map(|answer| Stream {
         answer: Some(answer),
         _open: open,
     }))
@@ -213,6 +274,7 @@ impl Body for Stream {
 /// A request of hyper's as the pipeline takes it.
 fn received(
     driver: &Driver,
+    memory: &Memory,
     request: Request<Incoming>,
     id: RequestId,
 ) -> Result<Received, Refusal> {
@@ -236,6 +298,9 @@ fn received(
         (None, &Method::CONNECT) => Bytes::copy_from_slice(parts.uri.to_string().as_bytes()),
         (None, _) => Bytes::from_static(b"/"),
     };
+    judge_head(&parts.method, &target, &headers, driver.head_limits()).map_err(Refusal::Wire)?;
+    // Nobody here sends 100 Continue in HTTP/2; content is taken when it comes.
+    http1::connection::expectation(&headers).map_err(Refusal::Wire)?;
     let target = http1::Target::parse(&parts.method, target).map_err(Refusal::Wire)?;
     let content = if body.is_end_stream() && declared.is_none_or(|length| length == 0) {
         Content::None
@@ -254,14 +319,41 @@ fn received(
         },
         peer: Rc::clone(driver.record.peer()),
         content,
+        memory: memory.clone(),
         id,
         at: now(),
     })
 }
 
+/// Holds a head to the limits that HTTP/1.1 has, counted as HTTP/1.1 would write it.
+fn judge_head(
+    method: &Method,
+    target: &[u8],
+    headers: &HeaderMap,
+    limits: http1::Limits,
+) -> Result<(), http1::Error> {
+    if target.len() > limits.target_bytes {
+        let limit = limits.target_bytes;
+        return Err(http1::Error::TargetTooLong { limit });
+    }
+    if headers.len() > limits.fields {
+        let limit = limits.fields;
+        return Err(http1::Error::TooManyFields { limit });
+    }
+    let around = "  HTTP/1.1\r\n\r\n".len();
+    let fields = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    if method.as_str().len() + target.len() + around + fields.sum::<usize>() > limits.head_bytes {
+        let limit = limits.head_bytes;
+        return Err(http1::Error::HeadTooLarge { limit });
+    }
+    Ok(())
+}
+
 /// HTTP/2 may split Cookie into several fields; before it goes on in HTTP/1.1 they are one again
 /// (RFC 9113 8.2.3).
-fn join_cookies(headers: &mut http::HeaderMap) {
+fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
         return;
     }

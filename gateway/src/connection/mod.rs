@@ -7,7 +7,7 @@ mod http2;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use audit::event::{Code, Time};
 use config::ListenerName;
@@ -155,6 +155,26 @@ impl Driver {
         self.accepted + self.limits.age
     }
 
+    /// Why the connection takes no further request after the one that it serves.
+    fn leaving(&self) -> Option<Code> {
+        if self.worker.phase.borrow().draining {
+            Some(Code::Drained)
+        } else if Instant::now() >= self.oldest() {
+            Some(Code::AgeLimit)
+        } else {
+            None
+        }
+    }
+
+    /// What the head of a request is held to, in whatever protocol it comes.
+    fn head_limits(&self) -> ::http1::Limits {
+        ::http1::Limits {
+            head_bytes: usize::try_from(self.limits.head_bytes.get()).unwrap_or(usize::MAX),
+            fields: self.limits.head_fields.get() as usize,
+            ..::http1::Limits::default()
+        }
+    }
+
     /// Looks again at what the peer proved; an error is why the connection ends now.
     fn standing(&self) -> Result<(), Code> {
         self.pipeline()
@@ -167,12 +187,15 @@ fn now() -> Time {
     Time::from_system(SystemTime::now())
 }
 
+/// What is under way on a connection that should come to its end is given so long.
+const LEAVE: Duration = Duration::from_mins(1);
+
 /// Waits until there is something that a connection has to know: that it should come to its end
 /// (`true`), or that another configuration is in force.
 async fn news(phase: &mut watch::Receiver<Phase>) -> bool {
     match phase.changed().await {
         Ok(()) => phase.borrow_and_update().draining,
-        // Nobody is left who could change anything: the process ends.
-        Err(_) => true,
+        // Nobody is left who could change anything: the worker ends, and this task with it.
+        Err(_) => std::future::pending().await,
     }
 }

@@ -19,6 +19,7 @@ use super::chain::{ChainRefusal, ClientTrust, told};
 use super::entry::Entry;
 use super::profile::{ALPN, hello_policy, provider, versions};
 use crate::hello;
+use crate::hosts::Hosts;
 use crate::identity::ClientIdentity;
 
 /// What a listener asks of clients.
@@ -93,6 +94,12 @@ impl ServerSide {
     /// The certificate entries, the default one first.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
+    }
+
+    /// What the certificate is good for that is shown to a client that asks for `host`.
+    pub fn selected(&self, host: &str) -> Option<&Arc<Hosts>> {
+        let named = self.entries.iter().find(|entry| entry.hosts().cover(host));
+        named.or(self.entries.first()).map(|entry| entry.hosts())
     }
 
     /// The configuration for one connection, and where its evidence will be.
@@ -178,7 +185,7 @@ impl ResolvesServerCert for Resolver {
             .find(can_sign)
             .or_else(|| self.entries.iter().find(can_sign))?;
         let _ = self.evidence.shown.set(Arc::clone(chosen));
-        Some(Arc::clone(&chosen.certified()))
+        Some(Arc::clone(chosen.certified()))
     }
 }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use config::{Authority, Protocol as Wanted};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::client::TlsStream;
 
 use super::UpstreamRefusal;
@@ -16,29 +17,66 @@ use crate::endpoint::{Address, Endpoint, Security};
 use crate::peer::Protocol;
 use crate::tls::ALPN;
 
+/// Looks up names for one pool, one at a time: while a resolver hangs, lookups must not pile up.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    turn: Arc<Semaphore>,
+}
+
+impl Resolver {
+    pub(super) fn new() -> Resolver {
+        Resolver {
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.map_err(io::Error::other)?;
+        let host = host.to_owned();
+        // Whoever asked may give up; the lookup cannot, and keeps its turn until it has ended.
+        let lookup = tokio::task::spawn_local(async move {
+            let found = tokio::net::lookup_host((host.as_str(), port)).await;
+            let found = found.map(|addresses| addresses.take(MAX_ADDRESSES).collect());
+            drop(turn);
+            found
+        });
+        lookup.await.map_err(io::Error::other)?
+    }
+}
+
+/// No more addresses of one name are tried.
+const MAX_ADDRESSES: usize = 16;
+
 /// A connection, and what is spoken on it.
-pub(super) async fn connect(site: &Endpoint) -> Result<(Transport, Protocol), UpstreamRefusal> {
-    tokio::time::timeout(site.connect, open(site))
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+) -> Result<(Transport, Protocol), UpstreamRefusal> {
+    tokio::time::timeout(endpoint.connect, open(endpoint, resolver))
         .await
         .unwrap_or(Err(UpstreamRefusal::ConnectTimeout))
 }
 
-async fn open(site: &Endpoint) -> Result<(Transport, Protocol), UpstreamRefusal> {
+async fn open(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+) -> Result<(Transport, Protocol), UpstreamRefusal> {
     let unreachable = |error: io::Error| UpstreamRefusal::Unreachable {
         error: error.kind(),
     };
-    let plain = match site.protocol {
+    let plain = match endpoint.protocol {
         Wanted::Http2 => Protocol::Http2,
         Wanted::Http11 | Wanted::Alpn => Protocol::Http1,
     };
-    let tcp = match &site.address {
+    let tcp = match &endpoint.address {
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(unreachable)?;
             return Ok((Transport::Unix(stream), plain));
         }
-        Address::Tcp(authority) => dial(authority).await.map_err(unreachable)?,
+        Address::Tcp(authority) => dial(authority, resolver).await.map_err(unreachable)?,
     };
-    let Security::Tls { config, name } = &site.security else {
+    let Security::Tls { config, name } = &endpoint.security else {
         return Ok((Transport::Tcp(tcp), plain));
     };
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
@@ -47,7 +85,7 @@ async fn open(site: &Endpoint) -> Result<(Transport, Protocol), UpstreamRefusal>
         .await
         .map_err(|error| refused(&error))?;
     let chosen = stream.get_ref().1.alpn_protocol();
-    let protocol = match (site.protocol, chosen) {
+    let protocol = match (endpoint.protocol, chosen) {
         (Wanted::Http11, _) => Protocol::Http1,
         (_, Some(chosen)) => ALPN
             .iter()
@@ -78,7 +116,7 @@ pub(super) fn refused(error: &io::Error) -> UpstreamRefusal {
     }
 }
 
-async fn dial(authority: &Authority) -> io::Result<TcpStream> {
+async fn dial(authority: &Authority, resolver: &Resolver) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = if let Some(address) = authority.host.address() {
         vec![SocketAddr::new(address, authority.port)]
     } else if authority.host.is_loopback() {
@@ -90,9 +128,9 @@ async fn dial(authority: &Authority) -> io::Result<TcpStream> {
         .map(|ip| SocketAddr::new(ip, authority.port))
         .into()
     } else {
-        tokio::net::lookup_host((authority.host.as_str(), authority.port))
+        resolver
+            .resolve(authority.host.as_str(), authority.port)
             .await?
-            .collect()
     };
     let mut last = io::ErrorKind::NotFound.into();
     for address in addresses {

@@ -26,6 +26,7 @@ use super::pool::Lent;
 use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
 use crate::endpoint::Endpoint;
 use crate::headers;
+use crate::record::Record;
 use crate::request::{Content, ContentFault};
 
 /// Interim answers beyond these are an attack.
@@ -42,6 +43,7 @@ pub(super) async fn exchange(
     lent: Lent,
     outgoing: Outgoing,
     endpoint: &Endpoint,
+    record: &mut Record,
 ) -> Result<AnswerHead, Failure> {
     let framing = match &outgoing.content {
         Content::None => Framing::None,
@@ -83,9 +85,16 @@ pub(super) async fn exchange(
         timer: Timer::new(patience(endpoint)),
     };
     let mut reader = ResponseReader::new(Limits::default());
-    let mut interim = 0;
+    let (mut interim, mut attempted) = (0, false);
     let answer = loop {
-        let read = std::future::poll_fn(|context| exchange.poll_head(&mut reader, context)).await;
+        let read = std::future::poll_fn(|context| {
+            let read = exchange.poll_head(&mut reader, context);
+            if exchange.upload.sent > 0 && !std::mem::replace(&mut attempted, true) {
+                record.attempted();
+            }
+            read
+        })
+        .await;
         match read {
             Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(broken("it switched protocols unasked"));
@@ -98,8 +107,13 @@ pub(super) async fn exchange(
                 }
             }
             Ok(head) => break head,
-            // The connection was closed while it was kept: nobody has seen the request.
-            Err(_) if exchange.lent.connection.kept && exchange.upload.is_untouched() => {
+            // The connection was closed while it was kept: nobody has seen the request. What is wrong
+            // with the request's own content is wrong on every connection.
+            Err(refusal)
+                if exchange.lent.connection.kept
+                    && exchange.upload.is_untouched()
+                    && !matches!(refusal, UpstreamRefusal::Content(_)) =>
+            {
                 let content = exchange.content;
                 return Err(Failure::Untouched(Box::new(Outgoing { content, ..rest })));
             }

@@ -187,13 +187,13 @@ pub async fn forward(
     let pool = pools.of(&admitted.route().endpoint);
     let mut outgoing = Outgoing::new(admitted.into_received());
     loop {
-        let lease = pool.lease().await?;
-        record.attempted();
-        let outcome = match lease {
+        let outcome = match pool.lease().await? {
             pool::Lease::Http1(connection) => {
-                http1::exchange(connection, outgoing, pool.endpoint()).await
+                http1::exchange(connection, outgoing, pool.endpoint(), record).await
             }
             pool::Lease::Http2(connection) => {
+                // From here on only hyper knows how far it got.
+                record.attempted();
                 http2::exchange(connection, outgoing, pool.endpoint()).await
             }
         };

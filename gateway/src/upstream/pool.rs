@@ -5,30 +5,35 @@
 //! one waits its turn, but not longer than it would wait for a connection.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
+use config::UpstreamName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connect::{Transport, connect};
+use super::connect::{Resolver, Transport, connect};
 use super::{UpstreamRefusal, http2};
 use crate::endpoint::Endpoint;
 use crate::peer::Protocol;
 
-/// The pools of one worker. Made when a request first needs one, and dropped with the endpoint.
+/// The pools of one worker, each made when a request first needs it.
 #[derive(Debug, Default)]
 pub struct Pools {
     pools: RefCell<Vec<Rc<Pool>>>,
 }
 
 impl Pools {
-    /// Closes what has been idle for too long, and what leads to an endpoint that no configuration
-    /// in use names any more. To be called once in a while.
-    pub fn sweep(&self) {
+    /// Closes what has been idle for too long, and what leads to none of these endpoints and is not in
+    /// use. To be called once in a while.
+    pub fn sweep(&self, wanted: &HashMap<UpstreamName, Arc<Endpoint>>) {
         let mut pools = self.pools.borrow_mut();
-        pools.retain(|pool| Arc::strong_count(&pool.endpoint) > 1);
+        pools.retain(|pool| {
+            let mut wanted = wanted.values();
+            Rc::strong_count(pool) > 1 || wanted.any(|wanted| Arc::ptr_eq(wanted, &pool.endpoint))
+        });
         pools.iter().for_each(|pool| pool.sweep());
     }
 
@@ -53,6 +58,7 @@ impl Pools {
 pub(super) struct Pool {
     endpoint: Arc<Endpoint>,
     in_use: Arc<Semaphore>,
+    resolver: Resolver,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<http2::Shared>>,
 }
@@ -107,6 +113,7 @@ impl Pool {
         Pool {
             endpoint,
             in_use,
+            resolver: Resolver::new(),
             idle: RefCell::default(),
             shared: RefCell::default(),
         }
@@ -142,7 +149,7 @@ impl Pool {
                 _permit: permit,
             }));
         }
-        let (transport, protocol) = connect(&self.endpoint).await?;
+        let (transport, protocol) = connect(&self.endpoint, &self.resolver).await?;
         match protocol {
             Protocol::Http1 => {
                 let connection = Connection {

@@ -1,0 +1,65 @@
+//! Memory that the answers of one connection take while their client does not.
+//!
+//! A client with many streams that takes nothing must not make the gateway hold an answer for each.
+//! Beyond the bound nothing is gathered ahead: answers stay with the upstream.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// What the streams of one connection hold together.
+#[derive(Debug, Default, Clone)]
+pub struct Memory(Rc<Cell<usize>>);
+
+/// What one answer holds of it, given back when dropped.
+#[derive(Debug)]
+pub struct Held {
+    memory: Memory,
+    bytes: usize,
+}
+
+impl Memory {
+    /// One connection holds no more than this, bytes, and what one answer may gather.
+    pub const MOST: usize = 1024 * 1024;
+
+    /// Of one answer so much is gathered, bytes, if it is there already, before it is released.
+    pub const GATHER: usize = 64 * 1024;
+
+    /// How much an answer may gather now, bytes.
+    pub fn room(&self) -> usize {
+        if self.0.get() < Self::MOST {
+            Self::GATHER
+        } else {
+            0
+        }
+    }
+
+    /// Counts what an answer holds.
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.0.set(self.0.get() + bytes);
+        Held {
+            memory: self.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let total = &self.memory.0;
+        total.set(total.get().saturating_sub(self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_holds_too_much_gathers_nothing_until_it_is_given_back() {
+        let memory = Memory::default();
+        let held: Vec<_> = (0..16).map(|_| memory.hold(Memory::GATHER)).collect();
+        assert_eq!(memory.room(), 0);
+        drop(held);
+        assert_eq!(memory.room(), Memory::GATHER);
+    }
+}

@@ -1,0 +1,329 @@
+//! The record of a request, owed until it is settled.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use audit::error::AppendError;
+use audit::event::{Code, Completion, Digest, Entry, Event, Id, Intent, Refusal, Release, Request};
+use audit::log::Slot;
+use audit::worker::Append;
+use http::Method;
+
+use super::{ConnectionRecord, Recorder, now};
+use crate::authorize::Rule;
+use crate::fhir;
+use crate::peer::{Client, Peer};
+use crate::route::RouteEntry;
+
+/// The record of a request, owed until it is settled. Dropped unsettled, it says why the connection
+/// ends, or that the client went away.
+#[derive(Debug)]
+pub struct Record {
+    recorder: Recorder,
+    connection: Rc<ConnectionRecord>,
+    slot: Option<Slot>,
+    id: Id,
+    method: Method,
+    route: Option<Arc<RouteEntry>>,
+    rule: Option<Rule>,
+    resource: Option<&'static str>,
+    attempts: u8,
+    since: Instant,
+    /// Bytes of the answer's content that were handed to the connection.
+    sent: u64,
+    /// Whether the log may say that an answer was released.
+    release_queued: bool,
+    stage: Stage,
+}
+
+/// How far the outcome of a request is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing, or the intent: something is owed.
+    Open,
+    /// The release of an answer: owed is how it ends.
+    Released { status: u16 },
+    /// All of it.
+    Settled,
+}
+
+/// What is on record of an answer before it leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerFacts<'a> {
+    /// Its status.
+    pub status: u16,
+    /// Its media type.
+    pub content_type: Option<&'a str>,
+    /// Its length in bytes, in hand or declared.
+    pub length: Option<u64>,
+    /// SHA-256 of its content, in hand.
+    pub digest: Option<[u8; 32]>,
+    /// The upstream's name.
+    pub upstream: &'a str,
+}
+
+impl Record {
+    /// Opens the record of a request and reserves the place that its outcome will need. A client
+    /// without a certificate gets its place once a rule has permitted the request.
+    ///
+    /// # Errors
+    /// [`AppendError`]: what cannot be recorded is not served.
+    pub fn open(
+        recorder: &Recorder,
+        connection: &Rc<ConnectionRecord>,
+        id: Id,
+        method: Method,
+    ) -> Result<Record, AppendError> {
+        let mut record = Record {
+            recorder: recorder.clone(),
+            connection: Rc::clone(connection),
+            slot: None,
+            id,
+            method,
+            route: None,
+            rule: None,
+            resource: None,
+            attempts: 0,
+            since: Instant::now(),
+            sent: 0,
+            release_queued: false,
+            stage: Stage::Settled,
+        };
+        if let Client::Known(_) = connection.peer().client {
+            record.reserve()?;
+        }
+        record.stage = Stage::Open;
+        Ok(record)
+    }
+
+    fn reserve(&mut self) -> Result<(), AppendError> {
+        if !self.connection.ensure() {
+            return Err(AppendError::Unavailable);
+        }
+        let log = self.recorder.log.log();
+        self.slot = Some(log.reserve(self.connection.share())?);
+        Ok(())
+    }
+
+    /// Notes the route that was taken.
+    pub fn routed(&mut self, route: &Arc<RouteEntry>, path: &str) {
+        self.resource = if route.route.fhir {
+            fhir::resource_type(path)
+        } else {
+            None
+        };
+        self.route = Some(Arc::clone(route));
+    }
+
+    /// Notes the rule that permitted the request. From here on even a client without a name has a
+    /// place reserved.
+    ///
+    /// # Errors
+    /// [`AppendError`]: what cannot be recorded is not served.
+    pub fn permitted(&mut self, rule: &Rule) -> Result<(), AppendError> {
+        if self.slot.is_none() {
+            self.reserve()?;
+        }
+        self.rule = Some(rule.clone());
+        Ok(())
+    }
+
+    /// Notes that an upstream connection may have seen some of the request.
+    pub fn attempted(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// The record before forwarding; the future ends when it is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]: do not forward.
+    pub fn intent(&self, content_length: Option<u64>) -> Result<Append, AppendError> {
+        self.append(Event::Intent(Intent {
+            request: self.request(),
+            content_length,
+        }))
+    }
+
+    /// The record before the first byte of an answer; the future ends when it is durable. What is
+    /// still owed after it is how the answer ends.
+    ///
+    /// # Errors
+    /// [`AppendError`]: nothing of the answer may leave.
+    pub fn release(&mut self, answer: &AnswerFacts<'_>) -> Result<Append, AppendError> {
+        let append = self.append(Event::Release(Release {
+            request: self.request(),
+            status: answer.status,
+            content_type: answer.content_type,
+            bytes: answer.length,
+            digest: answer.digest.map(Digest::new),
+            upstream: answer.upstream,
+            attempts: self.attempts,
+        }))?;
+        self.stage = Stage::Released {
+            status: answer.status,
+        };
+        self.release_queued = true;
+        Ok(append)
+    }
+
+    /// The record in place of a release. The future ends when it is durable; there is none for a
+    /// peer that proved nothing, who never waits.
+    ///
+    /// # Errors
+    /// [`AppendError`]: answer that nothing can be recorded.
+    pub fn refusal(
+        &mut self,
+        status: u16,
+        code: Code,
+        detail: Option<&str>,
+    ) -> Result<Option<Append>, AppendError> {
+        let event = Event::Refusal(Refusal {
+            request: self.request(),
+            address: self.peer().address,
+            status,
+            code,
+            detail,
+            attempts: self.attempts,
+        });
+        self.count(status);
+        self.recorder.shared.access.write(&event);
+        let append = match (&self.peer().client, &self.rule) {
+            (Client::Anonymous, None) => {
+                let share = self.connection.share();
+                self.recorder.noise(self.peer().address, code, || {
+                    self.connection.ensure() && self.recorder.queue(event, share)
+                });
+                None
+            }
+            (Client::Known(_), _) | (_, Some(_)) => Some(self.append(event)?),
+        };
+        self.stage = Stage::Settled;
+        Ok(append)
+    }
+
+    /// Notes that so many bytes of the answer's content were handed to the connection.
+    pub fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
+    /// Settles an answer that left as its release promised: nothing more needs to be said of it.
+    pub fn left_whole(mut self) {
+        if let Stage::Released { status } = self.stage {
+            self.report(status, Code::Complete);
+        }
+        self.stage = Stage::Settled;
+    }
+
+    /// Settles the request with how its answer ended.
+    pub fn ended(mut self, code: Code) {
+        self.settle(code);
+    }
+
+    /// Settles a request whose refusal could not be recorded when it had to be: what can be said of
+    /// it goes into the place that was reserved.
+    pub fn unrecorded(mut self) {
+        let code = if self.release_queued {
+            Code::Withheld
+        } else {
+            Code::AuditUnavailable
+        };
+        self.stage = Stage::Open;
+        self.settle(code);
+    }
+
+    /// The route's name, once there is one.
+    pub fn route_name(&self) -> Option<&str> {
+        self.route
+            .as_ref()
+            .map(|entry| entry.route.name.value.as_str())
+    }
+
+    fn peer(&self) -> &Peer {
+        self.connection.peer()
+    }
+
+    fn append(&self, event: Event<'_>) -> Result<Append, AppendError> {
+        let entry = Entry { time: now(), event };
+        self.recorder.log.append(&entry, self.connection.share())
+    }
+
+    fn settle(&mut self, code: Code) {
+        let status = match self.stage {
+            Stage::Settled => return,
+            Stage::Open => None,
+            Stage::Released { status } => Some(status),
+        };
+        self.stage = Stage::Settled;
+        self.report(status.unwrap_or(0), code);
+        if let Some(slot) = self.slot.take() {
+            let event = Event::Completion(self.completion(status, code));
+            slot.fill(&Entry { time: now(), event });
+        }
+    }
+
+    fn report(&self, status: u16, code: Code) {
+        self.count(status);
+        if self.recorder.shared.access.is_on() {
+            let status = (status > 0).then_some(status);
+            let event = Event::Completion(self.completion(status, code));
+            self.recorder.shared.access.write(&event);
+        }
+    }
+
+    fn count(&self, status: u16) {
+        let metrics = self.recorder.metrics();
+        metrics.request(self.route_name(), status, self.since.elapsed());
+    }
+
+    fn completion(&self, status: Option<u16>, code: Code) -> Completion<'_> {
+        Completion {
+            request: self.request(),
+            status,
+            bytes: self.sent,
+            code,
+        }
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request {
+            request_id: self.id,
+            connection_id: self.peer().connection,
+            client: self.peer().client.qualified(),
+            user: None,
+            method: Some(self.method_name()),
+            route: self.route_name(),
+            rule: self.rule.as_ref().map(Rule::as_str),
+            resource: self.resource,
+        }
+    }
+
+    /// A method that a client made up could say anything: those that are named are the registered
+    /// ones, and those that the operator named in a route.
+    fn method_name(&self) -> &str {
+        let registered = [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::PATCH,
+            Method::OPTIONS,
+            Method::TRACE,
+            Method::CONNECT,
+        ];
+        if self.route.is_some() || registered.contains(&self.method) {
+            self.method.as_str()
+        } else {
+            "(other)"
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.stage != Stage::Settled {
+            self.settle(self.connection.unsaid());
+        }
+    }
+}
