@@ -1,13 +1,16 @@
 //! Reads files with a bound, and takes certificates and revocation lists out of them (RFC 7468, or
 //! DER). What they are worth is not asked here.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use config::{FilePath, Place};
-use rustls::pki_types::pem::{PemObject, SectionKind};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustix::fs::OFlags;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
+use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::loader::Loader;
@@ -18,7 +21,23 @@ const MAX_PEM_BYTES: u64 = 4 * 1024 * 1024;
 /// No directory of revocation lists holds more files than this.
 const MAX_LISTS: usize = 10_000;
 
+/// What a file in a directory of lists is called; others lie there for somebody else.
+const EXTENSIONS: &[&str] = &["crl", "pem", "crt", "cer", "der"];
+
+const COPY_AGAIN: &str =
+    "copy it again, under another name, and rename it when it is whole; or take it away";
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Certificates.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// Revocation lists, DER.
+    pub(super) lists: Vec<Vec<u8>>,
+}
+
 impl Loader {
+    /// The certificates of a PEM file, at least one.
     pub(super) fn certificates(&mut self, file: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
         let bytes = self.read(&file.path, &file.place, MAX_PEM_BYTES)?;
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
@@ -44,82 +63,61 @@ impl Loader {
     }
 
     /// The file itself, or the files of a directory that can hold lists or certificates.
-    pub(super) fn files_of(&mut self, source: &FilePath) -> Vec<PathBuf> {
-        if !source.path.is_dir() {
-            return vec![source.path.clone()];
+    pub(super) fn files_of(&mut self, path: &Path, place: &Place) -> Vec<PathBuf> {
+        if !path.is_dir() {
+            return vec![path.to_owned()];
         }
         let listed: std::io::Result<Vec<_>> =
-            std::fs::read_dir(&source.path).and_then(|items| items.take(MAX_LISTS + 1).collect());
-        match listed {
-            Ok(items) if items.len() > MAX_LISTS => {
-                self.error(
-                    &source.place,
-                    format!(
-                        "{} holds more than {MAX_LISTS} files",
-                        source.path.display()
-                    ),
-                    None,
-                );
-                Vec::new()
-            }
-            Ok(items) => {
-                let known = |path: &PathBuf| {
-                    path.extension()
-                        .and_then(|extension| extension.to_str())
-                        .is_some_and(|extension| {
-                            matches!(extension, "crl" | "pem" | "crt" | "cer" | "der")
-                        })
-                };
-                let mut paths: Vec<_> = items
-                    .iter()
-                    .map(std::fs::DirEntry::path)
-                    .filter(known)
-                    .collect();
-                paths.sort();
-                paths
+            std::fs::read_dir(path).and_then(|items| items.take(MAX_LISTS + 1).collect());
+        let items = match listed {
+            Ok(items) if items.len() <= MAX_LISTS => items,
+            Ok(_) => {
+                let message = format!("{} holds more than {MAX_LISTS} files", path.display());
+                self.error(place, message, None);
+                return Vec::new();
             }
             Err(error) => {
-                self.error(
-                    &source.place,
-                    format!("cannot list {}: {error}", source.path.display()),
-                    None,
-                );
-                Vec::new()
+                let message = format!("cannot list {}: {error}", path.display());
+                self.error(place, message, None);
+                return Vec::new();
             }
-        }
+        };
+        let is_known = |path: &PathBuf| {
+            path.extension().is_some_and(|extension| {
+                EXTENSIONS
+                    .iter()
+                    .any(|known| extension.eq_ignore_ascii_case(known))
+            })
+        };
+        let mut paths: Vec<_> = items
+            .iter()
+            .map(std::fs::DirEntry::path)
+            .filter(is_known)
+            .collect();
+        paths.sort();
+        paths
     }
 
-    /// The certificates and revocation lists in a file, be it PEM or one list in DER.
-    pub(super) fn pem_or_der(
-        &mut self,
-        bytes: &[u8],
-        path: &Path,
-        place: &Place,
-    ) -> (Vec<CertificateDer<'static>>, Vec<Vec<u8>>) {
-        let (mut certificates, mut lists) = (Vec::new(), Vec::new());
-        if bytes.first() == Some(&0x30) {
-            return (certificates, vec![bytes.to_vec()]);
+    /// The certificates and revocation lists in a file: any number in PEM, or one in DER. A file with
+    /// neither is a mistake: it may be what a copy left that broke off.
+    pub(super) fn contents(&mut self, bytes: &[u8], path: &Path, place: &Place) -> Contents {
+        let Ok(contents) = Contents::read(bytes) else {
+            let message = format!("{} is not well-formed PEM", path.display());
+            self.error(place, message, Some(COPY_AGAIN));
+            // What stands before the fault is no more to be believed than the rest.
+            return Contents::default();
+        };
+        if contents.certificates.is_empty() && contents.lists.is_empty() {
+            let message = format!(
+                "{} holds neither a revocation list nor a certificate",
+                path.display()
+            );
+            self.error(place, message, Some(COPY_AGAIN));
         }
-        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
-            match section {
-                Ok((SectionKind::Certificate, der)) => certificates.push(CertificateDer::from(der)),
-                Ok((SectionKind::Crl, der)) => {
-                    lists.push(CertificateRevocationListDer::from(der).as_ref().to_vec());
-                }
-                Ok(_) => {}
-                Err(_) => {
-                    self.error(
-                        place,
-                        format!("{} is neither PEM nor DER", path.display()),
-                        None,
-                    );
-                    break;
-                }
-            }
-        }
-        (certificates, lists)
+        contents
     }
 
+    /// A whole file of at most `limit` bytes.
     pub(super) fn read(&mut self, path: &Path, place: &Place, limit: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         match read_into(path, limit, &mut bytes) {
@@ -131,6 +129,7 @@ impl Loader {
         }
     }
 
+    /// A whole file that holds a secret.
     pub(super) fn read_secret(&mut self, path: &Path, place: &Place) -> Option<Zeroizing<Vec<u8>>> {
         // Sized ahead, so that no half of it is left behind by a buffer that grew.
         let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
@@ -144,9 +143,40 @@ impl Loader {
     }
 }
 
+impl Contents {
+    fn read(bytes: &[u8]) -> Result<Contents, pem::Error> {
+        let mut contents = Contents::default();
+        // A SEQUENCE begins every certificate and every list, and no PEM.
+        if bytes.first() == Some(&0x30) {
+            match X509Certificate::from_der(bytes) {
+                Ok(([], _)) => contents
+                    .certificates
+                    .push(CertificateDer::from(bytes.to_vec())),
+                // Whether it is a list at all is seen when it is judged.
+                _ => contents.lists.push(bytes.to_vec()),
+            }
+            return Ok(contents);
+        }
+        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
+            match section? {
+                (SectionKind::Certificate, der) => {
+                    contents.certificates.push(CertificateDer::from(der));
+                }
+                (SectionKind::Crl, der) => contents.lists.push(der),
+                _ => {}
+            }
+        }
+        Ok(contents)
+    }
+}
+
+/// Never waits: neither for a writer of a named pipe, nor for more than `limit` bytes.
 fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), String> {
-    let file =
-        File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(|error| format!("cannot open {}: {error}", path.display()))?;
     let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
     if !regular {
         return Err(format!("{} is not a file", path.display()));

@@ -1,5 +1,13 @@
-//! The revocation lists of a trust set.
+//! The revocation lists of a trust set, and whether they may follow those in force.
+//!
+//! Fails closed: a file that is not understood, or a list that is older than the one in force, is a
+//! mistake, and nothing comes into force. Whoever can write the directory can put lists there that
+//! the authority signed long ago, and would take revocations back with them. What is in force is
+//! known as long as the process lives: a restart has nothing to hold a list against.
 
+use std::path::PathBuf;
+
+use audit::event::Time;
 use config::{FilePath, Place};
 
 use super::loader::Loader;
@@ -7,65 +15,37 @@ use crate::revocation::{Index, List, ListFault, MAX_LIST_BYTES};
 use crate::tls;
 use crate::trust::Authority;
 
+/// No trust set has more of lists than this, bytes: they are held at once while they are judged.
+const MAX_BYTES: u64 = 4 * MAX_LIST_BYTES;
+
+/// A list that was not judged yet.
+struct Found<'a> {
+    der: Vec<u8>,
+    path: PathBuf,
+    place: &'a Place,
+}
+
 impl Loader {
-    /// The revocation lists in these files and directories. Certificates of authorities that lie
-    /// beside them join `intermediates`: they are needed for the signatures of the lists.
+    /// The index of the lists in these files and directories; `previous` is the one in force.
+    /// Certificates of authorities that lie beside them join `intermediates`: they are needed for the
+    /// signatures of the lists.
     pub(super) fn lists(
         &mut self,
         sources: &[FilePath],
         roots: &[Authority],
         intermediates: &mut Vec<Authority>,
+        previous: Option<&Index>,
     ) -> Index {
-        let mut lists = Vec::new();
-        for source in sources {
-            let before = lists.len();
-            for path in self.files_of(source) {
-                let Some(bytes) = self.read(&path, &source.place, MAX_LIST_BYTES) else {
-                    continue;
-                };
-                let (certificates, ders) = self.pem_or_der(&bytes, &path, &source.place);
-                for der in certificates {
-                    match Authority::judge(&der, self.now) {
-                        Ok(authority) => intermediates.push(authority),
-                        Err(fault) => self.warning(
-                            &source.place,
-                            format!(
-                                "{}: a certificate in it is left out: {fault}",
-                                path.display()
-                            ),
-                            None,
-                        ),
-                    }
-                }
-                lists.extend(
-                    ders.into_iter()
-                        .map(|der| (der, path.clone(), &source.place)),
-                );
-            }
-            if lists.len() == before {
-                self.error(
-                    &source.place,
-                    "holds no revocation list",
-                    Some(
-                        "`pki crl` writes them; so does the authority that issued the certificates",
-                    ),
-                );
-            }
-        }
+        let found = self.find(sources, intermediates);
         let authorities: Vec<&Authority> = roots.iter().chain(intermediates.iter()).collect();
-        let mut read = Vec::new();
-        for (der, path, place) in lists {
+        let mut lists = Vec::new();
+        let mut origins = Vec::new();
+        for Found { der, path, place } in found {
             match List::read(&der, &authorities, tls::signature_algorithms(), self.now) {
                 Ok(list) => {
-                    if list.next_update() < self.now {
-                        let date = audit::event::Time::from_unix_seconds(list.next_update());
-                        self.warning(
-                            place,
-                            format!("{} is out of date since {date}", path.display()),
-                            Some("until there is a fresh one, clients that it covers are refused"),
-                        );
-                    }
-                    read.push(list);
+                    self.remark(&list, &path, place);
+                    lists.push(list);
+                    origins.push((path, place));
                 }
                 Err(fault) => {
                     let hint = matches!(fault, ListFault::UnknownIssuer { .. })
@@ -74,10 +54,126 @@ impl Loader {
                 }
             }
         }
-        Index::build(read)
+        let mut index = Index::build(lists);
+        if let (Some(previous), Some(source)) = (previous, sources.first()) {
+            self.follow(&mut index, previous, &origins, &source.place);
+        }
+        index
     }
 
-    pub(super) fn judge_index(
+    /// Reads the files, and takes lists and certificates out of them.
+    fn find<'a>(
+        &mut self,
+        sources: &'a [FilePath],
+        intermediates: &mut Vec<Authority>,
+    ) -> Vec<Found<'a>> {
+        let mut found = Vec::new();
+        let mut left = MAX_BYTES;
+        for FilePath { path, place } in sources {
+            let before = found.len();
+            for path in self.files_of(path, place) {
+                let Some(bytes) = self.read(&path, place, MAX_LIST_BYTES) else {
+                    continue;
+                };
+                let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+                    let message = format!("all lists together are larger than {MAX_BYTES} bytes");
+                    self.error(place, message, None);
+                    return found;
+                };
+                left = rest;
+                let contents = self.contents(&bytes, &path, place);
+                for der in contents.certificates {
+                    match Authority::judge(&der, self.now) {
+                        Ok(authority) => intermediates.push(authority),
+                        Err(fault) => self.warning(
+                            place,
+                            format!(
+                                "{}: a certificate in it is left out: {fault}",
+                                path.display()
+                            ),
+                            None,
+                        ),
+                    }
+                }
+                let lists = contents.lists.into_iter();
+                found.extend(lists.map(|der| Found {
+                    der,
+                    path: path.clone(),
+                    place,
+                }));
+            }
+            if found.len() == before {
+                self.error(
+                    place,
+                    "holds no revocation list",
+                    Some(
+                        "`pki crl` writes them; so does the authority that issued the certificates",
+                    ),
+                );
+            }
+        }
+        found
+    }
+
+    /// What a person should know about a list that counts.
+    fn remark(&mut self, list: &List, path: &std::path::Path, place: &Place) {
+        if list.next_update() < self.now {
+            let date = Time::from_unix_seconds(list.next_update());
+            self.warning(
+                place,
+                format!("{} is out of date since {date}", path.display()),
+                Some("until there is a fresh one, clients that it covers are refused"),
+            );
+        }
+        // RFC 5280 5.2.3 demands a number of whoever issues lists, and of nobody who reads them to
+        // refuse one without. Refused, such lists would make operators turn revocation off; taken,
+        // they lose only the order of two that were issued within one second.
+        if !list.edition().is_numbered() {
+            self.warning(
+                place,
+                format!(
+                    "{} carries no number (RFC 5280 5.2.3): its date alone tells which list is newer",
+                    path.display()
+                ),
+                Some("let the authority number its lists"),
+            );
+        }
+    }
+
+    /// Holds the new index against the one in force.
+    fn follow(
+        &mut self,
+        index: &mut Index,
+        previous: &Index,
+        origins: &[(PathBuf, &Place)],
+        place: &Place,
+    ) {
+        let succession = index.follow(previous, self.now);
+        for setback in succession.setbacks {
+            let Some((path, place)) = origins.get(setback.list) else {
+                continue;
+            };
+            let message = format!(
+                "{} is older than the list in force ({}; in force is {}), and would take revocations back",
+                path.display(),
+                setback.edition,
+                setback.in_force
+            );
+            let hint = "put the newest list there; if the authority began to count anew, restart the gateway";
+            self.error(place, message, Some(hint));
+        }
+        for gone in succession.gone {
+            let message = format!(
+                "the list of \"{}\" for {} is no longer there: what it alone covered is refused",
+                gone.issuer, gone.scope
+            );
+            let hint = "put it back, unless nobody holds such a certificate any more";
+            self.warning(place, message, Some(hint));
+        }
+    }
+
+    /// Tells the authorities of which there is no list.
+    pub(super) fn uncovered_authorities(
         &mut self,
         place: &Place,
         index: &Index,
@@ -93,5 +189,226 @@ impl Loader {
                 self.warning(place, message, Some("add its list"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use config::Severity;
+    use rcgen::CertificateRevocationListParams;
+
+    use super::*;
+    use crate::revocation::testing::{Ca, NOW, changed, edition, params, usual};
+
+    /// A directory with the certificate of an authority, and lists of it.
+    struct Lists {
+        directory: tempfile::TempDir,
+        ca: Ca,
+    }
+
+    impl Lists {
+        fn new() -> Lists {
+            let lists = Lists {
+                directory: tempfile::tempdir().unwrap(),
+                ca: usual("one"),
+            };
+            lists.write("issuing.pem", lists.ca.certificate.pem());
+            lists
+        }
+
+        fn with(name: &str, list: CertificateRevocationListParams) -> Lists {
+            let lists = Lists::new();
+            lists.put(name, list);
+            lists
+        }
+
+        fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+            fs::write(self.directory.path().join(name), content).unwrap();
+        }
+
+        fn put(&self, name: &str, list: CertificateRevocationListParams) {
+            self.write(name, pem(&self.ca, list));
+        }
+
+        /// What is loaded, and what is told of it.
+        fn load(&self, previous: Option<&Index>) -> (Index, Vec<(Severity, String)>) {
+            let mut loader = Loader {
+                now: NOW,
+                findings: Vec::new(),
+            };
+            let source = FilePath {
+                path: self.directory.path().to_owned(),
+                place: Place::whole(Path::new("gateway.toml")),
+            };
+            let index = loader.lists(&[source], &[], &mut Vec::new(), previous);
+            let findings = loader.findings.into_iter();
+            let told = findings.map(|finding| (finding.severity, finding.message));
+            (index, told.collect())
+        }
+
+        fn in_force(&self) -> Index {
+            let (index, told) = self.load(None);
+            assert_eq!(told, []);
+            index
+        }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "made for the one call")]
+    fn pem(ca: &Ca, list: CertificateRevocationListParams) -> String {
+        list.signed_by(&ca.signer).unwrap().pem().unwrap()
+    }
+
+    #[track_caller]
+    fn one_error(told: &[(Severity, String)], parts: &[&str]) {
+        let [(Severity::Error, told)] = told else {
+            panic!("{told:?}");
+        };
+        for part in parts {
+            assert!(told.contains(part), "{part:?} in {told}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_neither_a_list_nor_a_certificate_is_named() {
+        let lists = Lists::with("good.crl", params(&[5]));
+        let whole = pem(&lists.ca, params(&[6]));
+        let key = lists.ca.signer.key().serialize_pem();
+        for name in [
+            "odd.crl", "odd.pem", "odd.crt", "odd.cer", "odd.der", "ODD.CRL",
+        ] {
+            for content in ["", "not a list", "0", &whole[..whole.len() / 2], &key] {
+                lists.write(name, content);
+                one_error(&lists.load(None).1, &[name]);
+            }
+            fs::remove_file(lists.directory.path().join(name)).unwrap();
+        }
+        for name in ["README", "odd.crl.new", ".odd.crl.swp"] {
+            lists.write(name, "not a list");
+        }
+        lists.in_force();
+    }
+
+    #[test]
+    fn no_part_of_a_list_is_a_list() {
+        let lists = Lists::with("good.crl", params(&[5]));
+        let whole = pem(&lists.ca, params(&[6]));
+        for end in 0..whole.trim_end().len() {
+            lists.write("part.crl", &whole[..end]);
+            one_error(&lists.load(None).1, &["part.crl"]);
+        }
+        let two = format!("{whole}{}", pem(&lists.ca, params(&[7])));
+        lists.write("two.crl", &two);
+        fs::remove_file(lists.directory.path().join("part.crl")).unwrap();
+        assert_eq!(lists.in_force().serials(), 3);
+        lists.write("two.crl", &two[..two.len() - 100]);
+        one_error(&lists.load(None).1, &["two.crl is not well-formed PEM"]);
+    }
+
+    #[test]
+    fn a_list_and_a_certificate_may_be_der() {
+        let lists = Lists::new();
+        fs::remove_file(lists.directory.path().join("issuing.pem")).unwrap();
+        lists.write("issuing.cer", lists.ca.certificate.der());
+        let der = params(&[5]).signed_by(&lists.ca.signer).unwrap();
+        lists.write("issuing.crl", der.der());
+        assert_eq!(lists.in_force().serials(), 1);
+    }
+
+    #[test]
+    fn an_older_list_than_the_one_in_force_is_refused_and_named() {
+        let lists = Lists::with("issuing.crl", edition(5, 2, &[7]));
+        let in_force = lists.in_force();
+        lists.put("issuing.crl", edition(4, 1, &[]));
+        let told = lists.load(Some(&in_force)).1;
+        let parts = [
+            "issuing.crl is older",
+            "number 4 of 2026-01-01",
+            "number 5 of 2026-01-02",
+        ];
+        one_error(&told, &parts);
+        for list in [edition(5, 2, &[7]), edition(6, 2, &[])] {
+            lists.put("issuing.crl", list);
+            assert_eq!(lists.load(Some(&in_force)).1, []);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_no_longer_there_is_warned_of() {
+        let lists = Lists::with("issuing.crl", edition(5, 2, &[7]));
+        let in_force = lists.in_force();
+        let other = usual("other");
+        fs::remove_file(lists.directory.path().join("issuing.crl")).unwrap();
+        lists.write("other.pem", other.certificate.pem());
+        lists.write("other.crl", pem(&other, params(&[])));
+        let told = lists.load(Some(&in_force)).1;
+        let [(Severity::Warning, told)] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert!(
+            told.contains("the list of \"CN=one\" for all certificates is no longer there"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_list_without_a_number_is_warned_of_and_counts() {
+        let lists = Lists::new();
+        let (number, unknown) = (b"\x06\x03\x55\x1d\x14", b"\x06\x03\x55\x1d\x63");
+        lists.write(
+            "issuing.crl",
+            changed(&lists.ca, params(&[5]), number, unknown),
+        );
+        let (index, told) = lists.load(None);
+        assert_eq!(index.serials(), 1);
+        let [(Severity::Warning, told)] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert!(told.contains("issuing.crl carries no number"), "{told}");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_list_is_not_waited_for() {
+        let lists = Lists::with("good.crl", params(&[5]));
+        let pipe = lists.directory.path().join("pipe.crl");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        one_error(&lists.load(None).1, &["pipe.crl is not a file"]);
+    }
+
+    #[test]
+    fn no_name_of_a_file_drives_a_terminal_or_begins_a_line() {
+        let lists = Lists::with("good.crl", params(&[5]));
+        lists.write("\u{1b}[2J\nok: .crl", "");
+        one_error(&lists.load(None).1, &[r"\u{1b}[2J\nok: .crl"]);
+    }
+
+    #[test]
+    fn more_than_is_held_at_once_is_refused() {
+        let lists = Lists::new();
+        for at in 0..5 {
+            let name = format!("{at}.crl");
+            lists.write(&name, "0");
+            // Without content on the disk.
+            let file = fs::File::options()
+                .write(true)
+                .open(lists.directory.path().join(&name))
+                .unwrap();
+            file.set_len(MAX_LIST_BYTES).unwrap();
+        }
+        let told = lists.load(None).1;
+        assert!(
+            told.iter()
+                .any(|(_, told)| told.contains("all lists together")),
+            "{told:?}"
+        );
     }
 }

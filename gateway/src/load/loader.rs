@@ -13,7 +13,8 @@ pub(super) struct Loader {
 impl Loader {
     /// Nothing can be loaded.
     pub(super) fn error(&mut self, place: &Place, message: impl Into<String>, hint: Option<&str>) {
-        self.findings.push(Finding::error(place, message, hint));
+        self.findings
+            .push(Finding::error(place, printable(&message.into()), hint));
     }
 
     /// It probably does not do what was meant.
@@ -25,7 +26,21 @@ impl Loader {
     ) {
         self.findings.push(Finding {
             severity: Severity::Warning,
-            ..Finding::error(place, message, hint)
+            ..Finding::error(place, printable(&message.into()), hint)
         });
     }
+}
+
+/// Names of files in a directory, and those in certificates, are whatever somebody made them: one
+/// line of a finding stays one line, and no terminal obeys it.
+fn printable(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }

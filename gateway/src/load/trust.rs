@@ -6,11 +6,19 @@ use std::sync::Arc;
 use config::{Config, FilePath, TrustName};
 
 use super::loader::Loader;
+use crate::revocation::Index;
+use crate::site::Site;
 use crate::tls::{ClientTrust, Revocation};
 use crate::trust::{Authority, AuthorityFault};
 
 impl Loader {
-    pub(super) fn trust_sets(&mut self, config: &Config) -> HashMap<TrustName, Arc<ClientTrust>> {
+    /// The trust sets. What `previous` has in force of a set's revocation lists is what the new ones
+    /// are held against.
+    pub(super) fn trust_sets(
+        &mut self,
+        config: &Config,
+        previous: Option<&Site>,
+    ) -> HashMap<TrustName, Arc<ClientTrust>> {
         let mut sets = HashMap::new();
         for (name, trust) in &config.trust {
             let roots = self.authorities(&trust.roots, true);
@@ -21,8 +29,10 @@ impl Loader {
                     sources,
                     when_stale,
                 } => {
-                    let index = self.lists(sources, &roots, &mut intermediates);
-                    self.judge_index(&trust.revocation.place, &index, &roots, &intermediates);
+                    let in_force = previous.and_then(|site| in_force(site, name));
+                    let index = self.lists(sources, &roots, &mut intermediates, in_force);
+                    let place = &trust.revocation.place;
+                    self.uncovered_authorities(place, &index, &roots, &intermediates);
                     Some(Revocation::Lists {
                         index,
                         when_stale: *when_stale,
@@ -73,5 +83,14 @@ impl Loader {
             }
         }
         found
+    }
+}
+
+/// The revocation lists that a trust set has in force.
+fn in_force<'a>(site: &'a Site, name: &TrustName) -> Option<&'a Index> {
+    let trust = site.trust.iter().find(|trust| trust.name == *name)?;
+    match &trust.revocation {
+        Revocation::Lists { index, .. } => Some(index),
+        Revocation::Off => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::edition::Edition;
 use super::list::List;
 use super::scope::Scope;
 use crate::identity::{IssuerKey, Link, Serial};
@@ -15,14 +16,31 @@ pub struct Index {
 
 #[derive(Debug, Default)]
 struct Issuer {
+    /// For messages.
+    name: Box<str>,
     revoked: HashSet<Serial>,
-    coverage: Vec<Coverage>,
+    /// The list in force for each scope.
+    in_force: HashMap<Scope, InForce>,
+    /// What was in force for scopes that have no list now.
+    gone: HashMap<Scope, InForce>,
+    /// The spans of lists that are bound to no distribution point, and of those that are.
+    whole: Vec<Span>,
+    sharded: HashMap<Box<str>, Vec<Span>>,
 }
 
+/// A list, as far as it outlives its reading.
+#[derive(Debug, Clone)]
+struct InForce {
+    edition: Edition,
+    next_update: i64,
+    /// Which of the lists that the index was built from, in their order.
+    at: usize,
+}
+
+/// Which certificates a list vouches for, and until when.
 #[derive(Debug)]
-struct Coverage {
+struct Span {
     scope: Scope,
-    this_update: i64,
     next_update: i64,
 }
 
@@ -42,6 +60,36 @@ pub enum Standing {
     Unknown,
 }
 
+/// What an index has less than the one that it follows.
+#[derive(Debug, Default)]
+pub struct Succession {
+    /// Lists that are older than the one in force. The index must not come into force: whoever put
+    /// them there would take revocations back.
+    pub setbacks: Vec<Setback>,
+    /// Scopes whose list is missing. What only that list covered is refused.
+    pub gone: Vec<Gone>,
+}
+
+/// A list that is older than the one in force.
+#[derive(Debug)]
+pub struct Setback {
+    /// Which of the lists that the index was built from, in their order.
+    pub list: usize,
+    /// What it is.
+    pub edition: Edition,
+    /// What is in force.
+    pub in_force: Edition,
+}
+
+/// A list that was in force, and has no successor.
+#[derive(Debug)]
+pub struct Gone {
+    /// The name of its issuer.
+    pub issuer: Box<str>,
+    /// Of which certificates it spoke; continues "a list for".
+    pub scope: String,
+}
+
 impl Index {
     /// The index of these lists. Of two lists with the same issuer and scope the newer counts, and
     /// the serials of both: nothing that was revoked is forgotten because an old file lies about.
@@ -50,25 +98,76 @@ impl Index {
             lists: lists.len(),
             ..Index::default()
         };
-        for list in lists {
+        for (at, list) in lists.into_iter().enumerate() {
             let issuer = index.issuers.entry(list.issuer).or_default();
+            issuer.name = list.issuer_name;
             issuer.revoked.extend(list.serials);
-            let coverage = Coverage {
-                scope: list.scope,
-                this_update: list.this_update,
-                next_update: list.next_update,
-            };
-            match issuer
-                .coverage
-                .iter_mut()
-                .find(|known| known.scope == coverage.scope)
-            {
-                Some(known) if known.this_update >= coverage.this_update => {}
-                Some(known) => *known = coverage,
-                None => issuer.coverage.push(coverage),
+            let known = issuer.in_force.get(&list.scope);
+            if known.is_none_or(|known| known.edition.is_older_than(&list.edition)) {
+                let in_force = InForce {
+                    edition: list.edition,
+                    next_update: list.next_update,
+                    at,
+                };
+                issuer.in_force.insert(list.scope, in_force);
             }
         }
+        index.issuers.values_mut().for_each(Issuer::arrange);
         index
+    }
+
+    /// Takes over what must not be forgotten of `previous`, and tells what there is less of. `now` in
+    /// seconds since 1970.
+    ///
+    /// While the list of a scope is missing, everything that its issuer had revoked stays revoked, and
+    /// its edition is remembered: nobody takes a revocation back by removing a list first and putting
+    /// an older one, or one of another scope, in its place later. That ends when the missing list
+    /// would be out of date itself, because then older ones are too.
+    pub fn follow(&mut self, previous: &Index, now: i64) -> Succession {
+        let mut succession = Succession::default();
+        for (key, was) in &previous.issuers {
+            let mut missing = Vec::new();
+            for (scope, known) in was.in_force.iter().chain(&was.gone) {
+                let successor = self
+                    .issuers
+                    .get(key)
+                    .and_then(|issuer| issuer.in_force.get(scope));
+                match successor {
+                    Some(list) if list.edition.is_older_than(&known.edition) => {
+                        succession.setbacks.push(Setback {
+                            list: list.at,
+                            edition: list.edition.clone(),
+                            in_force: known.edition.clone(),
+                        });
+                    }
+                    Some(_) => {}
+                    None => missing.push((scope, known)),
+                }
+            }
+            for (scope, _) in missing
+                .iter()
+                .filter(|(scope, _)| was.in_force.contains_key(scope))
+            {
+                succession.gone.push(Gone {
+                    issuer: was.name.clone(),
+                    scope: scope.to_string(),
+                });
+            }
+            missing.retain(|(_, known)| known.next_update >= now);
+            if !missing.is_empty() {
+                let issuer = self.issuers.entry(*key).or_default();
+                issuer.name.clone_from(&was.name);
+                issuer.revoked.extend(was.revoked.iter().cloned());
+                let missing = missing.into_iter();
+                issuer
+                    .gone
+                    .extend(missing.map(|(scope, known)| (scope.clone(), known.clone())));
+            }
+        }
+        succession.setbacks.sort_by_key(|setback| setback.list);
+        let name = |gone: &Gone| (gone.issuer.clone(), gone.scope.clone());
+        succession.gone.sort_by_key(name);
+        succession
     }
 
     /// The standing of a certificate. `is_leaf` tells apart what lists for users and for
@@ -80,11 +179,14 @@ impl Index {
         if issuer.revoked.contains(&link.serial) {
             return Standing::Revoked;
         }
+        let points = &link.distribution_points;
+        let sharded = points.iter().filter_map(|point| issuer.sharded.get(point));
         let covering = issuer
-            .coverage
+            .whole
             .iter()
-            .filter(|coverage| coverage.scope.covers(link, is_leaf));
-        match covering.map(|coverage| coverage.next_update).max() {
+            .chain(sharded.flatten())
+            .filter(|span| span.scope.is_for(is_leaf));
+        match covering.map(|span| span.next_update).max() {
             Some(next_update) if next_update < now => Standing::Stale { next_update },
             Some(_) => Standing::Good,
             None => Standing::Unknown,
@@ -108,14 +210,36 @@ impl Index {
     pub fn next_update(&self) -> Option<i64> {
         self.issuers
             .values()
-            .flat_map(|issuer| &issuer.coverage)
-            .map(|coverage| coverage.next_update)
+            .flat_map(|issuer| issuer.in_force.values())
+            .map(|list| list.next_update)
             .min()
     }
 
-    /// Whether any list of this issuer is known.
+    /// Whether any list of this issuer is in force.
     pub fn knows(&self, issuer: IssuerKey) -> bool {
-        self.issuers.contains_key(&issuer)
+        self.issuers
+            .get(&issuer)
+            .is_some_and(|issuer| !issuer.in_force.is_empty())
+    }
+}
+
+impl Issuer {
+    /// Lays out what [`Index::standing`] looks at.
+    fn arrange(&mut self) {
+        for (scope, list) in &self.in_force {
+            let span = || Span {
+                scope: scope.clone(),
+                next_update: list.next_update,
+            };
+            match scope.points() {
+                None => self.whole.push(span()),
+                Some(points) => {
+                    for point in points {
+                        self.sharded.entry(point.clone()).or_default().push(span());
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -123,7 +247,7 @@ impl Index {
 mod tests {
     use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, date_time_ymd};
 
-    use super::super::testing::{Ca, NOW, params, read, usual};
+    use super::super::testing::{Ca, NOW, edition, params, read, usual};
     use super::*;
 
     fn link(ca: &Ca, serial: u64, points: &[&str]) -> Link {
@@ -238,5 +362,155 @@ mod tests {
             index.standing(&link(&one, 5, &[]), true, NOW),
             Standing::Revoked
         );
+    }
+
+    /// A list for the distribution point `point`.
+    fn at(
+        point: &str,
+        mut list: rcgen::CertificateRevocationListParams,
+    ) -> rcgen::CertificateRevocationListParams {
+        list.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint {
+                uris: vec![point.to_owned()],
+            },
+            scope: None,
+        });
+        list
+    }
+
+    fn index(ca: &Ca, lists: Vec<rcgen::CertificateRevocationListParams>) -> Index {
+        let lists = lists.into_iter();
+        Index::build(
+            lists
+                .map(|list| read(ca, list, &[&ca.authority]).unwrap())
+                .collect(),
+        )
+    }
+
+    fn setbacks(succession: &Succession) -> Vec<usize> {
+        let setbacks = succession.setbacks.iter();
+        setbacks.map(|setback| setback.list).collect()
+    }
+
+    #[test]
+    fn a_list_that_is_older_than_the_one_in_force_is_told() {
+        let one = usual("one");
+        let in_force = index(&one, vec![edition(5, 2, &[7])]);
+        for (list, is_older) in [
+            (edition(4, 2, &[7]), true),
+            (edition(4, 1, &[]), true),
+            (edition(5, 1, &[7]), true),
+            (edition(5, 2, &[7]), false),
+            (edition(6, 2, &[7]), false),
+            (edition(6, 2, &[]), false),
+        ] {
+            let mut next = index(&one, vec![list]);
+            let succession = next.follow(&in_force, NOW);
+            assert_eq!(!succession.setbacks.is_empty(), is_older);
+            assert!(succession.gone.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_old_file_beside_the_newest_is_no_setback() {
+        let one = usual("one");
+        let lists = || vec![edition(4, 1, &[6]), edition(5, 2, &[7]), edition(3, 1, &[])];
+        let in_force = index(&one, lists());
+        let succession = index(&one, lists()).follow(&in_force, NOW);
+        assert!(succession.setbacks.is_empty() && succession.gone.is_empty());
+        let succession =
+            index(&one, vec![edition(3, 1, &[]), edition(4, 1, &[6])]).follow(&in_force, NOW);
+        assert_eq!(setbacks(&succession), [1]);
+    }
+
+    #[test]
+    fn lists_of_other_scopes_and_issuers_are_counted_apart() {
+        let (one, other) = (usual("one"), usual("other"));
+        let in_force = index(
+            &one,
+            vec![at("a:1", edition(9, 2, &[])), edition(5, 2, &[])],
+        );
+        let mut next = index(
+            &one,
+            vec![at("a:1", edition(9, 2, &[])), edition(5, 2, &[])],
+        );
+        assert!(next.follow(&in_force, NOW).setbacks.is_empty());
+        let mut next = index(&other, vec![edition(1, 1, &[])]);
+        assert!(next.follow(&in_force, NOW).setbacks.is_empty());
+    }
+
+    #[test]
+    fn a_newer_list_that_no_longer_names_a_serial_counts() {
+        let one = usual("one");
+        let in_force = index(&one, vec![edition(5, 1, &[7])]);
+        let mut next = index(&one, vec![edition(6, 2, &[])]);
+        next.follow(&in_force, NOW);
+        assert_eq!(
+            next.standing(&link(&one, 7, &[]), true, NOW),
+            Standing::Good
+        );
+    }
+
+    #[test]
+    fn what_a_missing_list_covered_is_refused_and_it_is_told_once() {
+        let one = usual("one");
+        let in_force = index(&one, vec![edition(5, 1, &[7])]);
+        let mut next = Index::default();
+        let succession = next.follow(&in_force, NOW);
+        assert_eq!(succession.gone.len(), 1);
+        assert_eq!(&*succession.gone[0].issuer, "CN=one");
+        assert_eq!(succession.gone[0].scope, "all certificates");
+        assert!(!next.knows(one.authority.key()));
+        assert_eq!(next.next_update(), None);
+        for (serial, standing) in [(7, Standing::Revoked), (8, Standing::Unknown)] {
+            assert_eq!(next.standing(&link(&one, serial, &[]), true, NOW), standing);
+        }
+        let succession = Index::default().follow(&next, NOW);
+        assert!(succession.gone.is_empty());
+    }
+
+    #[test]
+    fn removing_a_list_first_does_not_help_an_older_one() {
+        let one = usual("one");
+        let in_force = index(&one, vec![edition(5, 2, &[7])]);
+        let mut nothing = Index::default();
+        nothing.follow(&in_force, NOW);
+        let mut still = Index::default();
+        still.follow(&nothing, NOW);
+        let succession = index(&one, vec![edition(4, 1, &[])]).follow(&still, NOW);
+        assert_eq!(setbacks(&succession), [0]);
+        let mut back = index(&one, vec![edition(6, 2, &[])]);
+        assert!(back.follow(&still, NOW).setbacks.is_empty());
+        assert_eq!(
+            back.standing(&link(&one, 7, &[]), true, NOW),
+            Standing::Good
+        );
+    }
+
+    #[test]
+    fn a_list_of_another_scope_does_not_take_revocations_back() {
+        let one = usual("one");
+        let revoked = link(&one, 7, &["a:1"]);
+        let in_force = index(&one, vec![at("a:1", edition(9, 2, &[7]))]);
+        let mut next = index(&one, vec![edition(3, 1, &[])]);
+        let succession = next.follow(&in_force, NOW);
+        assert_eq!(
+            succession.gone[0].scope,
+            "all certificates of the distribution point a:1"
+        );
+        assert_eq!(next.standing(&revoked, true, NOW), Standing::Revoked);
+        let mut after = index(&one, vec![edition(3, 1, &[])]);
+        after.follow(&next, NOW);
+        assert_eq!(after.standing(&revoked, true, NOW), Standing::Revoked);
+    }
+
+    #[test]
+    fn what_is_missing_is_forgotten_when_it_would_be_out_of_date() {
+        let one = usual("one");
+        let in_force = index(&one, vec![edition(5, 2, &[7])]);
+        let later = NOW + 30 * 86_400;
+        let mut next = Index::default();
+        assert_eq!(next.follow(&in_force, later).gone.len(), 1);
+        assert_eq!(next.serials(), 0);
     }
 }

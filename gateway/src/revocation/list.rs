@@ -5,6 +5,7 @@ use webpki::EndEntityCert;
 use x509_parser::asn1_rs::Any;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+use super::edition::Edition;
 use super::fault::ListFault;
 use super::scope::{Scope, scope};
 use crate::identity::{IssuerKey, Serial};
@@ -20,8 +21,9 @@ const SKEW: i64 = 300;
 #[derive(Debug)]
 pub struct List {
     pub(super) issuer: IssuerKey,
+    pub(super) issuer_name: Box<str>,
     pub(super) scope: Scope,
-    pub(super) this_update: i64,
+    pub(super) edition: Edition,
     pub(super) next_update: i64,
     pub(super) serials: Vec<Serial>,
 }
@@ -39,7 +41,8 @@ impl List {
             return Err(ListFault::Malformed);
         };
         let issuer = signer(&list, authorities, algorithms)?;
-        let this_update = list.last_update().timestamp();
+        let edition = Edition::read(&list)?;
+        let this_update = edition.this_update();
         if this_update > now + SKEW {
             return Err(ListFault::FromTheFuture { this_update });
         }
@@ -49,8 +52,9 @@ impl List {
             .timestamp();
         Ok(List {
             issuer,
+            issuer_name: list.issuer().to_string().into(),
             scope: scope(&list)?,
-            this_update,
+            edition,
             next_update,
             serials: list
                 .iter_revoked_certificates()
@@ -59,9 +63,9 @@ impl List {
         })
     }
 
-    /// When it was issued, seconds since 1970.
-    pub fn this_update(&self) -> i64 {
-        self.this_update
+    /// Its place among the lists of its issuer and scope.
+    pub fn edition(&self) -> &Edition {
+        &self.edition
     }
 
     /// When it grows stale, seconds since 1970.
@@ -138,7 +142,7 @@ fn signature_algorithm<'a>(list: &CertificateRevocationList<'a>) -> Option<&'a [
 mod tests {
     use rcgen::{KeyUsagePurpose, date_time_ymd};
 
-    use super::super::testing::{NOW, ca, params, read, usual};
+    use super::super::testing::{NOW, certified, params, read, usual};
     use super::*;
 
     #[test]
@@ -181,16 +185,14 @@ mod tests {
 
     #[test]
     fn an_authority_that_may_not_sign_lists_is_not_believed() {
-        let mut one = usual("one");
-        let without = ca("one", vec![KeyUsagePurpose::KeyCertSign]);
-        one.authority = without.authority.clone();
-        let der = params(&[])
-            .signed_by(&usual("one").signer)
-            .unwrap()
-            .der()
-            .to_vec();
-        assert!(List::read(&der, &[&one.authority], webpki::ALL_VERIFICATION_ALGS, NOW).is_err());
-        let _ = without.certificate;
+        let one = usual("one");
+        // The same name and key, certified for certificates alone.
+        let usages = vec![KeyUsagePurpose::KeyCertSign];
+        let (_, _, authority) = certified("one", usages, one.signer.key());
+        assert!(matches!(
+            read(&one, params(&[]), &[&authority]),
+            Err(ListFault::MayNotSign { .. })
+        ));
     }
 
     #[test]

@@ -6,10 +6,16 @@
 //! reason-partitioned lists are refused, since each leaves something unsaid. Standard: RFC 5280 5.
 //! No file, no clock.
 //!
+//! An index that follows another remembers what was in force: an older list does not take the place
+//! of a newer one, and what was revoked stays revoked while the list that said so is missing. Nothing
+//! is remembered over a restart.
+//!
 //! Fails closed: a certificate whose issuer has no list is `Unknown`, and one under a stale list is
 //! `Stale`; neither is good.
 
 mod fault;
+
+mod edition;
 
 mod scope;
 
@@ -18,8 +24,9 @@ mod list;
 mod index;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
+pub use edition::Edition;
 pub use fault::ListFault;
-pub use index::{Index, Standing};
+pub use index::{Gone, Index, Setback, Standing, Succession};
 pub use list::{List, MAX_LIST_BYTES};
