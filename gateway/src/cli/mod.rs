@@ -1,0 +1,125 @@
+//! What a person types and sees. Results go to stdout, everything else to stderr as `error:`,
+//! `warning:` and `hint:` lines. Exit codes: 0 done, 1 refused or failed, 64 wrong usage.
+
+mod arguments;
+
+mod say;
+
+mod check;
+
+mod explain;
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use self::arguments::{Arguments, Command};
+use self::check::check;
+use self::explain::explain;
+use self::say::{complain, fail, print};
+use crate::{demo, run};
+
+const USAGE: u8 = 64;
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let mut out = io::stdout();
+    match arguments.command {
+        Command::Run { config } => serve(&config),
+        Command::Check {
+            config,
+            quiet,
+            json,
+        } => check(&config, quiet, json, &mut out),
+        Command::Explain {
+            config,
+            client,
+            json,
+            method,
+            url,
+        } => explain(&config, client.as_deref(), method, url, json, &mut out),
+        Command::Demo { dir, listen, once } => run_demo(&dir, listen, once, &mut out),
+        Command::Schema => print(&mut out, &config::schema()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "gateway", &mut script);
+            print(&mut out, &String::from_utf8_lossy(&script))
+        }
+        Command::Manual { directory } => {
+            match clap_mangen::generate_to(Arguments::command(), &directory) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(
+                    &format!("cannot write to {}: {error}", directory.display()),
+                    Some("name a directory that exists"),
+                ),
+            }
+        }
+    }
+}
+
+fn serve(path: &Path) -> ExitCode {
+    start_logging();
+    match run::run(path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Lines for people on a terminal, JSON for everybody else.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PHIGATE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    let terminal = io::stderr().is_terminal();
+    let colors = terminal && std::env::var_os("NO_COLOR").is_none();
+    // A second subscriber is refused; the first one stays, which is what is wanted.
+    let _ = if terminal {
+        builder.with_ansi(colors).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+}
+
+fn run_demo(
+    directory: &Path,
+    listen: Option<SocketAddr>,
+    once: bool,
+    out: &mut impl Write,
+) -> ExitCode {
+    if std::env::var_os("PHIGATE_LOG").is_some() {
+        start_logging();
+    }
+    let mut say = |line: &str| {
+        // Whoever closed the terminal does not want to read it.
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    };
+    match demo::demo(directory, listen, once, &mut say) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(text) => {
+            complain(&text);
+            ExitCode::FAILURE
+        }
+    }
+}
