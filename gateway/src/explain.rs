@@ -6,7 +6,7 @@ use bytes::Bytes;
 use config::{ClientName, HostName, ListenerName, TrustName};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use http1::Target;
+use http1::{Authority, Target};
 
 use crate::authorize::{self, Rule};
 use crate::checks::CHECKS;
@@ -70,8 +70,11 @@ pub fn explain(site: &Site, question: &Question) -> Result<Vec<Explanation>, Una
         return Err(url("does not begin with https://"));
     }
     let authority = question.url.authority().ok_or(url("names no host"))?;
-    let host = HostName::parse(authority.host()).map_err(|_| url("names no valid host"))?;
-    let port = authority.port_u16().unwrap_or(443);
+    // As strict as with a request: a port that is none would otherwise be taken for the usual one.
+    let named = Authority::parse(authority.as_str().as_bytes())
+        .ok_or(url("names no valid host and port"))?;
+    let host = HostName::parse(named.host).map_err(|_| url("names no valid host"))?;
+    let port = named.port.unwrap_or(443);
     let target = question
         .url
         .path_and_query()
@@ -163,4 +166,103 @@ fn judge(
         ));
     }
     authorize::rule(client, &entry.route.allow.value, &site.roles).map_err(Refusal::Authorize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authorize::AuthorizeRefusal;
+    use crate::load::testing::Place;
+
+    /// The demo's configuration: one listener on port 1.
+    fn site() -> Site {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        place.load(None).unwrap()
+    }
+
+    fn ask(
+        site: &Site,
+        client: Option<(&str, &str)>,
+        method: Method,
+        url: &str,
+    ) -> Result<Explanation, Unanswerable> {
+        let client = client.map(|(trust, name)| {
+            let trust = TrustName::parse(trust).unwrap();
+            (trust, ClientName::parse(name).unwrap())
+        });
+        let url = url.parse().unwrap();
+        let question = Question {
+            client,
+            method,
+            url,
+        };
+        explain(site, &question).map(|mut answers| {
+            assert_eq!(answers.len(), 1);
+            answers.remove(0)
+        })
+    }
+
+    const PUMP: Option<(&str, &str)> = Some(("devices", "urn:example:pump-1"));
+
+    #[test]
+    fn a_url_that_no_client_can_ask_for_has_no_answer() {
+        let site = site();
+        for (url, what) in [
+            ("http://localhost:1/", "does not begin with https://"),
+            ("/fhir", "does not begin with https://"),
+            ("https://me@localhost:1/", "names no valid host and port"),
+            ("https://localhost:99999/", "names no valid host and port"),
+            ("https://*.test:1/", "names no valid host"),
+        ] {
+            let answer = ask(&site, PUMP, Method::GET, url).unwrap_err();
+            assert_eq!(answer, Unanswerable::Url { what }, "{url}");
+        }
+        for url in [
+            "https://localhost/",
+            "https://localhost:2/",
+            "https://other.test:1/",
+        ] {
+            let answer = ask(&site, PUMP, Method::GET, url).unwrap_err();
+            assert_eq!(answer, Unanswerable::NoListener, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_judged_as_the_gateway_would() {
+        let site = site();
+        let url = "https://localhost:1/fhir/Patient/1";
+        let answer = ask(&site, PUMP, Method::GET, url).unwrap();
+        assert_eq!(answer.route.as_deref(), Some("patients"));
+        assert_eq!(answer.upstream.as_deref(), Some("sample"));
+        assert_eq!(answer.certificate, "server");
+        assert!(answer.outcome.unwrap().as_str().contains("pump"));
+        let refusals = [
+            (PUMP, Method::DELETE, url, 405),
+            (PUMP, Method::GET, "https://localhost:1/fhir/%2e%2e/x", 400),
+            (None, Method::GET, url, 403),
+            (
+                Some(("others", "urn:example:pump-1")),
+                Method::GET,
+                url,
+                403,
+            ),
+            (
+                Some(("devices", "urn:example:other")),
+                Method::GET,
+                url,
+                403,
+            ),
+        ];
+        for (client, method, url, status) in refusals {
+            let refusal = ask(&site, client, method, url)
+                .unwrap()
+                .outcome
+                .unwrap_err();
+            assert_eq!(refusal.status().as_u16(), status, "{client:?} {url}");
+        }
+        let nobody = ask(&site, None, Method::GET, url).unwrap().outcome;
+        let expected = Refusal::Authorize(AuthorizeRefusal::ClientUnknown);
+        assert_eq!(nobody.unwrap_err().code(), expected.code());
+    }
 }

@@ -10,9 +10,9 @@ use crate::load::{self, Loaded};
 pub(super) fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode {
     let loaded = config::load(path).and_then(|config| load::load(config, None));
     if json {
-        let (ok, findings, decisions) = match &loaded {
-            Ok(Loaded { site, warnings }) => (true, warnings.clone(), site.decisions.clone()),
-            Err(findings) => (false, findings.list().to_vec(), Vec::new()),
+        let (ok, findings, unlisted, decisions) = match &loaded {
+            Ok(Loaded { site, warnings }) => (true, warnings.as_slice(), 0, &site.decisions[..]),
+            Err(findings) => (false, findings.list(), findings.unlisted(), &[][..]),
         };
         let document = serde_json::json!({
             "ok": ok,
@@ -25,6 +25,7 @@ pub(super) fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) 
                 "message": finding.message,
                 "hint": finding.hint,
             })).collect::<Vec<_>>(),
+            "unlisted": unlisted,
             "decisions": decisions.iter().map(|decision| serde_json::json!({
                 "control": decision.control.id(),
                 "paragraph": decision.paragraph,

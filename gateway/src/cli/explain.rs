@@ -61,20 +61,24 @@ pub(super) fn explain(
 
 /// A client's name with its trust set, which may be left out when there is only one.
 fn named(client: &str, trusts: &[&TrustName]) -> Result<(TrustName, ClientName), (String, String)> {
-    let (trust, name) = match (client.split_once(':'), trusts) {
-        (Some((trust, name)), _) if trusts.iter().any(|known| known.as_str() == trust) => {
-            (trust, name)
+    let prefixed = client.split_once(':').and_then(|(prefix, name)| {
+        let known = trusts.iter().find(|known| known.as_str() == prefix)?;
+        Some((*known, name))
+    });
+    let (trust, name) = match (prefixed, trusts) {
+        (Some(found), _) => found,
+        (None, [only]) => (*only, client),
+        (None, []) => {
+            return Err((
+                format!("{client} cannot be anybody: there is no trust set"),
+                "leave --client out".to_owned(),
+            ));
         }
-        (_, [only]) => (only.as_str(), client),
-        (_, _) => {
-            let known = trusts
-                .iter()
-                .map(|trust| trust.as_str())
-                .collect::<Vec<_>>()
-                .join(", ");
+        (None, _) => {
+            let known: Vec<&str> = trusts.iter().map(|trust| trust.as_str()).collect();
             return Err((
                 format!("{client} names no trust set"),
-                format!("write TRUST:NAME; the trust sets are: {known}"),
+                format!("write TRUST:NAME; the trust sets are: {}", known.join(", ")),
             ));
         }
     };
@@ -84,8 +88,7 @@ fn named(client: &str, trusts: &[&TrustName]) -> Result<(TrustName, ClientName),
             "such as urn:example:pump-1".to_owned(),
         )
     })?;
-    let trust = TrustName::parse(trust).map_err(|error| (error.to_string(), String::new()))?;
-    Ok((trust, name))
+    Ok((trust.clone(), name))
 }
 
 fn as_text(explanations: &[explain::Explanation]) -> String {
@@ -130,4 +133,33 @@ fn as_json(explanations: &[explain::Explanation]) -> String {
         })
         .collect();
     format!("{}\n", serde_json::Value::from(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(client: &str, trusts: &[&str]) -> Result<(String, String), String> {
+        let trusts: Vec<_> = trusts
+            .iter()
+            .map(|trust| TrustName::parse(trust).unwrap())
+            .collect();
+        match named(client, &trusts.iter().collect::<Vec<_>>()) {
+            Ok((trust, name)) => Ok((trust.to_string(), name.to_string())),
+            Err((_, hint)) => Err(hint),
+        }
+    }
+
+    #[test]
+    fn a_client_is_named_with_its_trust_set_unless_there_is_one_only() {
+        let found = |trust: &str, name: &str| Ok((trust.to_owned(), name.to_owned()));
+        let pump = "urn:example:pump-1";
+        assert_eq!(ask(pump, &["devices"]), found("devices", pump));
+        let whole = format!("devices:{pump}");
+        assert_eq!(ask(&whole, &["devices"]), found("devices", pump));
+        assert_eq!(ask(&whole, &["people", "devices"]), found("devices", pump));
+        let told = ask(pump, &["people", "devices"]).unwrap_err();
+        assert!(told.contains("people, devices"), "{told}");
+        assert_eq!(ask(pump, &[]).unwrap_err(), "leave --client out");
+    }
 }

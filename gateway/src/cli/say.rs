@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+/// Writes a result, and says whether it could be written.
 pub(super) fn print(out: &mut impl Write, text: &str) -> ExitCode {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -12,6 +13,7 @@ pub(super) fn print(out: &mut impl Write, text: &str) -> ExitCode {
     }
 }
 
+/// Tells why nothing came of it, and what to do about it if there is something.
 pub(super) fn fail(error: &str, hint: Option<&str>) -> ExitCode {
     complain(&format!("error: {error}"));
     if let Some(hint) = hint {
@@ -20,10 +22,8 @@ pub(super) fn fail(error: &str, hint: Option<&str>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place that speaks to a person about trouble"
-)]
+/// Tells trouble. Whoever reads no more of it has seen enough: that is no reason to fail otherwise
+/// than for the trouble itself.
 pub(super) fn complain(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
