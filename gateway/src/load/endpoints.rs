@@ -12,6 +12,7 @@ use crate::site::Site;
 use crate::tls::{self, Entry};
 
 impl Loader {
+    /// The upstreams. One that is like that of `previous` stays that one, with its connections.
     pub(super) fn upstreams(
         &mut self,
         config: &Config,
@@ -99,7 +100,9 @@ impl Loader {
                 for root in &pinned {
                     like.extend_from_slice(root.der());
                 }
-                like.extend(entry.iter().flat_map(|entry| entry.fingerprint()));
+                if let UpstreamIdentity::Certificate(name) = identity {
+                    like.extend(self.chains.get(&name.value).into_iter().flatten());
+                }
                 Some((
                     Address::Tcp(authority.clone()),
                     Security::Tls { config, name },
@@ -115,5 +118,34 @@ impl Loader {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Place;
+    use super::*;
+
+    #[test]
+    fn an_upstream_stays_while_nothing_that_it_is_made_of_changes() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        place.edit(
+            "servers   = [\"http://127.0.0.1:3\"]",
+            "servers = [\"https://127.0.0.1:3\"]\ntrust = \"pki/trust.pem\"\nclient_certificate = \"server\"",
+        );
+        let sample = |site: &Site| {
+            let mut endpoints = site.upstreams.values().cloned();
+            endpoints.next().unwrap()
+        };
+        let first = place.load(None).unwrap();
+        let same = place.load(Some(&first)).unwrap();
+        assert!(Arc::ptr_eq(&sample(&first), &sample(&same)));
+        // The leaf is the same; the chain that is sent is not.
+        let chain = place.directory.path().join("server/chain.pem");
+        let leaf = std::fs::read_to_string(&chain).unwrap();
+        std::fs::write(&chain, leaf + &place.ca.certificate.pem()).unwrap();
+        let mended = place.load(Some(&same)).unwrap();
+        assert!(!Arc::ptr_eq(&sample(&same), &sample(&mended)));
     }
 }

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::{CertificateName, Config, Place, Secret};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::loader::Loader;
-use crate::tls::{self, Entry};
+use crate::digest::sha256;
+use crate::tls::Entry;
 
 impl Loader {
+    /// Every entry whose chain and key could be read and fit together.
     pub(super) fn entries(&mut self, config: &Config) -> HashMap<CertificateName, Arc<Entry>> {
         let mut entries = HashMap::new();
         for (name, certificate) in &config.certificates {
@@ -22,7 +25,8 @@ impl Loader {
             let (Some(chain), Some(key)) = (chain, key) else {
                 continue;
             };
-            let Ok(signing) = tls::provider().key_provider.load_private_key(key) else {
+            // By reference, so that it is wiped: the provider would take it and let it go.
+            let Ok(signing) = any_supported_type(&key) else {
                 self.error(
                     place_of(&certificate.key),
                     "the key is not of a kind that TLS signs with",
@@ -30,6 +34,8 @@ impl Loader {
                 );
                 continue;
             };
+            let whole: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
+            self.chains.insert(name.clone(), sha256(&whole.concat()));
             match Entry::judge(name.clone(), CertifiedKey::new(chain, signing), self.now) {
                 Ok(entry) => {
                     entries.insert(name.clone(), Arc::new(entry));
@@ -40,52 +46,12 @@ impl Loader {
         entries
     }
 
-    fn key(&mut self, secret: &Secret) -> Option<PrivateKeyDer<'static>> {
+    /// The first private key in what a secret names.
+    fn key(&mut self, secret: &Secret) -> Option<Zeroizing<PrivateKeyDer<'static>>> {
         let place = place_of(secret);
-        let (bytes, origin) = match secret {
-            Secret::File(file) => {
-                self.judge_secret_file(&file.path, place);
-                (
-                    self.read_secret(&file.path, place)?,
-                    file.path.display().to_string(),
-                )
-            }
-            Secret::Env(name) => {
-                if let Ok(value) = std::env::var(&name.value) {
-                    (
-                        Zeroizing::new(value.into_bytes()),
-                        format!("environment variable {}", name.value),
-                    )
-                } else {
-                    self.error(
-                        place,
-                        format!(
-                            "environment variable {} is not set, or is not text",
-                            name.value
-                        ),
-                        None,
-                    );
-                    return None;
-                }
-            }
-            Secret::Credential(name) => {
-                let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
-                    self.error(
-                        place,
-                        "there are no credentials: CREDENTIALS_DIRECTORY is not set",
-                        Some("start the gateway by systemd with LoadCredential="),
-                    );
-                    return None;
-                };
-                let path = PathBuf::from(directory).join(&name.value);
-                (
-                    self.read_secret(&path, place)?,
-                    format!("credential {}", name.value),
-                )
-            }
-        };
+        let (bytes, origin) = self.secret(secret)?;
         match PrivateKeyDer::from_pem_slice(&bytes) {
-            Ok(key) => Some(key),
+            Ok(key) => Some(Zeroizing::new(key)),
             Err(pem::Error::NoItemsFound) => {
                 let encrypted = bytes
                     .windows(b"ENCRYPTED PRIVATE KEY".len())
@@ -101,6 +67,39 @@ impl Loader {
             Err(_) => {
                 self.error(place, format!("{origin} is not well-formed PEM"), None);
                 None
+            }
+        }
+    }
+
+    /// What a secret names, and how it is called in messages.
+    fn secret(&mut self, secret: &Secret) -> Option<(Zeroizing<Vec<u8>>, String)> {
+        let place = place_of(secret);
+        match secret {
+            Secret::File(file) => {
+                self.judge_secret_file(&file.path, place);
+                let bytes = self.read_secret(&file.path, place)?;
+                Some((bytes, file.path.display().to_string()))
+            }
+            Secret::Env(name) => {
+                let origin = format!("environment variable {}", name.value);
+                if let Ok(value) = std::env::var(&name.value) {
+                    return Some((Zeroizing::new(value.into_bytes()), origin));
+                }
+                self.error(place, format!("{origin} is not set, or is not text"), None);
+                None
+            }
+            Secret::Credential(name) => {
+                let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+                    self.error(
+                        place,
+                        "there are no credentials: CREDENTIALS_DIRECTORY is not set",
+                        Some("start the gateway by systemd with LoadCredential="),
+                    );
+                    return None;
+                };
+                let path = PathBuf::from(directory).join(&name.value);
+                let bytes = self.read_secret(&path, place)?;
+                Some((bytes, format!("credential {}", name.value)))
             }
         }
     }
@@ -123,5 +122,80 @@ fn place_of(secret: &Secret) -> &Place {
     match secret {
         Secret::File(file) => &file.place,
         Secret::Env(name) | Secret::Credential(name) => &name.place,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::testing::Place;
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_told_with_what_to_do() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let key = place.directory.path().join("server/key.pem");
+        let encrypted =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for (content, told) in [
+            ("", "holds no private key"),
+            (encrypted, "hint: it is encrypted"),
+            ("-----BEGIN PRIVATE KEY-----\n", "is not well-formed PEM"),
+            (
+                &encrypted.replace("ENCRYPTED ", ""),
+                "not of a kind that TLS signs with",
+            ),
+            (&other, "the key does not belong"),
+        ] {
+            fs::write(&key, content).unwrap();
+            let errors = place.load(None).unwrap_err();
+            assert!(errors.contains(told), "{told:?} in {errors}");
+            assert_eq!(errors.matches("error: ").count(), 1, "{errors}");
+        }
+        fs::remove_file(&key).unwrap();
+        assert!(place.load(None).unwrap_err().contains("cannot open"));
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_warned_of() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let key = place.directory.path().join("server/key.pem");
+        for (mode, is_told) in [(0o600, false), (0o640, true), (0o604, true)] {
+            fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+            let told = place.warnings();
+            assert_eq!(told.contains("can be read by others"), is_told, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_names_a_variable_that_is_not_there_is_told() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        place.edit("file:server/key.pem", "env:PHIGATE_NO_SUCH_VARIABLE");
+        let errors = place.load(None).unwrap_err();
+        assert!(
+            errors.contains("PHIGATE_NO_SUCH_VARIABLE is not set"),
+            "{errors}"
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let place = Place::new();
+        let at = |name: &str| place.directory.path().join(name);
+        fs::write(at("server/key.pem"), "").unwrap();
+        fs::write(at("pki/trust.pem"), "").unwrap();
+        let errors = place.load(None).unwrap_err();
+        for told in [
+            "certificates.server.key",
+            "trust.devices.roots",
+            "trust.devices.revocation",
+        ] {
+            assert!(errors.contains(told), "{told:?} in {errors}");
+        }
     }
 }

@@ -235,10 +235,7 @@ mod tests {
 
         /// What is loaded, and what is told of it.
         fn load(&self, previous: Option<&Index>) -> (Index, Vec<(Severity, String)>) {
-            let mut loader = Loader {
-                now: NOW,
-                findings: Vec::new(),
-            };
+            let mut loader = Loader::new(NOW);
             let source = FilePath {
                 path: self.directory.path().to_owned(),
                 place: Place::whole(Path::new("gateway.toml")),

@@ -1,6 +1,8 @@
 //! What loading collects: every mistake, with the line that asked for what is mistaken.
 
-use config::{Finding, Place, Severity};
+use std::collections::HashMap;
+
+use config::{CertificateName, Finding, Place, Severity};
 
 /// Loads, and collects what is wrong. Each file of this folder adds what it knows how to load.
 pub(super) struct Loader {
@@ -8,9 +10,21 @@ pub(super) struct Loader {
     pub(super) now: i64,
     /// What was found so far.
     pub(super) findings: Vec<Finding>,
+    /// SHA-256 of the whole chain of each certificate entry: what stands above the leaf may be what
+    /// changed.
+    pub(super) chains: HashMap<CertificateName, [u8; 32]>,
 }
 
 impl Loader {
+    /// Nothing is loaded yet. `now` in seconds since 1970.
+    pub(super) fn new(now: i64) -> Loader {
+        Loader {
+            now,
+            findings: Vec::new(),
+            chains: HashMap::new(),
+        }
+    }
+
     /// Nothing can be loaded.
     pub(super) fn error(&mut self, place: &Place, message: impl Into<String>, hint: Option<&str>) {
         self.findings

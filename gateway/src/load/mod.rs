@@ -98,10 +98,7 @@ pub struct Loaded {
 /// Makes a site of a configuration. What `previous` holds and did not change is kept: rates, and
 /// connections to upstreams.
 pub fn load(config: Config, previous: Option<&Site>) -> Result<Loaded, Findings> {
-    let mut loader = Loader {
-        now: unix_now(),
-        findings: Vec::new(),
-    };
+    let mut loader = Loader::new(unix_now());
     let site = loader.site(config, previous);
     let (errors, warnings): (Vec<_>, Vec<_>) = loader
         .findings

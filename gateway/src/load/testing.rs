@@ -2,16 +2,17 @@
 
 use std::fs;
 
+use config::Findings;
 use rcgen::{CertificateParams, KeyPair};
 
-use super::{Source, load};
+use super::{Loaded, Source, load};
 use crate::revocation::testing::{Ca, edition, usual};
 use crate::site::Site;
 
 /// A configuration with everything that it names, in a directory.
 pub(crate) struct Place {
     pub(crate) directory: tempfile::TempDir,
-    ca: Ca,
+    pub(crate) ca: Ca,
 }
 
 impl Place {
@@ -38,17 +39,34 @@ impl Place {
         place
     }
 
+    /// Puts a list in force, of this number and day of January 2026.
     pub(crate) fn revoke(&self, number: u64, day: u8, serials: &[u64]) {
         let list = edition(number, day, serials);
         let pem = list.signed_by(&self.ca.signer).unwrap().pem().unwrap();
         fs::write(self.directory.path().join("pki/crl/one.crl"), pem).unwrap();
     }
 
+    /// Changes the text of the configuration.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let path = self.directory.path().join("gateway.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Loads it.
     pub(crate) fn load(&self, previous: Option<&Site>) -> Result<Site, String> {
+        self.loaded(previous).map(|loaded| loaded.site)
+    }
+
+    /// What is warned of.
+    pub(crate) fn warnings(&self) -> String {
+        let warnings = self.loaded(None).unwrap().warnings;
+        warnings.into_iter().collect::<Findings>().to_string()
+    }
+
+    fn loaded(&self, previous: Option<&Site>) -> Result<Loaded, String> {
         let source = Source::file(&self.directory.path().join("gateway.toml"));
-        let loaded = load(source.read().unwrap(), previous);
-        loaded
-            .map(|loaded| loaded.site)
-            .map_err(|findings| findings.to_string())
+        load(source.read().unwrap(), previous).map_err(|findings| findings.to_string())
     }
 }
