@@ -303,7 +303,9 @@ fn a_record_is_on_disk_before_the_first_byte_of_its_answer_is_sent() {
                 *release
             }
             ("GET", [release, ..]) => *release,
-            _ => panic!("{path}: an intent and a release stand in writes of their own: {durable:?}"),
+            _ => {
+                panic!("{path}: an intent and a release stand in writes of their own: {durable:?}")
+            }
         };
         assert!(
             release < answered,

@@ -1,0 +1,120 @@
+//! Events of the house: who writes, under which configuration, and what became of the log itself.
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::{Digest, Time};
+
+/// `start`: who opened the log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Start<'a> {
+    /// The program's name.
+    #[cbor(b(0))]
+    pub program: &'a str,
+    /// Its version.
+    #[cbor(b(1))]
+    pub version: &'a str,
+    /// Its process id.
+    #[n(2)]
+    pub pid: u32,
+}
+
+/// `stop`: why the writer ends.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Stop<'a> {
+    /// The reason, one of the program's own words.
+    #[cbor(b(0))]
+    pub reason: &'a str,
+}
+
+/// `configuration`: which configuration, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Configuration<'a> {
+    /// SHA-256 of the configuration file's bytes.
+    #[n(0)]
+    pub digest: Digest,
+    /// Whether it is in force now.
+    #[n(1)]
+    pub accepted: bool,
+    /// `start` or `reload`.
+    #[cbor(b(2))]
+    pub occasion: &'a str,
+    /// How many mistakes kept it out of force; the mistakes themselves are in the operator's log.
+    #[n(3)]
+    pub mistakes: u32,
+    /// Rises by one with every configuration that this process put in force.
+    #[n(4)]
+    pub generation: u64,
+}
+
+/// `decision`: a weakened default, with the operator's reason.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Decision<'a> {
+    /// Which control, a row of the table `ADDRESSABLE`.
+    #[cbor(b(0))]
+    pub control: &'a str,
+    /// Its paragraph of 45 CFR 164.312.
+    #[cbor(b(1))]
+    pub paragraph: &'a str,
+    /// The key in the configuration.
+    #[cbor(b(2))]
+    pub key: &'a str,
+    /// The reason, in the operator's words.
+    #[cbor(b(3))]
+    pub rationale: &'a str,
+}
+
+/// `revocation`: what is known to be revoked from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Revocation<'a> {
+    /// The trust set.
+    #[cbor(b(0))]
+    pub trust: &'a str,
+    /// How many lists were read.
+    #[n(1)]
+    pub lists: u32,
+    /// How many serials they name.
+    #[n(2)]
+    pub serials: u64,
+    /// When the first of them grows stale.
+    #[n(3)]
+    pub next_update: Option<Time>,
+    /// How many live connections ended because of it.
+    #[n(4)]
+    pub generation: u64,
+}
+
+/// `recovered`: what a crash left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Recovered {
+    /// The segment that was cut.
+    #[n(0)]
+    pub segment: u64,
+    /// Where its last whole batch ends.
+    #[n(1)]
+    pub offset: u64,
+    /// SHA-256 of the bytes that were set aside.
+    #[n(2)]
+    pub digest: Digest,
+    /// How many bytes were set aside.
+    #[n(3)]
+    pub bytes: u64,
+}
+
+/// `interrupted`: a stretch of time in which nothing could be recorded, so nothing was released.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Interrupted {
+    /// Since when.
+    #[n(0)]
+    pub since: Time,
+    /// How many appends were turned away.
+    #[n(1)]
+    pub refused: u64,
+}

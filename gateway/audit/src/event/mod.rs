@@ -1,0 +1,146 @@
+//! The closed vocabulary of the audit log: every event that can be on record, and its fields.
+//!
+//! An event says what happened in the terms of the gateway's stages. It holds no payload, no query,
+//! no path below the route, no key. `entry` turns it into canonical bytes; nothing here reads a
+//! clock or a file.
+//!
+//! The numbers in `#[n(..)]` are the wire format. They are never reused; a new field takes the next
+//! free number and is optional.
+
+mod value;
+
+mod house;
+
+mod connection;
+
+mod request;
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+pub use crate::code::Code;
+pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
+pub use house::{Configuration, Decision, Interrupted, Recovered, Revocation, Start, Stop};
+pub use request::{Completion, Intent, Refusal, Release, Request};
+pub use value::{Digest, Hex16, Id, Time};
+
+/// One thing that happened, with the time at which the gateway saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Entry<'a> {
+    /// When, by the system's clock.
+    #[n(0)]
+    pub time: Time,
+    /// What.
+    #[cbor(b(1))]
+    pub event: Event<'a>,
+}
+
+/// Every event. The variant is the record's `type`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// The log was opened by a process that will write to it.
+    #[n(0)]
+    Start(#[cbor(b(0))] Start<'a>),
+    /// The writer is about to end cleanly; the last entry of a clean run.
+    #[n(1)]
+    Stop(#[cbor(b(0))] Stop<'a>),
+    /// A configuration was put in force, or refused.
+    #[n(2)]
+    Configuration(#[cbor(b(0))] Configuration<'a>),
+    /// A default was weakened, and the operator wrote down why (45 CFR 164.306(d)(3)).
+    #[n(3)]
+    Decision(#[cbor(b(0))] Decision<'a>),
+    /// Revocation lists came into force for a trust set.
+    #[n(4)]
+    Revocation(#[cbor(b(0))] Revocation<'a>),
+    /// A peer completed its handshake: the facts of the connection, which stand once.
+    #[n(5)]
+    Handshake(#[cbor(b(0))] Handshake<'a>),
+    /// A peer was turned away before its connection was established.
+    #[n(6)]
+    HandshakeRefused(#[cbor(b(0))] HandshakeRefused<'a>),
+    /// An established connection ended.
+    #[n(7)]
+    Close(#[n(0)] Close),
+    /// A request is about to be forwarded (AUDIT.md, P2).
+    #[n(8)]
+    Intent(#[cbor(b(0))] Intent<'a>),
+    /// An answer is about to leave (AUDIT.md, P1).
+    #[n(9)]
+    Release(#[cbor(b(0))] Release<'a>),
+    /// How an answer ended that was streamed, or that ended otherwise than its release promised.
+    #[n(10)]
+    Completion(#[cbor(b(0))] Completion<'a>),
+    /// A request was answered with a refusal, in place of `release`.
+    #[n(11)]
+    Refusal(#[cbor(b(0))] Refusal<'a>),
+    /// Peers that proved nothing, counted rather than written one by one.
+    #[n(12)]
+    Noise(#[cbor(b(0))] Noise<'a>),
+    /// The writer found the end of an earlier run damaged and set it aside.
+    #[n(13)]
+    Recovered(#[n(0)] Recovered),
+    /// The log could not be written for a while, and now it can.
+    #[n(14)]
+    Interrupted(#[n(0)] Interrupted),
+}
+
+impl Event<'_> {
+    /// The record's `type`, as `audit show` prints it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Start(_) => "start",
+            Event::Stop(_) => "stop",
+            Event::Configuration(_) => "configuration",
+            Event::Decision(_) => "decision",
+            Event::Revocation(_) => "revocation",
+            Event::Handshake(_) => "handshake",
+            Event::HandshakeRefused(_) => "handshake_refused",
+            Event::Close(_) => "close",
+            Event::Intent(_) => "intent",
+            Event::Release(_) => "release",
+            Event::Completion(_) => "completion",
+            Event::Refusal(_) => "refusal",
+            Event::Noise(_) => "noise",
+            Event::Recovered(_) => "recovered",
+            Event::Interrupted(_) => "interrupted",
+        }
+    }
+
+    /// In one word, what became of it; `None` where the question has no meaning.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Event::Handshake(_) => Some("established"),
+            Event::HandshakeRefused(_) | Event::Refusal(_) | Event::Noise(_) => Some("refused"),
+            Event::Intent(_) => Some("intended"),
+            Event::Release(_) => Some("released"),
+            Event::Completion(c) if c.code == Code::Complete => Some("complete"),
+            Event::Completion(_) => Some("broken_off"),
+            Event::Close(_) => Some("closed"),
+            Event::Configuration(c) if c.accepted => Some("accepted"),
+            Event::Configuration(_) => Some("refused"),
+            Event::Start(_)
+            | Event::Stop(_)
+            | Event::Decision(_)
+            | Event::Revocation(_)
+            | Event::Recovered(_)
+            | Event::Interrupted(_) => None,
+        }
+    }
+
+    /// The request that the record is about.
+    #[must_use]
+    pub fn request(&self) -> Option<&Request<'_>> {
+        match self {
+            Event::Intent(r) => Some(&r.request),
+            Event::Release(r) => Some(&r.request),
+            Event::Completion(r) => Some(&r.request),
+            Event::Refusal(r) => Some(&r.request),
+            _ => None,
+        }
+    }
+}
