@@ -28,8 +28,11 @@ pub(super) const REVOKED: &str = "urn:example:pump-2";
 /// What the authority is called; tells the demo's directory from others.
 const AUTHORITY: &str = "phigate demo";
 
-/// The demo's configuration. It may be there before everything else.
+/// The demo's configuration.
 pub(super) const CONFIGURATION: &str = "gateway.toml";
+
+/// What the demo writes there.
+pub(super) const TEMPLATE: &str = include_str!("gateway.toml");
 
 /// What `pki issue` writes into the directory of a certificate.
 const FILES: [&str; 4] = ["cert.pem", "chain.pem", "key.pem", "trust.pem"];
@@ -115,10 +118,17 @@ fn open(directory: &Path, pki: &Path) -> Result<Ca, DemoError> {
     }
 }
 
-/// Refuses a directory without an authority that holds anything but the demo's configuration.
+/// Refuses a directory without an authority that holds anything but a configuration as the demo
+/// writes it, which may be there first.
 fn refuse_if_occupied(directory: &Path) -> Result<(), DemoError> {
-    match first(directory, |name, _| {
-        name != CONFIGURATION && !is_staging(name)
+    let is_ours = |name: &str| {
+        let title = TEMPLATE.lines().next().unwrap_or_default();
+        name == CONFIGURATION
+            && read_bounded(&directory.join(name), config::MAX_FILE_BYTES)
+                .is_ok_and(|text| text.starts_with(title.as_bytes()))
+    };
+    match first(directory, |name, kind| {
+        !(is_staging(name) || kind.is_file() && is_ours(name))
     })? {
         Some(occupant) => Err(foreign(directory, &occupant)),
         None => Ok(()),
@@ -255,7 +265,8 @@ fn clear(directory: &Path) -> Result<(), DemoError> {
 
 /// Whether `pki` calls directories like this in which it prepares files.
 fn is_staging(name: &str) -> bool {
-    name.starts_with(".pki-")
+    name.strip_prefix(".pki-")
+        .is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The first entry of a directory that is such; none if there is no directory.
@@ -339,6 +350,7 @@ mod tests {
             "device.new/notes",
             "notes",
             ".git/config",
+            ".pki-notes/mine",
             "pki/notes",
         ] {
             let place = tempfile::tempdir().unwrap();
@@ -380,9 +392,13 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_is_there_first_is_no_occupant() {
+    fn a_configuration_of_the_demo_may_be_there_first_and_no_other() {
         let place = tempfile::tempdir().unwrap();
-        fs::write(place.path().join(CONFIGURATION), "").unwrap();
+        let path = place.path().join(CONFIGURATION);
+        fs::write(&path, "[audit]\n").unwrap();
+        let told = furnish(place.path(), Timestamp::now()).unwrap_err();
+        assert!(told.contains("which the demo did not make"), "{told}");
+        fs::write(&path, TEMPLATE.to_owned() + "# changed\n").unwrap();
         assert_eq!(furnish(place.path(), Timestamp::now()), Ok(Vec::new()));
     }
 

@@ -10,15 +10,13 @@ use jiff::Timestamp;
 use pki::files::{FileError, Readers, create_new};
 use pki::staging::Staging;
 
-use super::credentials::{CONFIGURATION, Home};
+use super::credentials::{CONFIGURATION, Home, TEMPLATE};
 use super::error::DemoError;
 
 /// Where the demo listens when nobody says otherwise.
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 const UPSTREAM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-const TEMPLATE: &str = include_str!("gateway.toml");
 
 /// A demo that is ready to serve.
 #[derive(Debug)]

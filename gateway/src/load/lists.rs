@@ -18,6 +18,10 @@ use crate::trust::Authority;
 /// No trust set has more of lists than this, bytes: they are held at once while they are judged.
 const MAX_BYTES: u64 = 4 * MAX_LIST_BYTES;
 
+/// No trust set takes more certificates than this from beside its lists: every handshake, and every
+/// list, has to look through them.
+const MAX_CERTIFICATES: usize = 100;
+
 /// A list that was not judged yet.
 struct Found<'a> {
     der: Vec<u8>,
@@ -69,6 +73,7 @@ impl Loader {
     ) -> Vec<Found<'a>> {
         let mut found = Vec::new();
         let mut left = MAX_BYTES;
+        let most = intermediates.len() + MAX_CERTIFICATES;
         for FilePath { path, place } in sources {
             let before = found.len();
             for path in self.files_of(path, place) {
@@ -83,7 +88,17 @@ impl Loader {
                 left = rest;
                 let contents = self.contents(&bytes, &path, place);
                 for der in contents.certificates {
+                    if intermediates.iter().any(|known| *known.der() == der) {
+                        continue;
+                    }
                     match Authority::judge(&der, self.now) {
+                        Ok(_) if intermediates.len() >= most => {
+                            let message = format!(
+                                "more than {MAX_CERTIFICATES} certificates lie beside the lists"
+                            );
+                            self.error(place, message, None);
+                            return found;
+                        }
                         Ok(authority) => intermediates.push(authority),
                         Err(fault) => self.warning(
                             place,
@@ -201,7 +216,7 @@ mod tests {
     use rcgen::CertificateRevocationListParams;
 
     use super::*;
-    use crate::revocation::testing::{Ca, NOW, changed, edition, params, usual};
+    use crate::revocation::testing::{Ca, NOW, certified, changed, edition, params, usual};
 
     /// A directory with the certificate of an authority, and lists of it.
     struct Lists {
@@ -386,6 +401,24 @@ mod tests {
         let lists = Lists::with("good.crl", params(&[5]));
         lists.write("\u{1b}[2J\nok: .crl", "");
         one_error(&lists.load(None).1, &[r"\u{1b}[2J\nok: .crl"]);
+    }
+
+    #[test]
+    fn only_so_many_certificates_beside_the_lists_are_taken_and_each_once() {
+        let lists = Lists::with("issuing.crl", params(&[5]));
+        let more = |names: std::ops::Range<usize>| -> String {
+            let key = lists.ca.signer.key();
+            let usages = || vec![rcgen::KeyUsagePurpose::KeyCertSign];
+            names
+                .map(|name| certified(&name.to_string(), usages(), key).1.pem())
+                .collect()
+        };
+        let most = more(1..MAX_CERTIFICATES);
+        lists.write("more.pem", most.clone() + &most);
+        lists.in_force();
+        lists.write("zz.pem", more(0..1));
+        let told = lists.load(None).1;
+        one_error(&told, &["more than 100 certificates"]);
     }
 
     #[test]

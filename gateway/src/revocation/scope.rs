@@ -2,6 +2,7 @@
 //!
 //! Fails closed: what cannot be told is a refusal, never a list that speaks of all.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use x509_parser::extensions::{
@@ -61,10 +62,10 @@ pub(super) fn scope(list: &CertificateRevocationList<'_>) -> Result<Scope, ListF
         only_users: false,
         only_authorities: false,
     };
-    for (at, extension) in list.extensions().iter().enumerate() {
+    let mut seen = HashSet::new();
+    for extension in list.extensions() {
         // RFC 5280 4.2: no extension stands there twice.
-        let before = &list.extensions()[..at];
-        if before.iter().any(|known| known.oid == extension.oid) {
+        if !seen.insert(extension.oid.as_bytes()) {
             return Err(ListFault::Malformed);
         }
         if extension.oid == oid::OID_X509_EXT_DELTA_CRL_INDICATOR {
