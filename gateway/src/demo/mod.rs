@@ -35,7 +35,7 @@ pub fn demo(
     once: bool,
     say: &mut dyn FnMut(&str),
 ) -> Result<bool, String> {
-    let prepared =
+    let mut prepared =
         prepare::prepare(directory, listen, Timestamp::now()).map_err(|error| error.to_string())?;
     prepared.remarks.iter().for_each(|remark| say(remark));
     let sample = prepared
@@ -46,6 +46,7 @@ pub fn demo(
         .map_err(|error| format!("error: the sample API cannot be served: {error}"))?;
     let runtime = run::main_runtime().map_err(|error| error.to_string())?;
     LocalSet::new().block_on(&runtime, async {
+        prepared.held.clear();
         let running = Running::start(source(&prepared), |_| ())
             .await
             .map_err(|error| error.to_string())?;
@@ -171,6 +172,7 @@ mod tests {
             admin: any,
             upstream: any,
             sample: TcpListener::bind("127.0.0.1:0").unwrap(),
+            held: Vec::new(),
             remarks: Vec::new(),
         };
         introduce(&prepared).join("\n")

@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub(super) upstream: SocketAddr,
     /// Bound ahead, so that nobody else takes its port.
     pub(super) sample: TcpListener,
+    /// Keep the ports of the gateway free for it; dropped when it binds them itself.
+    pub(super) held: Vec<TcpListener>,
     /// What is not as the file says it is, for people.
     pub(super) remarks: Vec<String>,
 }
@@ -50,8 +52,8 @@ pub(super) fn prepare(
         Addresses::USUAL
     };
     let mut remarks = Vec::new();
-    let listen = free_listen(listen.unwrap_or(wanted.listen))?;
-    let (admin, _) = free(wanted.admin, "admin", &mut remarks)?;
+    let (listen, held_listen) = free_listen(listen.unwrap_or(wanted.listen))?;
+    let (admin, held_admin) = free(wanted.admin, "admin", &mut remarks)?;
     let (upstream, sample) = free(wanted.upstream, "upstream", &mut remarks)?;
     std::fs::create_dir_all(directory).map_err(|error| {
         DemoError::new(format_args!(
@@ -75,6 +77,7 @@ pub(super) fn prepare(
         admin,
         upstream,
         sample,
+        held: vec![held_listen, held_admin],
         remarks,
     })
 }
@@ -148,9 +151,9 @@ pub(super) fn loopback(upstream: &config::Upstream) -> Option<SocketAddr> {
 
 /// The listen address itself is never replaced silently: whoever pastes a command would reach
 /// somebody else. Port 0 asks for a free one.
-fn free_listen(wanted: SocketAddr) -> Result<SocketAddr, DemoError> {
+fn free_listen(wanted: SocketAddr) -> Result<(SocketAddr, TcpListener), DemoError> {
     TcpListener::bind(wanted)
-        .and_then(|bound| bound.local_addr())
+        .and_then(|bound| Ok((bound.local_addr()?, bound)))
         .map_err(|error| {
             DemoError::new(format_args!("cannot listen on {wanted}: {error}"))
                 .hint("--listen 127.0.0.1:0 takes a free port")
@@ -172,7 +175,7 @@ fn free(
                 wanted.ip()
             ))
         })?;
-    if address.port() != wanted.port() {
+    if wanted.port() != 0 && address.port() != wanted.port() {
         remarks.push(format!(
             "port {} is busy: {what} is on {address}",
             wanted.port()
@@ -205,20 +208,20 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_busy_for_the_sample_is_replaced_and_told() {
+    fn a_port_that_is_busy_is_replaced_and_told_and_ours_are_held() {
         let place = tempfile::tempdir().unwrap();
         let first = prepare(place.path(), ANY, Timestamp::now()).unwrap();
-        // The first one still holds its port for the sample.
+        // The first one still holds its ports.
         let second = prepare(place.path(), ANY, Timestamp::now()).unwrap();
-        assert_ne!(first.upstream, second.upstream);
-        assert!(
-            second
-                .remarks
-                .iter()
-                .any(|remark| remark.contains("upstream is on")),
-            "{:?}",
-            second.remarks
-        );
+        for (what, busy, taken) in [
+            ("upstream", first.upstream, second.upstream),
+            ("admin", first.admin, second.admin),
+        ] {
+            let told = format!("port {} is busy: {what} is on {taken}", busy.port());
+            assert_ne!(busy, taken);
+            assert!(second.remarks.contains(&told), "{:?}", second.remarks);
+        }
+        assert!(TcpListener::bind(first.listen).is_err());
     }
 
     #[test]
@@ -226,7 +229,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = prepare(place.path(), ANY, Timestamp::now()).unwrap().config;
         let text = std::fs::read_to_string(&path).unwrap() + "# mine\n";
-        let free = free_listen(ANY.unwrap()).unwrap();
+        let free = free_listen(ANY.unwrap()).unwrap().0;
         let earlier = Addresses::read(&path).unwrap().listen;
         let text = text.replace(&earlier.to_string(), &free.to_string());
         std::fs::write(&path, &text).unwrap();

@@ -76,7 +76,8 @@ impl Loader {
             UpstreamIdentity::Certificate(name) => {
                 let entry = entries.get(&name.value)?;
                 if let Err(fault) = entry.check_proves() {
-                    self.error(&name.place, fault.to_string(), None);
+                    let message = format!("certificates.{}: {fault}", name.value);
+                    self.error(&name.place, message, None);
                 }
                 Some(entry)
             }

@@ -54,7 +54,8 @@ impl Loader {
         for name in &listener.certificates {
             let entry = entries.get(&name.value).cloned();
             if let Some(Err(fault)) = entry.as_deref().map(Entry::check_serves) {
-                self.error(&name.place, fault.to_string(), None);
+                let message = format!("certificates.{}: {fault}", name.value);
+                self.error(&name.place, message, None);
             }
             chosen = chosen.zip(entry).map(|(mut chosen, entry)| {
                 chosen.push(entry);
