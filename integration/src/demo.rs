@@ -30,14 +30,23 @@ impl Demo {
     /// can then start at once.
     #[track_caller]
     pub fn start(place: &Place) -> Demo {
-        if !place.path("demo/gateway.toml").exists() {
-            place.write("demo/gateway.toml", configuration(place));
+        Demo::start_in(place, "demo")
+    }
+
+    /// Starts one in a directory of this name.
+    #[track_caller]
+    pub fn start_in(place: &Place, name: &str) -> Demo {
+        let directory = place.path(name);
+        if !directory.join("gateway.toml").exists() {
+            place.write(directory.join("gateway.toml"), configuration(place));
         }
+        let printed = std::fs::read_to_string(place.path("demo.stdout")).unwrap_or_default();
+        let served = printed.matches("Ctrl-C ends it.").count();
         let process = Program::ours("gateway")
             .args(["demo", "--dir"])
-            .arg(place.path("demo"))
+            .arg(&directory)
             .start(place, "demo");
-        let credentials = |name: &str| Credentials::in_directory(&place.path("demo").join(name));
+        let credentials = |name: &str| Credentials::in_directory(&directory.join(name));
         let mut demo = Demo {
             process,
             listen: place.at(LISTEN),
@@ -49,10 +58,9 @@ impl Demo {
             if let Some(status) = demo.process.ended() {
                 panic!("the demo ended: {status}\n{}", demo.process.stderr());
             }
-            demo.process
-                .stdout()
-                .contains("Ctrl-C ends it.")
-                .then_some(())
+            // What an earlier one printed stands before it.
+            let serves = demo.process.stdout().matches("Ctrl-C ends it.").count();
+            (serves > served).then_some(())
         });
         demo
     }
@@ -76,8 +84,9 @@ impl Demo {
     }
 }
 
-/// The demo's own file, with other addresses.
-fn configuration(place: &Place) -> String {
+/// The demo's own file, with the addresses of a place.
+#[must_use]
+pub fn configuration(place: &Place) -> String {
     include_str!("../../gateway/src/demo/gateway.toml")
         .replace("@LISTEN@", &place.at(LISTEN).to_string())
         .replace("@ADMIN@", &place.at(ADMIN).to_string())

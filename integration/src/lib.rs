@@ -5,9 +5,10 @@
 //! program      a process that ends with its test; a command with a deadline
 //! authority    certificates by `pki`                lab        odd certificates by openssl
 //! configuration  the operator's file, merged of TOML
-//! gateway      `gateway run`, its records, its end   demo       `gateway demo`, for its sample API
+//! records      the log as `audit show` prints it     answer     an answer, read with suspicion
 //! origin       an upstream that misbehaves as told   nginx      a real one
-//! answer, line, hello, streams, curl, openssl        clients: raw TLS, HTTP/2, command lines
+//! gateway      `gateway run`, its records, its end   demo       `gateway demo`, for its sample API
+//! line, hello, streams, curl, openssl                clients: raw TLS, HTTP/2, command lines
 //! world        all of it, ready for one request
 //! sources      the project's own files, for the house rules
 //! ```
@@ -30,11 +31,13 @@ pub mod configuration;
 
 pub mod records;
 
+pub mod answer;
+
+pub mod origin;
+
 pub mod gateway;
 
 pub mod demo;
-
-pub mod answer;
 
 pub mod line;
 
@@ -45,8 +48,6 @@ pub mod streams;
 pub mod curl;
 
 pub mod openssl;
-
-pub mod origin;
 
 pub mod nginx;
 

@@ -99,6 +99,40 @@ fn a_peer_that_leaves_during_the_handshake_is_on_record() {
 }
 
 #[test]
+fn a_handshake_that_the_library_ends_is_on_record() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let gateway = world.gateway("");
+    let mut line = Line::plain(gateway.listen()).unwrap();
+    line.send(Hello::up_to(0x0303).bytes()).unwrap();
+    // A Finished where a certificate must come (RFC 5246 7.3).
+    line.send([22, 3, 3, 0, 4, 20, 0, 0, 0]).unwrap();
+    let (answer, end) = line.rest();
+    assert!([End::Closed, End::Cut].contains(&end), "{end:?}");
+    assert!(
+        answer.windows(5).any(|record| record == [21, 3, 3, 0, 2]),
+        "an alert says so: {answer:02x?}"
+    );
+    gateway.await_short("handshake_refused handshake_failed");
+    world.is_served();
+}
+
+#[test]
+fn a_client_that_closes_in_order_is_on_record() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let gateway = world.gateway("");
+    let mut line = world.line();
+    line.send("GET /x HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        .unwrap();
+    assert_eq!(line.answer().unwrap().status, 200);
+    line.finish().unwrap();
+    let close = gateway.await_short("close closed_by_client");
+    assert_eq!(close.number("requests"), Some(1), "{close}");
+    assert_eq!(line.rest().1, End::Closed);
+}
+
+#[test]
 fn a_head_that_does_not_come_in_time_is_408() {
     let world = World::new();
     let origin = world.plain_origin();

@@ -27,3 +27,9 @@ mod noise;
 mod reload;
 
 mod operation;
+
+mod demo;
+
+mod cli;
+
+mod house;
