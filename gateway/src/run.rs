@@ -15,7 +15,7 @@ use audit::storage::Durability;
 use config::{AccessLog as Access, Admin, Config, Finding, Findings};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
@@ -97,13 +97,38 @@ pub struct Running {
 pub fn run(path: &Path) -> Result<(), RunError> {
     let runtime = main_runtime()?;
     LocalSet::new().block_on(&runtime, async {
+        let signals = Signals::listen()?;
         let running = Running::start(Source::file(path), |warnings| {
             warnings.iter().for_each(tell);
         })
         .await?;
         notify(&[NotifyState::Ready]);
-        running.until_signal().await
+        running.until_signal(signals).await
     })
+}
+
+/// The signals that a gateway acts on. Listened for before it starts: one that comes meanwhile is
+/// acted on once it serves, instead of ending the process on the spot.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on. To be called on the runtime of the main thread.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn listen() -> Result<Signals, RunError> {
+        let listen = |kind| signal(kind).map_err(RunError::system("listen for signals"));
+        Ok(Signals {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// The runtime of the main thread.
@@ -215,19 +240,13 @@ impl Running {
     ///
     /// # Errors
     /// [`RunError`], when something could not be put on record at the end.
-    pub async fn until_signal(mut self) -> Result<(), RunError> {
-        let listen = |kind| signal(kind).map_err(RunError::system("listen for signals"));
-        let (mut hangup, mut terminate, mut interrupt) = (
-            listen(SignalKind::hangup())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::interrupt())?,
-        );
+    pub async fn until_signal(mut self, mut signals: Signals) -> Result<(), RunError> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.reload().await,
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = signals.hangup.recv() => self.reload().await,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
                 _ = tick.tick() => self.look(),
             }
         }

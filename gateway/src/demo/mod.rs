@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use tokio::task::LocalSet;
 
 use crate::load::Source;
-use crate::run::{self, Running};
+use crate::run::{self, Running, Signals};
 use prepare::Prepared;
 
 /// Runs the demo in `directory` until it is interrupted or, when `once`, until its story is told.
@@ -47,10 +47,13 @@ pub fn demo(
     let runtime = run::main_runtime().map_err(|error| error.to_string())?;
     LocalSet::new().block_on(&runtime, async {
         prepared.held.clear();
+        // A story that is told can be broken off like any program.
+        let signals = (!once).then(Signals::listen).transpose();
+        let signals = signals.map_err(|error| error.to_string())?;
         let running = Running::start(source(&prepared), |_| ())
             .await
             .map_err(|error| error.to_string())?;
-        if once {
+        let Some(signals) = signals else {
             let client = Rc::new(story::Client::new(&prepared)?);
             let told = story::tell(&client, say).await;
             running
@@ -58,12 +61,12 @@ pub fn demo(
                 .await
                 .map_err(|error| error.to_string())?;
             return Ok(told && story::verify(&prepared, say));
-        }
+        };
         for line in introduce(&prepared) {
             say(&line);
         }
         running
-            .until_signal()
+            .until_signal(signals)
             .await
             .map_err(|error| error.to_string())?;
         Ok(true)
