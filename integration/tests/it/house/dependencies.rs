@@ -97,7 +97,7 @@ fn packages() -> BTreeMap<String, BTreeSet<String>> {
             "--workspace",
             "--locked",
             "--edges",
-            "all",
+            "normal,build,dev",
             "--target",
         ])
         .args(["all", "--prefix", "none", "--format", "{p}"])
