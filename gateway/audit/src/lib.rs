@@ -25,6 +25,8 @@ pub mod event;
 
 pub mod entry;
 
+pub mod merkle;
+
 pub mod frame;
 
 pub mod error;
