@@ -5,6 +5,8 @@
 //! too. Every other method, and every request with content, waits for its record. Fails closed: no
 //! record, no forwarding.
 
+use std::sync::Arc;
+
 use audit::error::AppendError;
 use http::Method;
 
@@ -12,7 +14,6 @@ use crate::message::Verified;
 use crate::record::Record;
 use crate::request::{Content, Received};
 use crate::route::RouteEntry;
-use std::sync::Arc;
 
 /// A request that may be forwarded: the only argument of `upstream::forward`.
 #[derive(Debug)]

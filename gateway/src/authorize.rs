@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::{Allow, ClientName, Role, RoleName, TrustName};
 
@@ -53,15 +52,11 @@ pub enum AuthorizeRefusal {
     Standing(ChainRefusal),
     /// The trust set that vouched for the client is no longer the one of the listener.
     TrustGone,
-    /// The client came too often.
-    RateLimited {
-        /// After how long it may come again.
-        wait: Duration,
-    },
+    /// The listener asks for a certificate since the connection was made, and this client showed none.
+    CertificateMissing,
 }
 
-/// Asks whether the certificate still counts, whether a rule covers the client, and whether it comes
-/// too often, in this order. `clients` is what its listener asks of clients now; `now` in seconds
+/// Asks whether the certificate still counts, and whether a rule covers the client, in this order. `clients` is what its listener asks of clients now; `now` in seconds
 /// since 1970.
 pub fn permit(
     received: Received,
@@ -76,13 +71,6 @@ pub fn permit(
         Client::Known(identity) => Some((identity.trust(), identity.name())),
     };
     let rule = rule(client, &route.route.allow.value, roles)?;
-    if let Some(rates) = &route.rates {
-        let checked = match received.peer.client.qualified() {
-            Some(name) => rates.check_name(name),
-            None => rates.check_address(received.peer.address.ip()),
-        };
-        checked.map_err(|wait| AuthorizeRefusal::RateLimited { wait })?;
-    }
     Ok(Permitted {
         received,
         route,
@@ -94,8 +82,7 @@ pub fn permit(
 pub fn standing(client: &Client, clients: &Clients, now: i64) -> Result<(), AuthorizeRefusal> {
     match (client, clients) {
         (Client::Anonymous, Clients::None | Clients::Optional(_)) => Ok(()),
-        // The listener asks for a certificate since the connection was made.
-        (Client::Anonymous, Clients::Required(_)) => Err(AuthorizeRefusal::ClientUnknown),
+        (Client::Anonymous, Clients::Required(_)) => Err(AuthorizeRefusal::CertificateMissing),
         (Client::Known(_), Clients::None) => Err(AuthorizeRefusal::TrustGone),
         (Client::Known(identity), Clients::Required(trust) | Clients::Optional(trust)) => {
             if *identity.trust() != trust.name {

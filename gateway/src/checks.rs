@@ -6,6 +6,7 @@
 use http::{Method, header};
 use http1::{Authority, TargetForm};
 
+use crate::path;
 use crate::request::{Head, Received, Version};
 
 /// Why a request is refused before a route is looked for.
@@ -102,7 +103,7 @@ pub fn host(head: &Head) -> Option<Authority<'_>> {
 /// The path of a request as received, without its query.
 ///
 /// `None` for a request that does not pass [`check`].
-pub fn path(head: &Head) -> Option<&str> {
+pub fn path_of(head: &Head) -> Option<&str> {
     match head.target.form() {
         TargetForm::Origin { path, .. } => Some(path),
         TargetForm::Absolute { path: "", .. } => Some("/"),
@@ -156,7 +157,7 @@ fn forwardable_method(head: &Head) -> Result<(), CheckRefusal> {
 }
 
 fn origin_form(head: &Head) -> Result<(), CheckRefusal> {
-    if path(head).is_some() {
+    if path_of(head).is_some() {
         Ok(())
     } else {
         Err(CheckRefusal::TargetForm)
@@ -197,7 +198,7 @@ fn end_to_end_fields(head: &Head) -> Result<(), CheckRefusal> {
 }
 
 fn unambiguous_path(head: &Head) -> Result<(), CheckRefusal> {
-    let path = path(head).ok_or(CheckRefusal::TargetForm)?;
+    let path = path_of(head).ok_or(CheckRefusal::TargetForm)?;
     judge_path(path).map_err(CheckRefusal::Path)
 }
 
@@ -230,24 +231,13 @@ fn judge_path(path: &str) -> Result<(), PathFault> {
 
 fn judge_segment(segment: &str) -> Result<(), PathFault> {
     let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| {
-            byte.and_then(|byte| char::from(byte).to_digit(16))
-                .and_then(|digit| u8::try_from(digit).ok())
-        };
-        let (Some(high), Some(low)) = (digit(bytes.next()), digit(bytes.next())) else {
-            return Err(PathFault::Percent);
-        };
-        match high << 4 | low {
-            b'%' => return Err(PathFault::Percent),
-            b'\\' => return Err(PathFault::Backslash),
-            byte if byte.is_ascii_control() => return Err(PathFault::Control),
-            byte => decoded.push(byte),
+    for byte in path::bytes(segment) {
+        let path::Byte { value, escaped } = byte.map_err(|_| PathFault::Percent)?;
+        match value {
+            b'%' if escaped => return Err(PathFault::Percent),
+            b'\\' if escaped => return Err(PathFault::Backslash),
+            value if escaped && value.is_ascii_control() => return Err(PathFault::Control),
+            value => decoded.push(value),
         }
     }
     let decoded = std::str::from_utf8(&decoded).map_err(|_| PathFault::NotUtf8)?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use audit::event::Id;
 use config::ListenerName;
+use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,7 +58,7 @@ pub enum HandshakeRefusal {
     Chain(ChainRefusal),
     /// The peer ended the handshake.
     PeerAlert {
-        /// The library's name of the alert.
+        /// Its number (RFC 8446 6).
         alert: u8,
     },
     /// The library ended the handshake.
@@ -310,13 +311,13 @@ fn why(error: &io::Error, evidence: &Evidence) -> (HandshakeRefusal, Option<u8>)
         return (HandshakeRefusal::BrokenOff, None);
     };
     if let Some(Err(refusal)) = evidence.verdict.get() {
-        return (
-            HandshakeRefusal::Chain(*refusal),
-            Some(chain_alert(*refusal)),
-        );
+        return (HandshakeRefusal::Chain(*refusal), Some(refusal.alert()));
     }
     match error {
-        rustls::Error::NoCertificatesPresented => (HandshakeRefusal::CertificateMissing, Some(116)),
+        rustls::Error::NoCertificatesPresented => (
+            HandshakeRefusal::CertificateMissing,
+            Some(AlertDescription::CertificateRequired.into()),
+        ),
         rustls::Error::AlertReceived(alert) => (
             HandshakeRefusal::PeerAlert {
                 alert: u8::from(*alert),
@@ -324,22 +325,6 @@ fn why(error: &io::Error, evidence: &Evidence) -> (HandshakeRefusal, Option<u8>)
             None,
         ),
         error => (tls(&error.to_string()), None),
-    }
-}
-
-/// The alert that rustls sends for a chain that is refused (RFC 8446 6.2).
-fn chain_alert(refusal: ChainRefusal) -> u8 {
-    match refusal {
-        ChainRefusal::Malformed | ChainRefusal::Invalid => 42,
-        ChainRefusal::Purpose => 43,
-        ChainRefusal::Revoked => 44,
-        ChainRefusal::Expired | ChainRefusal::NotYetValid => 45,
-        ChainRefusal::UnknownIssuer
-        | ChainRefusal::RootGone
-        | ChainRefusal::RevocationUnknown
-        | ChainRefusal::RevocationStale => 48,
-        ChainRefusal::Identity(_) => 49,
-        ChainRefusal::Signature => 51,
     }
 }
 

@@ -162,6 +162,14 @@ pub fn strip_aliases(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes from an answer what is ours to say: the proof of a client, which must not travel back
+/// (RFC 9440 2), and the id of the request.
+pub fn strip_from_answer(headers: &mut HeaderMap) {
+    for name in [CLIENT_CERT, CLIENT_CERT_CHAIN, X_REQUEST_ID] {
+        headers.remove(name);
+    }
+}
+
 /// Keeps the trailers that may pass: none that frames or routes (RFC 9110 6.5.1), none that says who
 /// the client is.
 pub fn filter_trailers(trailers: &mut HeaderMap) {
@@ -182,8 +190,8 @@ pub fn filter_trailers(trailers: &mut HeaderMap) {
 pub struct Proved<'a> {
     /// The peer's address and port.
     pub address: SocketAddr,
-    /// The host that the request was for.
-    pub host: &'a str,
+    /// The host that the request was for, and its port, as received (RFC 7239 5.3).
+    pub authority: &'a str,
     /// `Client-Cert`, for a client with a certificate.
     pub certificate: Option<&'a HeaderValue>,
     /// `Client-Cert-Chain`.
@@ -202,15 +210,16 @@ pub fn set_identity(headers: &mut HeaderMap, proved: &Proved<'_>) {
     }
     let (plain, node) = node(proved.address);
     // The host was parsed as one, and an address prints as ASCII: both are good field values.
-    if let Ok(value) =
-        HeaderValue::from_str(&format!("for={node};host=\"{}\";proto=https", proved.host))
-    {
+    if let Ok(value) = HeaderValue::from_str(&format!(
+        "for={node};host=\"{}\";proto=https",
+        proved.authority
+    )) {
         headers.insert(header::FORWARDED, value);
     }
     if let Ok(value) = HeaderValue::from_str(&plain) {
         headers.insert(X_FORWARDED_FOR, value);
     }
-    if let Ok(value) = HeaderValue::from_str(proved.host) {
+    if let Ok(value) = HeaderValue::from_str(proved.authority) {
         headers.insert(X_FORWARDED_HOST, value);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
@@ -371,7 +380,7 @@ mod tests {
             &mut map,
             &Proved {
                 address: "[2001:db8::1]:4711".parse().unwrap(),
-                host: "api.example",
+                authority: "api.example:8443",
                 certificate: Some(&certificate),
                 chain: None,
                 request_id: &HeaderValue::from_static("00ff"),
@@ -381,11 +390,11 @@ mod tests {
         assert_eq!(value("client-cert"), Some(":AQID:"));
         assert_eq!(
             value("forwarded"),
-            Some("for=\"[2001:db8::1]:4711\";host=\"api.example\";proto=https")
+            Some("for=\"[2001:db8::1]:4711\";host=\"api.example:8443\";proto=https")
         );
         assert_eq!(value("x-forwarded-for"), Some("2001:db8::1"));
         assert_eq!(value("x-forwarded-proto"), Some("https"));
-        assert_eq!(value("x-forwarded-host"), Some("api.example"));
+        assert_eq!(value("x-forwarded-host"), Some("api.example:8443"));
         assert_eq!(value("x-request-id"), Some("00ff"));
         assert_eq!(value("client-cert-chain"), None);
     }

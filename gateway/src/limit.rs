@@ -16,6 +16,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
+use crate::peer::Peer;
+
 /// How many connections a listener holds, and from where.
 #[derive(Debug)]
 pub struct Connections {
@@ -199,17 +201,29 @@ impl Rates {
         })
     }
 
+    /// Counts a request of `peer`.
+    ///
+    /// # Errors
+    /// [`RateRefusal`]: it came too often.
+    pub fn check(&self, peer: &Peer) -> Result<(), RateRefusal> {
+        let checked = match peer.client.qualified() {
+            Some(name) => self.check_name(name),
+            None => self.check_address(peer.address.ip()),
+        };
+        checked.map_err(|wait| RateRefusal { wait })
+    }
+
     /// Counts a request of the client of this name, or says after how long the next one is allowed.
-    pub fn check_name(&self, name: &str) -> Result<(), Duration> {
-        Self::check(&self.named, self.hasher.hash_one(name))
+    fn check_name(&self, name: &str) -> Result<(), Duration> {
+        Self::count(&self.named, self.hasher.hash_one(name))
     }
 
     /// The same for a client of which only the address is known (of IPv6 its /64).
-    pub fn check_address(&self, address: IpAddr) -> Result<(), Duration> {
-        Self::check(&self.addresses, self.hasher.hash_one(source(address)))
+    fn check_address(&self, address: IpAddr) -> Result<(), Duration> {
+        Self::count(&self.addresses, self.hasher.hash_one(source(address)))
     }
 
-    fn check(cells: &Cells, mut key: u64) -> Result<(), Duration> {
+    fn count(cells: &Cells, mut key: u64) -> Result<(), Duration> {
         if cells.len() >= Self::CLIENTS {
             key %= Self::CLIENTS as u64;
         }
@@ -230,6 +244,13 @@ impl Rates {
     pub fn quota(&self) -> (NonZeroU32, Duration) {
         self.quota
     }
+}
+
+/// A client came too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateRefusal {
+    /// After how long it may come again.
+    pub wait: Duration,
 }
 
 impl std::fmt::Debug for Rates {

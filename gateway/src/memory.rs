@@ -18,7 +18,8 @@ pub struct Held {
 }
 
 impl Memory {
-    /// One connection holds no more than this, bytes, and what one answer may gather.
+    /// A connection that holds more than this, bytes, gathers nothing more. It is exceeded by what
+    /// the answers that were under way then had begun to gather.
     pub const MOST: usize = 1024 * 1024;
 
     /// Of one answer so much is gathered, bytes, if it is there already, before it is released.

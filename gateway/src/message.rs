@@ -109,7 +109,6 @@ struct Limited<B> {
     seen: u64,
     /// Set at the first wait: content that is in hand costs no timer.
     pause: Option<Pin<Box<Sleep>>>,
-    began: Option<Instant>,
     /// Time spent waiting for the client, which is what its rate is measured by: the time that the
     /// upstream takes is not held against the client.
     waited: Duration,
@@ -123,7 +122,6 @@ impl<B> Limited<B> {
             limits,
             seen: 0,
             pause: None,
-            began: None,
             waited: Duration::ZERO,
             waiting_since: None,
         }
@@ -169,7 +167,6 @@ impl<B: Body<Data = Bytes, Error = ContentFault> + Unpin> Body for Limited<B> {
             Poll::Ready(other) => Poll::Ready(other),
             Poll::Pending => {
                 let now = Instant::now();
-                this.began.get_or_insert(now);
                 this.waiting_since.get_or_insert(now);
                 let pause = this
                     .pause

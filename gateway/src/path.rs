@@ -5,23 +5,51 @@
 
 use std::borrow::Cow;
 
+/// A byte of a path, and whether it was spelled as an escape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Byte {
+    /// The byte.
+    pub value: u8,
+    /// Whether it was escaped.
+    pub escaped: bool,
+}
+
+/// A percent sign that two hexadecimal digits do not follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadEscape;
+
+/// The bytes of a segment, decoded once.
+pub fn bytes(segment: &str) -> impl Iterator<Item = Result<Byte, BadEscape>> {
+    let mut bytes = segment.bytes();
+    std::iter::from_fn(move || {
+        let value = bytes.next()?;
+        if value != b'%' {
+            let escaped = false;
+            return Some(Ok(Byte { value, escaped }));
+        }
+        let mut digit = || {
+            let digit = bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+            digit.and_then(|digit| u8::try_from(digit).ok())
+        };
+        Some(match (digit(), digit()) {
+            (Some(high), Some(low)) => Ok(Byte {
+                value: high << 4 | low,
+                escaped: true,
+            }),
+            _ => Err(BadEscape),
+        })
+    })
+}
+
 /// A segment decoded once. `None` for one that does not decode to UTF-8, which the checks refuse.
 pub fn decode(segment: &str) -> Option<Cow<'_, str>> {
     if !segment.contains('%') {
         return Some(segment.into());
     }
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
-        let value = digit()? << 4 | digit()?;
-        decoded.push(u8::try_from(value).ok()?);
-    }
-    String::from_utf8(decoded).ok().map(Into::into)
+    let decoded: Result<Vec<u8>, BadEscape> = bytes(segment)
+        .map(|byte| byte.map(|byte| byte.value))
+        .collect();
+    String::from_utf8(decoded.ok()?).ok().map(Into::into)
 }
 
 /// Whether a slash stands in a path as `%2F`: to whoever decodes before splitting, it divides.

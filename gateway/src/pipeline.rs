@@ -38,7 +38,7 @@ impl Pipeline {
             &self.recorder,
             connection,
             id.id(),
-            received.head.method.clone(),
+            Some(received.head.method.clone()),
         ) {
             Ok(record) => record,
             Err(error) => return release::unavailable(error, &self.recorder, &id),
@@ -63,12 +63,17 @@ impl Pipeline {
             .routes
             .choose(&received, |host| listener.side.selected(host))
             .map_err(Refusal::Route)?;
-        record.routed(&route, checks::path(&received.head).unwrap_or_default());
+        record.routed(&route, checks::path_of(&received.head).unwrap_or_default());
 
         let now = seconds(received.at);
         let permitted =
             authorize::permit(received, route, listener.side.clients(), &site.roles, now)
                 .map_err(Refusal::Authorize)?;
+        if let Some(rates) = &permitted.route().rates {
+            rates
+                .check(&permitted.received().peer)
+                .map_err(Refusal::Rate)?;
+        }
 
         let verified = message::verify(permitted).map_err(Refusal::Message)?;
 
@@ -92,12 +97,7 @@ impl Pipeline {
         connection: &Rc<ConnectionRecord>,
     ) -> Released {
         connection.count();
-        match Record::open(
-            &self.recorder,
-            connection,
-            id.id(),
-            http::Method::from_bytes(b"-").unwrap_or_default(),
-        ) {
+        match Record::open(&self.recorder, connection, id.id(), None) {
             Ok(record) => release::refuse(&refusal, record, &self.recorder, id).await,
             Err(error) => release::unavailable(error, &self.recorder, id),
         }

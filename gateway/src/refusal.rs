@@ -1,8 +1,9 @@
 //! Every way of saying no, and what the outside sees of it.
 //!
-//! The sum of what the stages refuse with. Exhaustive matches decide the alert, the status and the
-//! code; a new variant stops the build until all are answered. Two audiences: the peer gets a status,
-//! a constant problem document (RFC 9457) and a request id; the log gets the code and the evidence.
+//! The sum of what the stages refuse with. Exhaustive matches decide the status and the code; a new
+//! variant stops the build until both are answered. Alerts stand with what they answer, in `hello`
+//! and `tls`. Two audiences: the peer gets a status, a constant problem document (RFC 9457) and a
+//! request id; the log gets the code and the evidence.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::checks::{CheckRefusal, PathFault};
 use crate::handshake::HandshakeRefusal;
 use crate::hello::HelloRefusal;
 use crate::identity::IdentityRefusal;
-use crate::limit::ConnectionRefusal;
+use crate::limit::{ConnectionRefusal, RateRefusal};
 use crate::message::MessageRefusal;
 use crate::request::ContentFault;
 use crate::route::RouteRefusal;
@@ -36,6 +37,8 @@ pub enum Refusal {
     Route(RouteRefusal),
     /// No rule permits it.
     Authorize(AuthorizeRefusal),
+    /// Its client came too often.
+    Rate(RateRefusal),
     /// Its message is refused.
     Message(MessageRefusal),
     /// It could not be recorded.
@@ -90,12 +93,11 @@ impl Refusal {
             Refusal::Route(RouteRefusal::NoRoute) => StatusCode::NOT_FOUND,
             Refusal::Route(RouteRefusal::Path(_)) => StatusCode::BAD_REQUEST,
             Refusal::Route(RouteRefusal::MethodNotAllowed { .. }) => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Authorize(AuthorizeRefusal::RateLimited { .. }) => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Refusal::Rate(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Authorize(
                 AuthorizeRefusal::NotPermitted
                 | AuthorizeRefusal::ClientUnknown
+                | AuthorizeRefusal::CertificateMissing
                 | AuthorizeRefusal::Standing(_)
                 | AuthorizeRefusal::TrustGone,
             ) => StatusCode::FORBIDDEN,
@@ -143,8 +145,9 @@ impl Refusal {
                 AuthorizeRefusal::ClientUnknown => Code::ClientUnknown,
                 AuthorizeRefusal::Standing(refusal) => chain_code(*refusal),
                 AuthorizeRefusal::TrustGone => Code::TrustGone,
-                AuthorizeRefusal::RateLimited { .. } => Code::RateLimited,
+                AuthorizeRefusal::CertificateMissing => Code::CertificateMissing,
             },
+            Refusal::Rate(_) => Code::RateLimited,
             Refusal::Message(MessageRefusal::TooLarge { .. }) => Code::BodyTooLarge,
             Refusal::Audit(_) => Code::AuditUnavailable,
             Refusal::Upstream(refusal) => match refusal {
@@ -169,6 +172,7 @@ impl Refusal {
             | Refusal::Check(_)
             | Refusal::Route(_)
             | Refusal::Authorize(_)
+            | Refusal::Rate(_)
             | Refusal::Message(_)
             | Refusal::Upstream(UpstreamRefusal::Content(_) | UpstreamRefusal::Unwritable { .. }) => {
                 Fault::Peer
@@ -214,6 +218,7 @@ impl Refusal {
             | Refusal::Check(_)
             | Refusal::Route(_)
             | Refusal::Authorize(_)
+            | Refusal::Rate(_)
             | Refusal::Internal => None,
         }
     }
@@ -221,19 +226,27 @@ impl Refusal {
     /// After how long it is worth to try again (RFC 9110 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Refusal::Authorize(AuthorizeRefusal::RateLimited { wait }) => Some(*wait),
+            Refusal::Rate(RateRefusal { wait }) => Some(*wait),
             Refusal::Audit(_) | Refusal::Upstream(UpstreamRefusal::Busy) => {
                 Some(Duration::from_secs(1))
             }
-            _ => None,
+            Refusal::Wire(_)
+            | Refusal::HeadTimeout
+            | Refusal::Check(_)
+            | Refusal::Route(_)
+            | Refusal::Authorize(_)
+            | Refusal::Message(_)
+            | Refusal::Upstream(_)
+            | Refusal::Internal => None,
         }
     }
 
     /// The methods that would have been served (RFC 9110 10.2.1).
     pub fn allow(&self) -> Option<&str> {
-        match self {
-            Refusal::Route(RouteRefusal::MethodNotAllowed { allow }) => Some(allow),
-            _ => None,
+        if let Refusal::Route(RouteRefusal::MethodNotAllowed { allow }) = self {
+            Some(allow)
+        } else {
+            None
         }
     }
 
@@ -252,11 +265,16 @@ impl Refusal {
                         | CheckRefusal::Upgrade
                 )
             }
-            Refusal::Authorize(AuthorizeRefusal::Standing(_) | AuthorizeRefusal::TrustGone) => true,
+            Refusal::Authorize(
+                AuthorizeRefusal::Standing(_)
+                | AuthorizeRefusal::TrustGone
+                | AuthorizeRefusal::CertificateMissing,
+            ) => true,
             Refusal::Upstream(UpstreamRefusal::Content(_)) => true,
             Refusal::Route(RouteRefusal::ListenerGone) => true,
             Refusal::Route(_)
             | Refusal::Authorize(_)
+            | Refusal::Rate(_)
             | Refusal::Message(_)
             | Refusal::Audit(_)
             | Refusal::Upstream(_) => false,

@@ -1,7 +1,9 @@
 //! Putting a configuration in force, at start and again: resolve and load everything, bind what is
 //! new, put it on record, and only then swap. On any failure the old one stays, and says why.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use audit::error::AppendError;
@@ -9,7 +11,9 @@ use audit::event::{
     Configuration, Decision, Digest, Entry, Event, Revocation as RevocationEvent, Time,
 };
 use audit::log::Log;
-use config::{Config, Finding, Findings};
+use audit::queue::Share;
+use config::{Config, Finding, Findings, Place};
+use tokio::sync::oneshot;
 
 use crate::digest::sha256;
 use crate::load::{self, Loaded, Source};
@@ -18,78 +22,139 @@ use crate::server::{AUDIT_PATIENCE, BindError, Bound, Fleet};
 use crate::site::Site;
 use crate::tls::Revocation;
 
-/// Reads the configuration again and puts it in force.
+/// Reads the configuration again and puts it in force. What reads files or waits for the disk is done
+/// on a thread of its own, so that the admin listener answers meanwhile.
 ///
 /// # Errors
 /// [`Findings`]: everything stays as it was.
 pub async fn reload(
-    source: &Source,
-    current: &Site,
+    source: Arc<Source>,
+    current: Arc<Site>,
     fleet: &mut Fleet,
-    log: &Log,
+    log: Log,
     metrics: &Metrics,
 ) -> Result<Vec<Finding>, Findings> {
-    match prepare(source, current, fleet, log) {
-        Ok((loaded, bound)) => {
-            let Loaded { site, warnings } = loaded;
+    let generation = current.generation;
+    match prepare(source, current, fleet, &log).await {
+        Ok((site, warnings, bound)) => {
             publish(&site, metrics);
             fleet.put_in_force(site, bound).await;
             Ok(warnings)
         }
-        Err((findings, digest)) => {
+        Err(Refused { findings, digest }) => {
             let mistakes =
                 u32::try_from(findings.list().len() + findings.unlisted()).unwrap_or(u32::MAX);
-            let event = Configuration {
-                digest: Digest::new(digest),
-                accepted: false,
-                occasion: "reload",
-                mistakes,
-                generation: current.generation,
-            };
-            // A log that takes nothing has already said so; the old configuration stays either way.
-            let _ = log.append_blocking(&entry(Event::Configuration(event)), AUDIT_PATIENCE);
-            metrics.reload(false, current.generation);
+            let recorded = aside(move || {
+                let event = Configuration {
+                    digest: Digest::new(digest),
+                    accepted: false,
+                    occasion: "reload",
+                    mistakes,
+                    generation,
+                };
+                // A log that takes nothing has already said so; the old one stays either way.
+                let _ = log.append_blocking(&entry(Event::Configuration(event)), AUDIT_PATIENCE);
+            });
+            if let Err(error) = recorded.await {
+                tracing::error!(%error, "the refusal of a configuration is not on record");
+            }
+            metrics.reload(false, generation);
             Err(findings)
         }
     }
 }
 
-fn prepare(
-    source: &Source,
-    current: &Site,
+/// A configuration that does not come into force.
+struct Refused {
+    findings: Findings,
+    /// SHA-256 of its file.
+    digest: [u8; 32],
+}
+
+async fn prepare(
+    source: Arc<Source>,
+    current: Arc<Site>,
     fleet: &Fleet,
     log: &Log,
-) -> Result<(Loaded, Bound), (Findings, [u8; 32])> {
-    let config = source
-        .read()
-        .map_err(|findings| (findings, digest_of(source.path())))?;
+) -> Result<(Arc<Site>, Vec<Finding>, Bound), Refused> {
+    let path = source.path().to_owned();
+    let read = aside(move || read(&source, &current)).await;
+    let Loaded { site, warnings } = read.unwrap_or_else(|error| {
+        let message = format!("cannot be read again: {error}");
+        Err(Refused {
+            findings: [Finding::error(&Place::whole(&path), message, None)]
+                .into_iter()
+                .collect(),
+            digest: digest_of(&path),
+        })
+    })?;
+    let refused = |findings| Refused {
+        findings,
+        digest: site.digest,
+    };
+    fleet
+        .check_budget(&site)
+        .map_err(|finding| refused([finding].into_iter().collect()))?;
+    let bound = fleet
+        .bind(&site)
+        .map_err(|errors| refused(errors.iter().map(finding).collect()))?;
+    let site = Arc::new(site);
+    let recorded = {
+        let (site, log) = (Arc::clone(&site), log.clone());
+        aside(move || record(&site, "reload", &log)).await
+    };
+    let trouble = match recorded {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(trouble) = trouble {
+        let place = &site.config.audit.directory.place;
+        let message = format!("the change cannot be put on record: {trouble}");
+        return Err(Refused {
+            findings: [Finding::error(place, message, None)].into_iter().collect(),
+            digest: site.digest,
+        });
+    }
+    Ok((site, warnings, bound))
+}
+
+fn read(source: &Source, current: &Site) -> Result<Loaded, Refused> {
+    let config = source.read().map_err(|findings| Refused {
+        findings,
+        digest: digest_of(source.path()),
+    })?;
     let digest = sha256(config.text.as_bytes());
     let fixed: Vec<Finding> = fixed(&config, &current.config);
     if !fixed.is_empty() {
-        return Err((fixed.into_iter().collect(), digest));
+        let findings = fixed.into_iter().collect();
+        return Err(Refused { findings, digest });
     }
-    let loaded = load::load(config, Some(current)).map_err(|findings| (findings, digest))?;
-    fleet
-        .check_budget(&loaded.site)
-        .map_err(|finding| ([finding].into_iter().collect(), digest))?;
-    let bound = fleet
-        .bind(&loaded.site)
-        .map_err(|errors| (errors.iter().map(finding).collect(), digest))?;
-    record(&loaded.site, "reload", log).map_err(|error| {
-        let place = &loaded.site.config.audit.directory.place;
-        let finding = Finding::error(
-            place,
-            format!("the change cannot be put on record: {error}"),
-            None,
-        );
-        ([finding].into_iter().collect(), digest)
-    })?;
-    Ok((loaded, bound))
+    load::load(config, Some(current)).map_err(|findings| Refused { findings, digest })
+}
+
+/// Does something that takes its time on a thread of its own.
+///
+/// # Errors
+/// The operating system's, when it gives no thread; nothing was done then.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, told) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("reload".to_owned())
+        .spawn(move || {
+            // Whoever asked waits for it.
+            let _ = done.send(work());
+        })?;
+    told.await.map_err(|_| {
+        // The thread has ended without a word: a defect, which ends the reload and nothing else.
+        drop(thread.join());
+        io::Error::other("a defect in what was done")
+    })
 }
 
 /// What a running process cannot change.
 fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
-    let restart = |place: &config::Place, what: &str| {
+    let restart = |place: &Place, what: &str| {
         Finding::error(
             place,
             format!("{what} cannot change while the gateway runs"),
@@ -111,7 +176,7 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
     if audit(new) != audit(old) {
         findings.push(restart(&new.audit.directory.place, "the audit log"));
     }
-    let whole = config::Place::whole(&new.path);
+    let whole = Place::whole(&new.path);
     if (new.workers.count, new.workers.pin) != (old.workers.count, old.workers.pin) {
         findings.push(restart(&whole, "the number of workers"));
     }
@@ -128,20 +193,12 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Puts a configuration on record: its hash, every rationale in use, what is revoked. Durable when
-/// it returns.
+/// Puts a configuration on record: every rationale in use, what is revoked, and last, so that it
+/// stands only if all of it does, that the configuration is accepted. Durable when it returns.
 ///
 /// # Errors
 /// [`AppendError`]: it must not come into force.
 pub fn record(site: &Site, occasion: &str, log: &Log) -> Result<(), AppendError> {
-    let configuration = Configuration {
-        digest: Digest::new(site.digest),
-        accepted: true,
-        occasion,
-        mistakes: 0,
-        generation: site.generation,
-    };
-    log.append_blocking(&entry(Event::Configuration(configuration)), AUDIT_PATIENCE)?;
     for decision in &site.decisions {
         let event = Decision {
             control: decision.control.id(),
@@ -149,7 +206,7 @@ pub fn record(site: &Site, occasion: &str, log: &Log) -> Result<(), AppendError>
             key: &decision.place.key,
             rationale: decision.rationale.value.as_str(),
         };
-        log.append_blocking(&entry(Event::Decision(event)), AUDIT_PATIENCE)?;
+        log.append_unwaited(&entry(Event::Decision(event)), Share::Proven)?;
     }
     for trust in &site.trust {
         let Revocation::Lists { index, .. } = &trust.revocation else {
@@ -162,9 +219,17 @@ pub fn record(site: &Site, occasion: &str, log: &Log) -> Result<(), AppendError>
             next_update: index.next_update().map(Time::from_unix_seconds),
             generation: site.generation,
         };
-        log.append_blocking(&entry(Event::Revocation(event)), AUDIT_PATIENCE)?;
+        log.append_unwaited(&entry(Event::Revocation(event)), Share::Proven)?;
     }
-    Ok(())
+    let configuration = Configuration {
+        digest: Digest::new(site.digest),
+        accepted: true,
+        occasion,
+        mistakes: 0,
+        generation: site.generation,
+    };
+    log.append_blocking(&entry(Event::Configuration(configuration)), AUDIT_PATIENCE)
+        .map(drop)
 }
 
 /// Tells the metrics what is in force.
@@ -185,11 +250,11 @@ pub fn publish(site: &Site, metrics: &Metrics) {
 /// An address that cannot be listened on, as a finding.
 pub fn finding(error: &BindError) -> Finding {
     let hint = match error.error.kind() {
-        std::io::ErrorKind::AddrInUse => {
+        io::ErrorKind::AddrInUse => {
             Some("another process listens there: stop it, or name another port")
         }
-        std::io::ErrorKind::AddrNotAvailable => Some("this machine does not have the address"),
-        std::io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::AddrNotAvailable => Some("this machine does not have the address"),
+        io::ErrorKind::PermissionDenied => {
             Some("ports below 1024 take root or CAP_NET_BIND_SERVICE")
         }
         _ => None,

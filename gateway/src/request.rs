@@ -101,11 +101,6 @@ impl Content {
             Content::Stream { length, .. } => *length,
         }
     }
-
-    /// Whether there is any, or may be.
-    pub fn is_present(&self) -> bool {
-        matches!(self, Content::Stream { .. })
-    }
 }
 
 impl std::fmt::Debug for Content {

@@ -66,9 +66,7 @@ pub async fn http1<W: AsyncWrite + Unpin>(
     } else {
         Framing::Chunked
     };
-    let bodiless = answered.is_head
-        || status == http::StatusCode::NO_CONTENT
-        || status == http::StatusCode::NOT_MODIFIED;
+    let bodiless = is_bodiless(status, answered.is_head);
     let framing = match &content {
         _ if status == http::StatusCode::NO_CONTENT => Framing::None,
         _ if bodiless => declared.map_or(Framing::None, Framing::Length),
@@ -131,6 +129,11 @@ pub async fn http1<W: AsyncWrite + Unpin>(
             Sent::Broken(code)
         }
     }
+}
+
+/// Whether no content follows the head whatever it declares (RFC 9110 6.4.1).
+fn is_bodiless(status: http::StatusCode, is_head: bool) -> bool {
+    is_head || status == http::StatusCode::NO_CONTENT || status == http::StatusCode::NOT_MODIFIED
 }
 
 fn settle(record: Option<Record>, code: Code) {
@@ -274,9 +277,7 @@ pub fn http2(released: Released, is_head: bool, watch: Watch) -> Response<Outgoi
         held,
     } = released.into_parts();
     headers::strip_hop_by_hop(&mut headers);
-    let bodiless = is_head
-        || status == http::StatusCode::NO_CONTENT
-        || status == http::StatusCode::NOT_MODIFIED;
+    let bodiless = is_bodiless(status, is_head);
     let (first, trailers, rest) = match content {
         _ if bodiless => (Bytes::new(), None, None),
         ReleasedContent::Whole { content, trailers } => (content, trailers, None),

@@ -25,7 +25,7 @@ use crate::request::{Head, Received};
 #[derive(Debug, Default)]
 pub struct RouteTable {
     sites: HashMap<ListenerName, HashMap<HostName, Node>>,
-    /// Whether any route has a rate, so that somebody sweeps.
+    /// Those that have a rate, for whoever sweeps.
     rates: Vec<Arc<RouteEntry>>,
 }
 
@@ -97,7 +97,7 @@ impl RouteTable {
     ) -> Result<Arc<RouteEntry>, RouteRefusal> {
         let authority = checks::host(&received.head).ok_or(RouteRefusal::Misdirected)?;
         let site = self.site(&received.peer, authority, selected)?;
-        let path = checks::path(&received.head).ok_or(RouteRefusal::NoRoute)?;
+        let path = checks::path_of(&received.head).ok_or(RouteRefusal::NoRoute)?;
         Self::descend(site, &received.head, path)
     }
 
@@ -114,7 +114,11 @@ impl RouteTable {
             .ok_or(RouteRefusal::Misdirected)?
             .get(host)
             .ok_or(RouteRefusal::Misdirected)?;
-        Self::descend(site, head, checks::path(head).ok_or(RouteRefusal::NoRoute)?)
+        Self::descend(
+            site,
+            head,
+            checks::path_of(head).ok_or(RouteRefusal::NoRoute)?,
+        )
     }
 
     /// Forgets what rates no longer need to remember.

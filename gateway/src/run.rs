@@ -27,7 +27,7 @@ use crate::load::{self, Loaded, Source};
 use crate::metrics::Metrics;
 use crate::record::RecorderShared;
 use crate::reload;
-use crate::server::{AUDIT_PATIENCE, Common, Fleet};
+use crate::server::{AUDIT_PATIENCE, BindError, Common, Fleet};
 use crate::site::Site;
 
 /// Why the process does not serve, or did not end well.
@@ -44,6 +44,8 @@ pub enum RunError {
     },
     /// Nothing could be put on record.
     Record(audit::error::AppendError),
+    /// A worker has ended by itself.
+    WorkerEnded,
     /// The operating system.
     System {
         /// What was attempted.
@@ -72,6 +74,9 @@ impl std::fmt::Display for RunError {
                 f,
                 "error: {error}\nhint: nothing is served that cannot be recorded; check the disk of the audit log"
             ),
+            RunError::WorkerEnded => f.write_str(
+                "error: a worker has ended by itself, which is a defect\nhint: its last words are above; start the gateway again",
+            ),
             RunError::System { doing, error } => write!(f, "error: cannot {doing}: {error}"),
         }
     }
@@ -80,14 +85,13 @@ impl std::fmt::Display for RunError {
 /// A gateway that serves, for whoever embeds it.
 #[derive(Debug)]
 pub struct Running {
-    source: Source,
+    source: Arc<Source>,
     common: Common,
     fleet: Fleet,
     metrics: Metrics,
     committer: Committer,
     phase: watch::Sender<Phase>,
     whole: watch::Sender<bool>,
-    drain: Duration,
 }
 
 /// Serves the configuration in `path` until a signal ends it.
@@ -171,26 +175,13 @@ impl Running {
             metrics.clone(),
             access,
         ));
-        record_start(&log)?;
-        reload::record(&site, "start", &log).map_err(RunError::Record)?;
-        reload::publish(&site, &metrics);
-
-        let (workers, drain, admin) = (
-            site.config.workers.clone(),
-            site.config.drain,
-            site.config.admin.clone(),
-        );
-        let phase = Phase {
-            generation: site.generation,
-            draining: false,
-        };
         let current = Arc::new(site);
         let common = Common {
             site: Arc::new(ArcSwap::from(Arc::clone(&current))),
             log,
             recording,
         };
-        let mut fleet = Fleet::start(common.clone(), &workers)
+        let mut fleet = Fleet::start(common.clone(), &current.config.workers)
             .map_err(RunError::system("start the workers"))?;
         fleet
             .check_budget(&current)
@@ -198,21 +189,15 @@ impl Running {
         let bound = fleet
             .bind(&current)
             .map_err(|errors| RunError::Findings(errors.iter().map(reload::finding).collect()))?;
-        let admin = match admin {
-            Admin::Off => None,
-            Admin::Listen(address) => {
-                let listener = TcpListener::bind(address.value).await.map_err(|error| {
-                    let error = crate::server::BindError {
-                        place: address.place.clone(),
-                        address: address.value,
-                        error,
-                    };
-                    RunError::Findings([reload::finding(&error)].into_iter().collect())
-                })?;
-                Some(listener)
-            }
-        };
-        let (phase, told_phase) = watch::channel(phase);
+        let admin = bind_admin(&current.config.admin).await?;
+        // All that could fail is at hand: from here on the log says that the gateway serves.
+        record_start(&common.log)?;
+        reload::record(&current, "start", &common.log).map_err(RunError::Record)?;
+        reload::publish(&current, &metrics);
+        let (phase, told_phase) = watch::channel(Phase {
+            generation: current.generation,
+            draining: false,
+        });
         let (whole, told_whole) = watch::channel(true);
         if let Some(listener) = admin {
             let told = Told {
@@ -222,24 +207,23 @@ impl Running {
             };
             tokio::task::spawn_local(admin::serve(listener, told));
         }
-        // The site is in force already; what is left is to listen.
         fleet.listen(&current, bound).await;
         Ok(Running {
-            source,
+            source: Arc::new(source),
             common,
             fleet,
             metrics,
             committer,
             phase,
             whole,
-            drain,
         })
     }
 
-    /// Serves until SIGTERM or SIGINT, and ends cleanly.
+    /// Serves until SIGTERM or SIGINT, and ends cleanly. A worker that ends by itself is a defect: its
+    /// share of the connections would go nowhere, so the gateway ends too.
     ///
     /// # Errors
-    /// [`RunError`], when something could not be put on record at the end.
+    /// [`RunError`], when a worker has ended, or something could not be put on record at the end.
     pub async fn until_signal(mut self, mut signals: Signals) -> Result<(), RunError> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -247,7 +231,10 @@ impl Running {
                 _ = signals.hangup.recv() => self.reload().await,
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = tick.tick() => self.look(),
+                _ = tick.tick() => if !self.look() {
+                    self.stop("a worker ended").await?;
+                    return Err(RunError::WorkerEnded);
+                },
             }
         }
         self.stop("signal").await
@@ -261,15 +248,8 @@ impl Running {
             Err(_) => notify(&[NotifyState::Reloading]),
         }
         let current: Arc<Site> = self.common.site.load_full();
-        match reload::reload(
-            &self.source,
-            &current,
-            &mut self.fleet,
-            &self.common.log,
-            &self.metrics,
-        )
-        .await
-        {
+        let (source, log) = (Arc::clone(&self.source), self.common.log.clone());
+        match reload::reload(source, current, &mut self.fleet, log, &self.metrics).await {
             Ok(warnings) => {
                 warnings.iter().for_each(tell);
                 let generation = self.common.site.load().generation;
@@ -296,7 +276,8 @@ impl Running {
         notify(&[NotifyState::Stopping]);
         self.phase.send_modify(|phase| phase.draining = true);
         tracing::info!(reason, "stopping");
-        self.fleet.drain(self.drain).await;
+        let patience = self.common.site.load().config.drain;
+        self.fleet.drain(patience).await;
         let log = &self.common.log;
         self.common.recording.sweep(log, true);
         let stop = Entry {
@@ -308,14 +289,31 @@ impl Running {
         recorded.map(drop).and(closed).map_err(RunError::Record)
     }
 
-    fn look(&self) {
+    /// What is to be done once a second. Says whether every worker lives.
+    fn look(&self) -> bool {
         self.common.recording.sweep(&self.common.log, false);
         self.common.log.kick();
         self.common.site.load().routes.sweep();
-        self.whole.send_if_modified(|whole| {
-            std::mem::replace(whole, self.fleet.is_whole()) != self.fleet.is_whole()
-        });
+        let is_whole = self.fleet.is_whole();
+        self.whole
+            .send_if_modified(|whole| std::mem::replace(whole, is_whole) != is_whole);
+        is_whole
     }
+}
+
+async fn bind_admin(admin: &Admin) -> Result<Option<TcpListener>, RunError> {
+    let Admin::Listen(address) = admin else {
+        return Ok(None);
+    };
+    let bound = TcpListener::bind(address.value).await;
+    bound.map(Some).map_err(|error| {
+        let error = BindError {
+            place: address.place.clone(),
+            address: address.value,
+            error,
+        };
+        RunError::Findings([reload::finding(&error)].into_iter().collect())
+    })
 }
 
 fn options(config: &Config) -> Options {

@@ -61,6 +61,17 @@ pub async fn serve(
     };
     let site = worker.pipeline.site.load_full();
     let Some(at) = site.listeners.get(&listener) else {
+        // A reload took the listener away between the accept and here.
+        worker.pipeline.recorder.handshake_refused(&RefusedPeer {
+            connection,
+            listener: listener.as_str(),
+            address,
+            code: Code::ListenerGone,
+            alert: None,
+            hello: None,
+            certificate: None,
+            detail: None,
+        });
         return;
     };
     let deadline = accepted + at.limits.handshake;

@@ -39,7 +39,7 @@ use crate::site::Site;
 /// Where a configuration comes from, at start and at each reload.
 pub struct Source {
     path: PathBuf,
-    adjust: Box<dyn Fn(&mut Config)>,
+    adjust: Box<dyn Fn(&mut Config) + Send + Sync>,
 }
 
 impl Source {
@@ -54,7 +54,7 @@ impl Source {
 
     /// A file, changed by whoever embeds the gateway each time that it was read.
     #[must_use]
-    pub fn adjusted(path: &Path, adjust: impl Fn(&mut Config) + 'static) -> Source {
+    pub fn adjusted(path: &Path, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Source {
         Source {
             path: path.to_owned(),
             adjust: Box::new(adjust),

@@ -24,7 +24,8 @@ pub struct Record {
     connection: Rc<ConnectionRecord>,
     slot: Option<Slot>,
     id: Id,
-    method: Method,
+    /// `None` for what did not become a request.
+    method: Option<Method>,
     route: Option<Arc<RouteEntry>>,
     rule: Option<Rule>,
     resource: Option<&'static str>,
@@ -73,7 +74,7 @@ impl Record {
         recorder: &Recorder,
         connection: &Rc<ConnectionRecord>,
         id: Id,
-        method: Method,
+        method: Option<Method>,
     ) -> Result<Record, AppendError> {
         let mut record = Record {
             recorder: recorder.clone(),
@@ -291,7 +292,7 @@ impl Record {
             connection_id: self.peer().connection,
             client: self.peer().client.qualified(),
             user: None,
-            method: Some(self.method_name()),
+            method: self.method.as_ref().map(|method| self.method_name(method)),
             route: self.route_name(),
             rule: self.rule.as_ref().map(Rule::as_str),
             resource: self.resource,
@@ -300,7 +301,7 @@ impl Record {
 
     /// A method that a client made up could say anything: those that are named are the registered
     /// ones, and those that the operator named in a route.
-    fn method_name(&self) -> &str {
+    fn method_name<'a>(&self, method: &'a Method) -> &'a str {
         let registered = [
             Method::GET,
             Method::HEAD,
@@ -312,8 +313,8 @@ impl Record {
             Method::TRACE,
             Method::CONNECT,
         ];
-        if self.route.is_some() || registered.contains(&self.method) {
-            self.method.as_str()
+        if self.route.is_some() || registered.contains(method) {
+            method.as_str()
         } else {
             "(other)"
         }

@@ -40,6 +40,9 @@ pub struct Fleet {
     budget: Arc<Budget>,
 }
 
+/// So long workers are waited for when what they serve is cut off.
+const CUT_OFF: Duration = Duration::from_secs(5);
+
 /// An address that cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
@@ -153,8 +156,7 @@ impl Fleet {
 
     /// Puts `site` in force: from now on every request is judged by it. Sockets that it no longer
     /// names are closed; connections that came in through them are told.
-    pub async fn put_in_force(&mut self, site: Site, bound: Bound) {
-        let site = Arc::new(site);
+    pub async fn put_in_force(&mut self, site: Arc<Site>, bound: Bound) {
         self.common.site.store(Arc::clone(&site));
         self.phase
             .send_modify(|phase| phase.generation = site.generation);
@@ -235,7 +237,9 @@ impl Fleet {
     /// the workers. What is cut off is on record as such.
     pub async fn drain(self, patience: Duration) {
         self.phase.send_modify(|phase| phase.draining = true);
-        let until = Instant::now() + patience + Duration::from_millis(500);
+        // The workers keep the time themselves. What they leave when it is over takes a moment; the
+        // record of the end should be the last one.
+        let until = Instant::now() + patience + CUT_OFF;
         while self
             .workers
             .iter()

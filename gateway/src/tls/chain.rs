@@ -3,8 +3,8 @@
 //! Fails closed: what cannot be told is a refusal.
 
 use config::{NameKind, TrustName, WhenStale};
-use rustls::CertificateError;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::{AlertDescription, CertificateError};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::profile::signature_algorithms;
@@ -194,19 +194,36 @@ fn refusal(error: &webpki::Error) -> ChainRefusal {
     }
 }
 
-/// What rustls is told, so that the alert is the one that RFC 8446 6.2 names.
+/// What rustls is told of a refusal, and the alert that it sends for it (RFC 8446 6.2).
+fn answer(refusal: ChainRefusal) -> (CertificateError, AlertDescription) {
+    use AlertDescription as Alert;
+    use CertificateError as Error;
+    match refusal {
+        ChainRefusal::Malformed | ChainRefusal::Invalid => {
+            (Error::BadEncoding, Alert::BadCertificate)
+        }
+        ChainRefusal::Purpose => (Error::InvalidPurpose, Alert::UnsupportedCertificate),
+        ChainRefusal::Revoked => (Error::Revoked, Alert::CertificateRevoked),
+        ChainRefusal::Expired => (Error::Expired, Alert::CertificateExpired),
+        ChainRefusal::NotYetValid => (Error::NotValidYet, Alert::CertificateExpired),
+        ChainRefusal::UnknownIssuer | ChainRefusal::RootGone => {
+            (Error::UnknownIssuer, Alert::UnknownCA)
+        }
+        ChainRefusal::RevocationUnknown => (Error::UnknownRevocationStatus, Alert::UnknownCA),
+        ChainRefusal::RevocationStale => (Error::ExpiredRevocationList, Alert::UnknownCA),
+        ChainRefusal::Identity(_) => (Error::ApplicationVerificationFailure, Alert::AccessDenied),
+        ChainRefusal::Signature => (Error::BadSignature, Alert::DecryptError),
+    }
+}
+
+/// What rustls is told, so that the alert is the one that is named beside it.
 pub(super) fn told(refusal: ChainRefusal) -> rustls::Error {
-    rustls::Error::InvalidCertificate(match refusal {
-        ChainRefusal::Malformed => CertificateError::BadEncoding,
-        ChainRefusal::Expired => CertificateError::Expired,
-        ChainRefusal::NotYetValid => CertificateError::NotValidYet,
-        ChainRefusal::UnknownIssuer | ChainRefusal::RootGone => CertificateError::UnknownIssuer,
-        ChainRefusal::Signature => CertificateError::BadSignature,
-        ChainRefusal::Purpose => CertificateError::InvalidPurpose,
-        ChainRefusal::Invalid => CertificateError::BadEncoding,
-        ChainRefusal::Revoked => CertificateError::Revoked,
-        ChainRefusal::RevocationUnknown => CertificateError::UnknownRevocationStatus,
-        ChainRefusal::RevocationStale => CertificateError::ExpiredRevocationList,
-        ChainRefusal::Identity(_) => CertificateError::ApplicationVerificationFailure,
-    })
+    rustls::Error::InvalidCertificate(answer(refusal).0)
+}
+
+impl ChainRefusal {
+    /// The alert that the client is sent (RFC 8446 6.2).
+    pub fn alert(self) -> u8 {
+        answer(self).1.into()
+    }
 }

@@ -217,7 +217,7 @@ struct AnswerHead {
 
 fn answered(mut head: AnswerHead, upstream: config::UpstreamName) -> Answered {
     headers::strip_hop_by_hop(&mut head.headers);
-    headers::strip_aliases(&mut head.headers);
+    headers::strip_from_answer(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
     Answered {
         status: head.status,
@@ -256,9 +256,6 @@ impl Outgoing {
             id,
             ..
         } = received;
-        let host = crate::checks::host(&head)
-            .map(|authority| authority.host.to_ascii_lowercase())
-            .unwrap_or_default();
         let authority = match head.target.form() {
             ::http1::TargetForm::Absolute { authority, .. } => match authority.port {
                 Some(port) => format!("{}:{port}", authority.host),
@@ -290,7 +287,7 @@ impl Outgoing {
             &mut headers,
             &Proved {
                 address: peer.address,
-                host: &host,
+                authority: &authority,
                 certificate: identity.map(|identity| identity.header()),
                 chain: identity.and_then(|identity| identity.chain_header()),
                 request_id: id.value(),

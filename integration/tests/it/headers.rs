@@ -144,7 +144,7 @@ fn what_the_upstream_is_told_is_what_was_proved() {
         Some(base64(1).as_str()),
         "RFC 9440 2.3"
     );
-    let forwarded = format!("for=\"127.0.0.1:{port}\";host=\"api.test\";proto=https");
+    let forwarded = format!("for=\"127.0.0.1:{port}\";host=\"API.test:20443\";proto=https");
     assert_eq!(
         seen.header("forwarded"),
         Some(forwarded.as_str()),
@@ -152,7 +152,11 @@ fn what_the_upstream_is_told_is_what_was_proved() {
     );
     assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
-    assert_eq!(seen.header("x-forwarded-host"), Some("api.test"));
+    assert_eq!(
+        seen.header("x-forwarded-host"),
+        Some("API.test:20443"),
+        "RFC 7239 5.3"
+    );
     assert_eq!(seen.header("x-request-id"), Some(answer.id()));
     assert_ne!(answer.id(), "mine");
     assert_eq!(seen.header("host"), Some("API.test:20443"), "as received");
