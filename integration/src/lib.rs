@@ -3,12 +3,13 @@
 //! ```text
 //! place        a directory and a loopback address that no other test has
 //! program      a process that ends with its test; a command with a deadline
+//! disk         a file system that can be full
 //! authority    certificates by `pki`                lab        odd certificates by openssl
 //! configuration  the operator's file, merged of TOML
 //! records      the log as `audit show` prints it     answer     an answer, read with suspicion
 //! origin       an upstream that misbehaves as told   nginx      a real one
 //! gateway      `gateway run`, its records, its end   demo       `gateway demo`, for its sample API
-//! line, hello, streams, curl, openssl                clients: raw TLS, HTTP/2, command lines
+//! line, hello, streams, frames, curl, openssl        clients: raw TLS, HTTP/2, command lines
 //! world        all of it, ready for one request
 //! sources      the project's own files, for the house rules
 //! ```
@@ -22,6 +23,8 @@ pub mod wait;
 pub mod place;
 
 pub mod program;
+
+pub mod disk;
 
 pub mod authority;
 
@@ -44,6 +47,8 @@ pub mod line;
 pub mod hello;
 
 pub mod streams;
+
+pub mod frames;
 
 pub mod curl;
 

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
@@ -178,6 +179,15 @@ pub fn alert_of(error: &io::Error) -> Option<u8> {
     }
 }
 
+/// What an error of reading says of the connection.
+pub(crate) fn end_of(error: &io::Error) -> End {
+    match (alert_of(error), error.kind()) {
+        (Some(alert), _) => End::Alert(alert),
+        (None, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => End::Open,
+        (None, _) => End::Cut,
+    }
+}
+
 /// `GET /x` becomes a whole request for `api.test`; what is whole stays.
 fn get_or_whole(request: &str) -> String {
     if request.contains("\r\n") {
@@ -291,13 +301,23 @@ impl Line {
         let mut bytes = Vec::new();
         let end = match self.read_to_end(&mut bytes) {
             Ok(_) => End::Closed,
-            Err(error) => match (alert_of(&error), error.kind()) {
-                (Some(alert), _) => End::Alert(alert),
-                (None, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => End::Open,
-                (None, _) => End::Cut,
-            },
+            Err(error) => end_of(&error),
         };
         (bytes, end)
+    }
+
+    /// Reads past whatever comes until the connection ends, for at most [`PATIENCE`].
+    pub fn end(&mut self) -> End {
+        let deadline = Instant::now() + PATIENCE;
+        let mut bytes = [0; 16 * 1024];
+        while Instant::now() < deadline {
+            match self.read(&mut bytes) {
+                Ok(0) => return End::Closed,
+                Ok(_) => {}
+                Err(error) => return end_of(&error),
+            }
+        }
+        End::Open
     }
 
     /// What was negotiated: version and application protocol.
