@@ -28,6 +28,8 @@ mod reload;
 
 mod operation;
 
+mod cuts;
+
 mod demo;
 
 mod cli;
