@@ -30,6 +30,8 @@ mod operation;
 
 mod cuts;
 
+mod strangers;
+
 mod demo;
 
 mod cli;
