@@ -32,6 +32,8 @@ mod cuts;
 
 mod strangers;
 
+mod spelling;
+
 mod demo;
 
 mod cli;
