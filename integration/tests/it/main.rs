@@ -34,6 +34,8 @@ mod strangers;
 
 mod spelling;
 
+mod appetite;
+
 mod demo;
 
 mod cli;
