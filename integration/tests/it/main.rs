@@ -36,6 +36,8 @@ mod spelling;
 
 mod appetite;
 
+mod supply;
+
 mod demo;
 
 mod cli;
