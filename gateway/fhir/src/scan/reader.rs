@@ -20,7 +20,7 @@ use crate::types::{Role, Type};
 const DEEPEST: usize = 96;
 
 /// Entries of a Bundle that are remembered by their UUID, each way.
-const MOST_ENTRIES: usize = 64;
+const MOST_ENTRIES: usize = 32;
 
 /// Reads tokens and finds names.
 pub(crate) struct Reader {
@@ -102,7 +102,7 @@ mod mark {
 
 impl Reader {
     /// Bytes that are kept beside the reader itself and what was found.
-    pub(crate) const KEPT: usize = Store::SIZE;
+    pub(crate) const KEPT: usize = Store::SIZE + 2 * MOST_ENTRIES * size_of::<Uuid>();
 
     pub(crate) fn new(limits: Limits) -> Reader {
         let nothing = Open {
@@ -484,21 +484,22 @@ impl Reader {
     }
 
     fn close_entry(&mut self, closed: &Open) {
-        let mut texts = self.waiting.texts(closed.waiting);
-        let uuid = texts.find_map(|(piece, text, _)| match (piece, Reference::read(text)) {
-            (Piece::FullUrl, Reference::Entry(uuid)) => Some(uuid),
-            _ => None,
-        });
-        drop(texts);
+        if closed.marks & mark::MAY_BE_SUBJECT == 0 {
+            return;
+        }
+        let uuid = self
+            .waiting
+            .texts(closed.waiting)
+            .find_map(|(piece, text, _)| match Reference::read(text) {
+                Reference::Entry(uuid) if piece == Piece::FullUrl => Some(uuid),
+                _ => None,
+            });
         let Some(uuid) = uuid else {
             return;
         };
         self.wanted.retain(|wanted| *wanted != uuid);
-        if closed.marks & mark::MAY_BE_SUBJECT != 0
-            && self.given.len() < MOST_ENTRIES
-            && !self.given.contains(&uuid)
-        {
-            // What is not remembered is unresolved when a subject refers to it.
+        // What is not remembered is unresolved when a subject refers to it.
+        if self.given.len() < MOST_ENTRIES && !self.given.contains(&uuid) {
             self.given.push(uuid);
         }
     }

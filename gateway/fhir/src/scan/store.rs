@@ -25,7 +25,7 @@ const HEAD: usize = 3;
 
 impl Store {
     /// Bytes that there is room for. It holds the longest text that the lexer keeps, and more.
-    pub(crate) const SIZE: usize = 1280;
+    pub(crate) const SIZE: usize = 1024;
 
     pub(crate) fn new() -> Store {
         Store(Zeroizing::new(Vec::with_capacity(Self::SIZE)))
