@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 use jiff::SignedDuration;
 use pki::reason::REASONS;
 use pki::store::{IdFilter, MAX_PAGE, Status, StatusFilter};
 use pki::{AuthorityName, EndEntity, Reason, Serial};
+use terminal::Shell;
 
 /// A certificate authority for devices, and for the servers, programs and people they talk to.
 #[derive(Debug, Parser)]
@@ -33,14 +33,21 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    #[command(flatten)]
+    Authority(Authority),
+    Completions(Completions),
+    Manual(Manual),
+}
+
+/// What is done with an authority.
+#[derive(Debug, Subcommand)]
+pub(super) enum Authority {
     Init(Init),
     Issue(Issue),
     Revoke(Revoke),
     Crl(Crl),
     List(List),
     Show(Show),
-    Completions(Completions),
-    Manual(Manual),
 }
 
 /// Create an authority: a root, an issuing CA, an empty inventory and the first CRLs.
@@ -108,10 +115,11 @@ pub(super) struct Issue {
 /// Revoke certificates, and publish the CRL that says so.
 ///
 /// Final: a revoked certificate never becomes good again. --id revokes every live certificate of
-/// that name.
+/// that name. A gateway that runs does not look at crl/ by itself: it reads the lists when it starts
+/// and at SIGHUP.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  pki revoke --dir pki --id urn:example:pump-1 --reason keyCompromise")]
+  pki revoke --dir pki --id urn:example:pump-1 --reason keyCompromise && kill -HUP $(pidof gateway)")]
 pub(super) struct Revoke {
     /// Directory of the authority.
     #[arg(long, value_name = "DIR")]
@@ -129,10 +137,11 @@ pub(super) struct Revoke {
 /// Sign all CRLs anew from the inventory.
 ///
 /// Run it from a timer, well before nextUpdate: a verifier that fails closed refuses everybody
-/// once its CRL is stale.
+/// once its CRL is stale. A gateway that runs does not look at crl/ by itself: it reads the lists
+/// when it starts and at SIGHUP, so let the same timer send one.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  pki crl --dir pki")]
+  pki crl --dir pki && kill -HUP $(pidof gateway)")]
 pub(super) struct Crl {
     /// Directory of the authority.
     #[arg(long, value_name = "DIR")]

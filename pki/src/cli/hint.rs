@@ -1,7 +1,9 @@
-//! What to do about an error: one hint for each, where there is something to do.
+//! What to do about an error: one hint for each.
 //!
 //! Exhaustive, so that a new way to fail cannot be left without a thought about the person who
 //! meets it.
+
+use std::io::ErrorKind;
 
 use pki::Error;
 use pki::authority::AuthorityError;
@@ -12,15 +14,15 @@ use pki::public_key::{PublicKeyError, SignatureError};
 use pki::request::RequestError;
 use pki::store::StoreError;
 
-/// What to do, if there is something.
-pub(super) fn hint(error: &Error) -> Option<String> {
-    let text = match error {
-        Error::File(error) => return file(error),
-        Error::Store(error) => return store(error),
-        Error::Key { error, .. } => return key(*error),
+/// What to do.
+pub(super) fn hint(error: &Error) -> String {
+    match error {
+        Error::File(error) => file(error),
+        Error::Store(error) => store(error),
+        Error::Key { error, .. } => key(*error).into(),
         Error::Profile(error) => profile(error),
         Error::Request(error) => request(error).into(),
-        Error::Authority(error) => return authority(error),
+        Error::Authority(error) => authority(error),
         Error::NoAuthority { path } => {
             format!(
                 "create one with `pki init --dir {}`, or give the right --dir",
@@ -51,41 +53,46 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         }
         Error::ReasonForAuthorities { .. } => "use keyCompromise for a device's key".into(),
         Error::Unpublished { error, .. } => {
-            let cause = hint(error).map_or(String::new(), |hint| format!("{hint}; then "));
-            format!("{cause}run `pki crl` to publish it")
+            format!("{}; then run `pki crl` to publish it", hint(error))
         }
-    };
-    Some(text)
-}
-
-fn file(error: &FileError) -> Option<String> {
-    match error {
-        FileError::Io { doing, source, .. } => match (doing, source.kind()) {
-            (_, std::io::ErrorKind::PermissionDenied) => {
-                Some("run it as the user that owns the directory".into())
-            }
-            (_, std::io::ErrorKind::StorageFull) => Some("make room on the disk".into()),
-            (Doing::Rename, std::io::ErrorKind::ResourceBusy) => {
-                Some("a mount point cannot be replaced: name a directory below it".into())
-            }
-            (Doing::Rename, std::io::ErrorKind::CrossesDevices) => {
-                Some("crl/ and ca/ must be on one file system".into())
-            }
-            _ => None,
-        },
-        FileError::Exists { .. } => {
-            Some("nothing is overwritten: move it away, or give another directory".into())
-        }
-        FileError::TooLarge { .. } => Some("check that it is the right file".into()),
-        FileError::Exposed { path, .. } => Some(format!(
-            "find out who read it, then `chmod 600 {}`",
-            path.display()
-        )),
-        FileError::NoRandomness => None,
     }
 }
 
-fn store(error: &StoreError) -> Option<String> {
+fn file(error: &FileError) -> String {
+    match error {
+        FileError::Io { doing, source, .. } => io(*doing, source.kind()).into(),
+        FileError::Exists { .. } => {
+            "nothing is overwritten: move it away, or give another directory".into()
+        }
+        FileError::TooLarge { .. } => "check that it is the right file".into(),
+        FileError::Exposed { path, .. } => {
+            format!("find out who read it, then `chmod 600 {}`", path.display())
+        }
+        FileError::NoRandomness => {
+            "look into the log of the kernel: it gives no random numbers".into()
+        }
+    }
+}
+
+fn io(doing: Doing, kind: ErrorKind) -> &'static str {
+    match (doing, kind) {
+        (Doing::Open, ErrorKind::NotFound) => "check the path",
+        (_, ErrorKind::NotFound) => "a directory of the path is not there, or went away meanwhile",
+        (_, ErrorKind::IsADirectory) => "name a file, not a directory",
+        (_, ErrorKind::NotADirectory) => "a part of the path is a file: name a directory",
+        (_, ErrorKind::ReadOnlyFilesystem) => "name a directory that can be written to",
+        (_, ErrorKind::PermissionDenied) => "run it as the user that owns the directory",
+        (_, ErrorKind::StorageFull) => "make room on the disk",
+        (Doing::Rename, ErrorKind::ResourceBusy) => {
+            "a mount point cannot be replaced: name a directory below it"
+        }
+        (Doing::Rename, ErrorKind::CrossesDevices) => "crl/ and ca/ must be on one file system",
+        // The operating system has many more words; none of them is the fault of what was typed.
+        _ => "look at the disk, and at what the kernel's log says of it",
+    }
+}
+
+fn store(error: &StoreError) -> String {
     let text = match error {
         StoreError::File(error) => return file(error),
         StoreError::Missing { .. } | StoreError::Corrupt { .. } => {
@@ -107,15 +114,16 @@ fn store(error: &StoreError) -> Option<String> {
         StoreError::KeyOfAnother => {
             "check that the request is the right one; if the other certificate was a mistake, revoke it"
         }
-        StoreError::Sqlite(_) => return None,
+        StoreError::Sqlite(_) => "look at the disk; if it is sound, restore ca/ from its backup",
     };
-    Some(text.to_owned())
+    text.to_owned()
 }
 
-fn key(error: KeyError) -> Option<String> {
+fn key(error: KeyError) -> &'static str {
     match error {
-        KeyError::Unreadable => Some("restore the key file from its backup".into()),
-        KeyError::Kind | KeyError::Generate => None,
+        KeyError::Unreadable => "restore the key file from its backup",
+        KeyError::Kind => "restore the key file that `pki init` wrote from its backup",
+        KeyError::Generate => "look into the log of the kernel: it gives no random numbers",
     }
 }
 
@@ -173,15 +181,16 @@ fn request(error: &RequestError) -> &'static str {
     }
 }
 
-fn authority(error: &AuthorityError) -> Option<String> {
+fn authority(error: &AuthorityError) -> String {
     let text = match error {
         AuthorityError::Name { .. } => "choose a short name, such as that of the clinic",
         AuthorityError::Certificate { .. } | AuthorityError::KeyMismatch => {
             "restore the directory from its backup"
         }
-        AuthorityError::Profile(error) => return Some(profile(error)),
-        AuthorityError::Lint(_) => "nothing was signed; please report this as a defect",
-        AuthorityError::Encoding(_) | AuthorityError::Signature => return None,
+        AuthorityError::Profile(error) => return profile(error),
+        AuthorityError::Lint(_) | AuthorityError::Encoding(_) | AuthorityError::Signature => {
+            "nothing was signed; please report this as a defect"
+        }
     };
-    Some(text.to_owned())
+    text.to_owned()
 }

@@ -8,20 +8,18 @@ mod hint;
 mod print;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use jiff::Timestamp;
 use pki::files::read_bounded;
 use pki::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
+use pki::profile::ProfileError;
 use pki::request::MAX_REQUEST_OCTETS;
 use pki::{Ca, EndEntity, Error, Filter, Find, Inspected, KeySource, Name, Names, Order};
 
-use args::{Cli, Command, Which};
-
-/// Wrong usage, as in sysexits.h.
-const USAGE: u8 = 64;
+use args::{Authority, Cli, Command, Which};
 
 /// Why a command did not end well.
 enum Failure {
@@ -47,70 +45,77 @@ impl From<pki::files::FileError> for Failure {
 
 /// Runs the program with its arguments.
 pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => return refuse_usage(&error),
+    let command = match terminal::parse::<Cli>(args) {
+        Ok(Cli { command }) => command,
+        Err(code) => return code,
     };
-    let result = run(cli.command, Timestamp::now()).and_then(|text| put(&text));
-    match result {
+    let result = match command {
+        Command::Completions(args) => return terminal::completions(Cli::command(), args.shell),
+        Command::Manual(args) => return terminal::manual(Cli::command(), &args.dir),
+        Command::Authority(command) => run(command, Timestamp::now()),
+    };
+    match result.and_then(|text| terminal::put(&text).map_err(Failure::Output)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage { message, hint }) => {
-            complain(&message, Some(hint));
-            ExitCode::from(USAGE)
-        }
+        Err(Failure::Usage { message, hint }) => terminal::misused(message, hint),
         Err(Failure::Refused(error)) => {
-            complain(&error.to_string(), hint::hint(&error).as_deref());
-            ExitCode::FAILURE
+            terminal::complain(&error, Some(&hint::hint(&error)));
+            if is_misuse(&error) {
+                terminal::USAGE.into()
+            } else {
+                ExitCode::FAILURE
+            }
         }
-        Err(Failure::Output(error)) => {
-            complain(
-                &format!("cannot write the result: {error}"),
-                Some("what was asked for is done; `pki list` and `pki show` tell it again"),
-            );
-            ExitCode::FAILURE
-        }
+        Err(Failure::Output(error)) => terminal::fail(
+            format_args!("cannot write the result: {error}"),
+            Some("what was asked for is done; `pki list` and `pki show` tell it again"),
+        ),
+    }
+}
+
+/// Whether what was typed alone makes no sense, whatever the authority holds.
+fn is_misuse(error: &Error) -> bool {
+    match error {
+        Error::CrlDays { .. }
+        | Error::NoDirectoryName { .. }
+        | Error::ReasonForAuthorities { .. } => true,
+        Error::Profile(error) => match error {
+            ProfileError::Days { .. }
+            | ProfileError::KindOfName { .. }
+            | ProfileError::NumberOfNames { .. }
+            | ProfileError::SameNameTwice => true,
+            ProfileError::BeyondIssuer { .. }
+            | ProfileError::IssuerOutOfDate { .. }
+            | ProfileError::Clock { .. } => false,
+        },
+        // All others depend on files, on the inventory or on the clock.
+        _ => false,
     }
 }
 
 /// Runs one command and returns what it prints.
-fn run(command: Command, now: Timestamp) -> Result<String, Failure> {
+fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
     match command {
-        Command::Init(args) => {
+        Authority::Init(args) => {
             let ca = Ca::init(&args.dir, &args.name, now)?;
             Ok(print::init(&ca, &ca.crls()?, args.json))
         }
-        Command::Issue(args) => {
+        Authority::Issue(args) => {
             let json = args.json;
             let (order, dir, out) = order(args)?;
             let issued = Ca::open(&dir)?.issue(order, &out, now)?;
             Ok(print::issued(&issued, now, json))
         }
-        Command::Revoke(args) => {
+        Authority::Revoke(args) => {
             let find = find(args.which)?;
             let revoked = Ca::open(&args.dir)?.revoke(&find, args.reason, now)?;
             Ok(print::revoked(&revoked, now, args.json))
         }
-        Command::Crl(args) => {
+        Authority::Crl(args) => {
             let crls = Ca::open(&args.dir)?.sign_crls(args.days, now)?;
             Ok(print::crls(&crls, args.json))
         }
-        Command::List(args) => list(&args, now),
-        Command::Show(args) => show(args, now),
-        Command::Completions(args) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), "pki", &mut script);
-            Ok(String::from_utf8_lossy(&script).into_owned())
-        }
-        Command::Manual(args) => {
-            clap_mangen::generate_to(Cli::command(), &args.dir).map_err(|source| {
-                pki::files::FileError::Io {
-                    doing: pki::files::Doing::Write,
-                    path: args.dir,
-                    source,
-                }
-            })?;
-            Ok(String::new())
-        }
+        Authority::List(args) => list(&args, now),
+        Authority::Show(args) => show(args, now),
     }
 }
 
@@ -229,62 +234,5 @@ fn find(which: Which) -> Result<Find, Failure> {
             id: None,
             cert: None,
         } => unreachable!("clap asks for one of the three"),
-    }
-}
-
-/// Help and version are results; everything else that the parser says is wrong usage.
-fn refuse_usage(error: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind;
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Colors, if the terminal wants them.
-            match error.print() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
-            }
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
-            ExitCode::from(USAGE)
-        }
-        _ => {
-            let _ = io::stderr().write_all(usage_lines(&error.to_string()).as_bytes());
-            ExitCode::from(USAGE)
-        }
-    }
-}
-
-/// The parser's words in the form of all other errors.
-fn usage_lines(rendered: &str) -> String {
-    let line = |line: &str| {
-        let trimmed = line.trim_start();
-        if let Some(tip) = trimmed.strip_prefix("tip: ") {
-            format!("hint: {tip}\n")
-        } else if let Some(usage) = trimmed.strip_prefix("Usage: ") {
-            format!("hint: usage: {usage}\n")
-        } else if trimmed.starts_with("For more information") {
-            "hint: --help shows every flag and an example\n".to_owned()
-        } else {
-            format!("{line}\n")
-        }
-    };
-    let lines = rendered.lines().filter(|line| !line.trim().is_empty());
-    lines.map(line).collect()
-}
-
-fn complain(message: &str, hint: Option<&str>) {
-    let hint = hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
-    let text = format!("error: {message}\n{hint}");
-    // If standard error is gone too, the exit code is what remains.
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
-fn put(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        // A reader that has seen enough, such as `head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::Output(error)),
     }
 }

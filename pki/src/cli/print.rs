@@ -12,6 +12,7 @@ use pki::store::{Page, Status};
 use pki::{Ca, IssuedCertificate, PublishedCrl, Record, Revoked};
 use serde::Serialize;
 use serde_json::{Value, json};
+use terminal::counted;
 
 pub(super) fn init(ca: &Ca, crls: &[PublishedCrl], json: bool) -> String {
     let (trust, crl_directory) = (ca.trust_file(), ca.crl_directory());
@@ -81,16 +82,20 @@ pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
     for record in &revoked.records {
         let _ = writeln!(text, "revoked   {} {}", record.serial, record.label);
     }
-    let _ = writeln!(text, "{}", counted(revoked.records.len() as u64, "revoked"));
-    text + &crl_lines(&revoked.crls)
+    let count = counted(revoked.records.len(), "certificate");
+    let _ = writeln!(text, "{count} revoked");
+    text + &crl_lines(&revoked.crls) + RELOAD
 }
 
 pub(super) fn crls(crls: &[PublishedCrl], json: bool) -> String {
     if json {
         return document(&json!({ "crls": crls.iter().map(crl_json).collect::<Vec<_>>() }));
     }
-    crl_lines(crls)
+    crl_lines(crls) + RELOAD
 }
+
+/// A list that nobody reads revokes nothing.
+const RELOAD: &str = "next      send SIGHUP to each gateway that reads these lists: until then it knows the old ones\n";
 
 pub(super) fn list(page: &Page, now: Timestamp, json: bool) -> String {
     if json {
@@ -118,7 +123,7 @@ pub(super) fn list(page: &Page, now: Timestamp, json: bool) -> String {
     }
     match page.next {
         None if page.records.len() as u64 == page.total => {
-            let _ = writeln!(text, "{}", counted(page.total, ""));
+            let _ = writeln!(text, "{}", counted(page.total, "certificate"));
         }
         None => {
             let _ = writeln!(text, "the last {} of {}", page.records.len(), page.total);
@@ -283,15 +288,6 @@ fn shown_status(record: &Record, now: Timestamp) -> &'static str {
         Status::Issued if record.is_expired(now) => "expired",
         status => status.as_str(),
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    let noun = if count == 1 {
-        "certificate"
-    } else {
-        "certificates"
-    };
-    format!("{count} {noun} {what}").trim_end().to_owned()
 }
 
 fn table<const N: usize>(rows: &[[String; N]]) -> String {

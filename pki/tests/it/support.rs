@@ -163,12 +163,13 @@ impl Said {
         self
     }
 
-    /// Refused, with an error that says this, and nothing on standard output.
+    /// Refused, with an error that says this, a hint, and nothing on standard output.
     #[track_caller]
     pub(crate) fn must_refuse(&self, code: i32, says: &str) {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         assert!(self.err.starts_with("error: "), "{}", self.err);
         assert!(self.err.contains(says), "{}", self.err);
+        assert!(self.err.contains("\nhint: "), "what to do: {}", self.err);
         assert_eq!(self.out, "");
     }
 }

@@ -78,7 +78,7 @@ fn completions_and_manual_pages_are_generated() {
     assert!(world.names("man").contains(&"pki-issue.1".to_owned()));
     world
         .run(["manual", "missing"])
-        .must_refuse(1, "cannot write missing");
+        .must_refuse(1, "cannot write to missing");
 }
 
 #[test]
