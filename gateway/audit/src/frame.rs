@@ -17,6 +17,8 @@
 
 use std::fmt;
 
+use crate::digest::{HASH, Hash, sha256};
+
 /// Batches begin and end at multiples of this, bytes.
 pub const BLOCK: usize = 4096;
 
@@ -33,11 +35,6 @@ const SEGMENT_MAGIC: &[u8; 16] = b"phigate segment\n";
 const BATCH_MAGIC: &[u8; 4] = b"pbat";
 const VERSION: u32 = 1;
 const HEAD: usize = 72;
-const HASH: usize = 32;
-
-/// A SHA-256 hash that links batches.
-pub type Hash = [u8; HASH];
-
 /// The first block of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentHeader {
@@ -284,18 +281,6 @@ pub fn is_blank(bytes: &[u8]) -> bool {
     bytes
         .chunks(BLOCK)
         .all(|chunk| chunk == &ZEROS[..chunk.len()])
-}
-
-/// SHA-256 over the concatenation of `parts`.
-#[must_use]
-pub fn sha256(parts: &[&[u8]]) -> Hash {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut hash = [0; HASH];
-    hash.copy_from_slice(context.finish().as_ref());
-    hash
 }
 
 /// What is wrong with a header or a batch.

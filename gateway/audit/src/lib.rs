@@ -19,6 +19,8 @@
 //! `queue`), exports (`export/`). Until there are signed checkpoints, verifying finds every change
 //! that does not rewrite the whole log, and says that it can find no more.
 
+pub mod digest;
+
 pub mod code;
 
 pub mod event;

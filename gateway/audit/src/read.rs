@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::frame::{self, BLOCK, Fault, Hash, MAX_BATCH, Place, SegmentHeader};
+use crate::digest::{self, Hash};
+use crate::frame::{self, BLOCK, Fault, MAX_BATCH, Place, SegmentHeader};
 use crate::recover::{segment_name, segment_number};
 use crate::storage;
 
@@ -189,7 +190,7 @@ impl Reader {
                 self.last = Some(HandedOut {
                     offset: self.at.offset,
                     place: self.next,
-                    records: frame::sha256(&[batch.records]),
+                    records: digest::sha256(&[batch.records]),
                 });
                 let step = Step::Batch {
                     sequence: self.next.sequence,

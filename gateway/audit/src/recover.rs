@@ -7,9 +7,10 @@
 //! Anything else, such as a good batch behind a bad one, is damage that no crash explains: the log
 //! does not open (fail closed).
 
+use crate::digest::Hash;
 use crate::error::OpenError;
 use crate::event::{Digest, Recovered};
-use crate::frame::{self, BLOCK, Fault, Hash, MAX_BATCH, Place, SegmentHeader};
+use crate::frame::{self, BLOCK, Fault, MAX_BATCH, Place, SegmentHeader};
 use crate::storage::Storage;
 
 /// The name under which the next segment is prepared.

@@ -35,6 +35,8 @@
 
 mod error;
 
+mod limits;
+
 mod token;
 
 mod lines;
@@ -59,6 +61,7 @@ pub mod encode;
 
 pub use error::Error;
 pub use fields::may_be_trailer;
-pub use head::{Limits, RequestHead, RequestReader, ResponseHead, ResponseReader};
+pub use head::{RequestHead, RequestReader, ResponseHead, ResponseReader};
+pub use limits::Limits;
 pub use start_line::Version;
 pub use target::{Authority, Target, TargetForm};

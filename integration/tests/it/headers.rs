@@ -288,7 +288,7 @@ fn an_answer_passes_without_what_ends_at_its_hop_or_names_a_client() {
     let _origin = world.answering(|_| {
         format!(
             "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: keep-alive, x-inner\r\nx-inner: {FORGED}\r\n\
-             keep-alive: {FORGED}\r\nclient-cert: {FORGED}\r\nx-request-id: {FORGED}\r\nx_forwarded_user: {FORGED}\r\n\
+             keep-alive: {FORGED}\r\nclient-cert: {FORGED}\r\nclient-cert-chain: {FORGED}\r\nx-request-id: {FORGED}\r\n\
              proxy-authenticate: {FORGED}\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nx-outer: passes\r\n\r\nok"
         )
         .into_bytes()

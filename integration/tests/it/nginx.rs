@@ -84,7 +84,7 @@ fn over_tls_both_prove_who_they_are() {
     for protocol in ["--http1.1", "--http2"] {
         let fetched = world.curl().arg(protocol).get("/who");
         assert_eq!(fetched.answer.status, 200, "{fetched:?}");
-        assert_eq!(fetched.answer.text(), "HTTP/1.1 CN=gateway api.test");
+        assert_eq!(fetched.answer.text(), "HTTP/1.1 CN=gateway api.test:20443");
         gateway.await_story(fetched.answer.id(), &["release"]);
     }
     let file = world.caller().ask("GET /hello.txt").unwrap();

@@ -106,7 +106,7 @@ impl Digest {
     /// SHA-256 of `data`.
     #[must_use]
     pub fn of(data: &[u8]) -> Digest {
-        Digest::new(crate::frame::sha256(&[data]))
+        Digest::new(crate::digest::sha256(&[data]))
     }
 }
 
