@@ -14,8 +14,8 @@
 //! what waited for it. The crate knows neither tokio, rustls nor hyper: futures are plain, and the
 //! program `audit` verifies a log without the gateway.
 //!
-//! Not here yet, each with its place: the Merkle tree and signed checkpoints (after `frame`: `tree`,
-//! `note`, `checkpoint`, `tiles`), encryption to the readers' keys (`seal`, between `entry` and
+//! Not here yet, each with its place: sealing the log by tiles and signed checkpoints (their pure part
+//! stands in `merkle`; nothing writes them), encryption to the readers' keys (`seal`, between `entry` and
 //! `queue`), exports (`export/`). Until there are signed checkpoints, verifying finds every change
 //! that does not rewrite the whole log, and says that it can find no more.
 

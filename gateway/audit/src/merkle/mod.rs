@@ -22,3 +22,7 @@ pub mod hash;
 pub mod range;
 
 pub mod proof;
+
+pub mod tile;
+
+pub mod bundle;

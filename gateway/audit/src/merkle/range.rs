@@ -543,26 +543,4 @@ pub(super) mod tests {
         }
         assert_eq!(Node::leaf(MAX_SIZE - 1).end(), Some(MAX_SIZE));
     }
-
-    #[test]
-    #[ignore = "a measurement: run it alone, with --release and --nocapture"]
-    fn a_million_leaves_take_less_than_a_second() {
-        let entry = [7; 450];
-        let started = std::time::Instant::now();
-        let leaf = (0..1_000_000).fold(hash::leaf(b""), |_, _| {
-            hash::leaf(std::hint::black_box(&entry))
-        });
-        let hashed = started.elapsed();
-        let started = std::time::Instant::now();
-        let mut frontier = Frontier::new();
-        for _ in 0..1_000_000 {
-            frontier.append(leaf);
-        }
-        let appended = started.elapsed();
-        println!(
-            "{} hashed {hashed:?}, appended {appended:?}",
-            frontier.head().root
-        );
-        assert!(appended.as_secs() < 1, "{appended:?}");
-    }
 }
