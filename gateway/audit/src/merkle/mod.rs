@@ -26,3 +26,7 @@ pub mod proof;
 pub mod tile;
 
 pub mod bundle;
+
+pub mod key;
+
+pub mod note;
