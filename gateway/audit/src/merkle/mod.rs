@@ -30,3 +30,5 @@ pub mod bundle;
 pub mod key;
 
 pub mod note;
+
+pub mod checkpoint;
