@@ -137,7 +137,7 @@ fn stream_until_killed(world: &World, client: usize, ends: &AtomicBool, saw: &dy
             continue;
         };
         for number in 0.. {
-            let path = if (client + number) % 5 == 0 {
+            let path = if (client + number).is_multiple_of(5) {
                 "/..%2Frefused"
             } else {
                 "/x"
@@ -402,7 +402,7 @@ impl Trace {
         let id = id
             .as_bytes()
             .chunks(2)
-            .map(|pair| format!("\\x{}", String::from_utf8_lossy(pair)))
+            .map(|pair| ["\\x", &String::from_utf8_lossy(pair)].concat())
             .collect::<String>();
         let writes = self
             .calls

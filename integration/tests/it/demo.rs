@@ -173,7 +173,7 @@ fn ctrl_c_ends_it_cleanly() {
     demo.process().signal(Signal::INT);
     assert_eq!(demo.process().end().code(), Some(0));
     let records = demo.records(&place);
-    let last = records.iter().next_back().map(|last| last.kind());
+    let last = records.iter().next_back().map(records::Record::kind);
     assert_eq!(last, Some("stop"), "{records}");
     let leftover = std::net::TcpStream::connect(place.at(origin::PORT));
     assert!(leftover.is_err(), "the sample API ends with it");

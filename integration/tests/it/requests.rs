@@ -544,7 +544,14 @@ fn requests_that_were_sent_ahead_are_answered_in_their_order() {
     let gateway = world.gateway("");
     let mut line = world.line();
     let ahead: String = (0..20)
-        .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: api.test\r\n\r\n"))
+        .map(|number| {
+            [
+                "GET /",
+                &number.to_string(),
+                " HTTP/1.1\r\nHost: api.test\r\n\r\n",
+            ]
+            .concat()
+        })
         .collect();
     line.send(ahead).unwrap();
     let mut ids = Vec::new();
