@@ -9,6 +9,7 @@
 mod cli;
 mod disk;
 mod faults;
+mod merkle;
 mod tamper;
 mod workers;
 
