@@ -304,8 +304,7 @@ impl Lexer {
     fn keep(&mut self, part: &[u8]) {
         let limit = match self.text.target {
             Target::Nobody => return,
-            // One more than matters, so that a longer key is told from one that matters.
-            Target::Key => Key::LONGEST + 1,
+            Target::Key => Key::LONGEST,
             Target::Field(_) => Self::KEPT,
         };
         if part.is_empty() {

@@ -173,6 +173,31 @@ fn a_huge_text_is_passed_over_and_a_text_that_matters_must_be_short() {
 }
 
 #[test]
+fn what_waits_makes_room_as_soon_as_it_is_nobodys() {
+    let long = "v".repeat(250);
+    let identifiers = |count: usize| {
+        let one = format!(r#"{{"value":"{long}"}}"#);
+        vec![one; count].join(",")
+    };
+    // A resource of another type is known by now, so that three more fit for the one within it.
+    let contents = format!(
+        r#"{{"identifier":[{}],"resourceType":"Practitioner","contained":[{{"identifier":[{}],"resourceType":"Patient"}}]}}"#,
+        identifiers(3),
+        identifiers(3)
+    );
+    assert_eq!(spell(&scan(contents.as_bytes())), format!("|{long} all"));
+    // While the type is not known, no more waits than there is room for.
+    let contents = format!(
+        r#"{{"identifier":[{}],"resourceType":"Patient"}}"#,
+        identifiers(5)
+    );
+    assert_eq!(
+        spell(&scan(contents.as_bytes())),
+        format!("|{long} unknown:too_long")
+    );
+}
+
+#[test]
 fn the_state_is_smaller_than_four_kibibytes() {
     let state = Scanner::STATE_BYTES;
     println!("a scanner holds {state} bytes");
