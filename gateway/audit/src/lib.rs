@@ -29,6 +29,8 @@ pub mod entry;
 
 pub mod merkle;
 
+pub mod seal;
+
 pub mod frame;
 
 pub mod error;

@@ -1,0 +1,68 @@
+//! Where fresh bytes come from: an argument, so that nothing in this folder draws its own and every
+//! test can be repeated.
+
+use std::fmt;
+
+/// A source of bytes that nobody can foretell.
+///
+/// A closure over the system's generator is one. Every caller fails closed: without fresh bytes
+/// there is no key, and without a key nothing is sealed.
+pub trait Random {
+    /// Fills `out`.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when there is none; what `out` then holds must not be used.
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), NoRandomness>;
+}
+
+impl<F: FnMut(&mut [u8]) -> Result<(), NoRandomness>> Random for F {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), NoRandomness> {
+        self(out)
+    }
+}
+
+/// The source of fresh bytes gave none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRandomness;
+
+impl fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no randomness")
+    }
+}
+
+impl std::error::Error for NoRandomness {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use aws_lc_rs::digest::{SHA256, digest};
+
+    /// A source that repeats itself: all its bytes follow from `seed`.
+    pub(crate) fn seeded(seed: u64) -> impl Random + Clone {
+        Seeded { seed, drawn: 0 }
+    }
+
+    #[derive(Clone)]
+    struct Seeded {
+        seed: u64,
+        drawn: u64,
+    }
+
+    impl Random for Seeded {
+        fn fill(&mut self, out: &mut [u8]) -> Result<(), NoRandomness> {
+            for chunk in out.chunks_mut(32) {
+                self.drawn += 1;
+                let mut input = self.seed.to_be_bytes().to_vec();
+                input.extend_from_slice(&self.drawn.to_be_bytes());
+                chunk.copy_from_slice(&digest(&SHA256, &input).as_ref()[..chunk.len()]);
+            }
+            Ok(())
+        }
+    }
+
+    /// A source that has nothing to give.
+    pub(crate) fn dry() -> impl Random {
+        |_: &mut [u8]| Err(NoRandomness)
+    }
+}
