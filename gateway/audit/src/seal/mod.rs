@@ -19,4 +19,14 @@ pub mod hpke;
 
 pub mod reader;
 
+pub mod epoch;
+
+mod subkey;
+
+pub mod sealed;
+
+pub mod sealer;
+
+pub mod opener;
+
 pub use random::{NoRandomness, Random};
