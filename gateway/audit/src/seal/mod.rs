@@ -29,4 +29,6 @@ pub mod sealer;
 
 pub mod opener;
 
+pub mod pseudonym;
+
 pub use random::{NoRandomness, Random};
