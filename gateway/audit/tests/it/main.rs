@@ -9,6 +9,7 @@
 mod cli;
 mod disk;
 mod faults;
+mod seal;
 mod merkle;
 mod tamper;
 mod workers;
