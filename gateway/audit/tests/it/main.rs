@@ -9,8 +9,8 @@
 mod cli;
 mod disk;
 mod faults;
-mod seal;
 mod merkle;
+mod seal;
 mod tamper;
 mod workers;
 
