@@ -287,7 +287,7 @@ impl fmt::Display for CheckpointError {
             CheckpointError::Note(error) => error.fmt(f),
             CheckpointError::Signature(error) => error.fmt(f),
             CheckpointError::Text(error) => error.fmt(f),
-            CheckpointError::Origin { found } => write!(f, "a checkpoint of the log {found}"),
+            CheckpointError::Origin { found } => write!(f, "a checkpoint of the log {found:?}"),
             CheckpointError::NotAWitness { name } => {
                 write!(f, "the key {name} is not of the type of a witness's (0x04)")
             }

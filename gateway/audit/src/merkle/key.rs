@@ -209,13 +209,17 @@ impl Parts {
         let mut known = Algorithm::ALL.into_iter();
         let algorithm = known.find(|known| known.byte() == *byte);
         let algorithm = algorithm.ok_or(KeyError::Algorithm { byte: *byte })?;
-        let bytes = key.len();
-        let key = key.try_into().map_err(|_| KeyError::Length { bytes })?;
+        if key.len() != KEY_BYTES {
+            return Err(KeyError::Length { bytes: key.len() });
+        }
+        // Copied from one wiped place to another, without a third.
+        let mut wiped = Zeroizing::new([0; KEY_BYTES]);
+        wiped.copy_from_slice(key);
         Ok(Parts {
             name,
             id: parsed,
             algorithm,
-            key: Zeroizing::new(key),
+            key: wiped,
         })
     }
 }

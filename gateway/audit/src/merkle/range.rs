@@ -99,7 +99,7 @@ pub fn cover(begin: u64, end: u64) -> impl Iterator<Item = Node> {
 ///
 /// # Errors
 /// Those of the source.
-pub fn subtree<N: Nodes>(nodes: &mut N, begin: u64, end: u64) -> Result<Hash, N::Error> {
+pub(super) fn subtree<N: Nodes>(nodes: &mut N, begin: u64, end: u64) -> Result<Hash, N::Error> {
     let hashes = read_cover(nodes, begin, end)?;
     Ok(join(&hashes))
 }
@@ -181,8 +181,8 @@ impl Range {
     }
 
     fn push(&mut self, mut node: Node, mut hash: Hash, mut made: impl FnMut(Node, Hash)) {
-        let next = node.end();
-        self.end = next.expect("a range begins below 2^63, and nobody appends 2^63 leaves");
+        // A range begins below 2^63, and nobody appends 2^63 leaves: this does not overflow.
+        self.end = (node.index + 1) << node.level;
         made(node, hash);
         while node.index % 2 == 1 && (node.index - 1) << node.level >= self.begin {
             let left = self.hashes.pop();
@@ -518,6 +518,17 @@ pub(super) mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_frontier_of_the_largest_size_takes_a_leaf_without_a_panic() {
+        let mut bytes = MAX_SIZE.to_le_bytes().to_vec();
+        bytes.resize(8 + 63 * Hash::BYTES, 7);
+        let mut frontier = Frontier::decode(&bytes).unwrap();
+        frontier.append(Hash::EMPTY);
+        assert_eq!(frontier.size(), MAX_SIZE + 1);
+        frontier.append(Hash::EMPTY);
+        assert_eq!(frontier.size(), MAX_SIZE + 2);
     }
 
     #[test]

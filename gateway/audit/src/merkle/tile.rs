@@ -449,9 +449,12 @@ impl Edge {
             let hashes = &mut partial[usize::from(level)];
             hashes.push(hash);
             if hashes.len() == usize::from(WIDTH) {
-                let index = node.index / u64::from(WIDTH);
-                let tile = Tile::new(Kind::Hashes { level }, index, WIDTH);
-                full(tile.expect("a tile of a tree that exists"), hashes);
+                let tile = Tile {
+                    kind: Kind::Hashes { level },
+                    index: node.index / u64::from(WIDTH),
+                    width: WIDTH,
+                };
+                full(tile, hashes);
                 hashes.clear();
             }
         });
@@ -730,6 +733,24 @@ mod tests {
             let mut nodes = TileNodes::new(&files, 300);
             assert_eq!(nodes.node(Node::leaf(299)), Err(error));
         }
+    }
+
+    #[test]
+    fn an_edge_of_the_largest_size_takes_a_leaf_without_a_panic() {
+        /// Whatever is asked for is there.
+        struct Anything;
+        impl Tiles for Anything {
+            type Error = std::convert::Infallible;
+            fn read(&mut self, tile: &Tile) -> Result<Option<Vec<u8>>, Self::Error> {
+                Ok(Some(vec![0; usize::from(tile.width()) * Hash::BYTES]))
+            }
+        }
+        let mut edge = Edge::read(Anything, MAX_SIZE).unwrap();
+        let mut full = Vec::new();
+        edge.append(Hash::EMPTY, |tile, _| full.push(tile));
+        // Every partial tile but the topmost became full.
+        assert_eq!(full.len(), usize::from(LEVELS) - 1);
+        assert!(Edge::read(Anything, MAX_SIZE + 1).is_err());
     }
 
     #[test]
