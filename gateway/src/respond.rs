@@ -292,6 +292,7 @@ pub fn http2(released: Released, is_head: bool, watch: Watch) -> Response<Outgoi
         is_empty: first.is_empty() && trailers.is_none() && rest.is_none(),
         is_whole: rest.is_none(),
         first,
+        tail: None,
         trailers,
         rest,
         record,
@@ -331,12 +332,17 @@ impl Watch {
     }
 }
 
-/// The content of an answer on an HTTP/2 stream. It counts as left when hyper, which asks for what
-/// follows only once the client's window took of what came before, has asked for its end. Dropped
-/// before, it leaves on record why.
+/// The content of an answer on an HTTP/2 stream. It counts as left when hyper has asked for its end.
+/// Dropped before, it leaves on record why.
+///
+/// hyper asks for what follows once the client's window has room for a single byte of what came
+/// before. So the last byte of each piece is handed out by itself: whoever has room for that has room
+/// for all before it.
 #[derive(Debug)]
 pub struct Outgoing {
     first: Bytes,
+    /// The last byte of the piece that was handed out.
+    tail: Option<Bytes>,
     trailers: Option<HeaderMap>,
     rest: Option<AnswerContent>,
     record: Option<Record>,
@@ -362,11 +368,16 @@ impl Outgoing {
         }
     }
 
-    fn count(&mut self, data: &Bytes) {
+    /// Hands out a piece but for its last byte.
+    fn hand(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        if data.len() > 1 {
+            self.tail = Some(data.split_off(data.len() - 1));
+        }
         self.watch.handed();
         if let Some(record) = &mut self.record {
             record.sent(data.len() as u64);
         }
+        Frame::data(data)
     }
 }
 
@@ -380,10 +391,12 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let this = self.get_mut();
         this.watch.asked();
+        if let Some(tail) = this.tail.take() {
+            return Poll::Ready(Some(Ok(this.hand(tail))));
+        }
         if !this.first.is_empty() {
             let first = std::mem::take(&mut this.first);
-            this.count(&first);
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+            return Poll::Ready(Some(Ok(this.hand(first))));
         }
         this.held = None;
         if let Some(trailers) = this.trailers.take() {
@@ -396,15 +409,23 @@ impl Body for Outgoing {
             return Poll::Ready(None);
         };
         let next = ready!(Pin::new(rest).poll_frame(context));
-        match &next {
-            Some(Ok(frame)) => match frame.data_ref() {
-                Some(data) => this.count(&data.clone()),
-                None => this.finish(Code::Complete),
-            },
-            Some(Err(fault)) => this.finish(fault_code(fault)),
-            None => this.finish(Code::Complete),
-        }
-        Poll::Ready(next)
+        Poll::Ready(match next {
+            Some(Ok(frame)) => Some(Ok(match frame.into_data() {
+                Ok(data) => this.hand(data),
+                Err(trailers) => {
+                    this.finish(Code::Complete);
+                    trailers
+                }
+            })),
+            Some(Err(fault)) => {
+                this.finish(fault_code(&fault));
+                Some(Err(fault))
+            }
+            None => {
+                this.finish(Code::Complete);
+                None
+            }
+        })
     }
 
     /// Only of an answer without content: hyper would not ask for the end of any other, and whether
