@@ -34,8 +34,6 @@ pub mod peer;
 
 pub mod path;
 
-pub mod fhir;
-
 pub mod metrics;
 
 pub mod access;

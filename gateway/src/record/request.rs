@@ -12,7 +12,6 @@ use http::Method;
 
 use super::{ConnectionRecord, Recorder, now};
 use crate::authorize::Rule;
-use crate::fhir;
 use crate::peer::{Client, Peer};
 use crate::route::RouteEntry;
 
