@@ -1,22 +1,25 @@
 //! What a person types and sees: `audit verify`, `audit show`.
 //!
-//! Results go to stdout, everything else to stderr as `error:`, `hint:` and `note:` lines. Exit codes of
-//! `verify`: 0 good, 1 tampered, 2 truncated, 3 cannot verify, 4 I/O; of the rest: 0 done, 1 failed;
-//! 64 wrong usage.
+//! Results go to stdout: a verdict with its `finding:` and `note:` lines, or records. Trouble goes to
+//! stderr as `error:` and `hint:` lines. Exit codes of `verify`: 0 good, 1 tampered, 2 truncated, 3
+//! cannot verify, 4 I/O; of the rest: 0 done, 1 failed; 64 wrong usage.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
+use terminal::{Progress, Shell, complain, counted};
 
 use crate::entry;
 use crate::frame::Fault;
+use crate::merkle::key::{KeyError, Verifier};
 use crate::read::{self, Reader, Step};
 use crate::show::{Human, Line};
-use crate::verify::{self, Report, Verdict};
+use crate::verify::{self, Finding, Report, Verdict};
 
 /// Verify and read an audit log of phigate.
 #[derive(Debug, Parser)]
@@ -40,12 +43,16 @@ enum Command {
     Verify {
         /// The log's directory.
         directory: PathBuf,
-        /// The public key that the log's checkpoints must be signed with, kept outside of it.
+        /// A file with the public key that the log's checkpoints must be signed with, kept outside
+        /// of it.
         #[arg(long, value_name = "VKEY")]
         key: Option<PathBuf>,
         /// Pass only what is signed with a key from outside.
         #[arg(long)]
         strict: bool,
+        /// Print nothing but what is wrong.
+        #[arg(long, conflicts_with = "json")]
+        quiet: bool,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -68,7 +75,7 @@ enum Command {
     #[command(after_help = "Example:\n  audit completions bash > /etc/bash_completion.d/audit")]
     Completions {
         /// The shell.
-        shell: clap_complete::Shell,
+        shell: Shell,
     },
     /// Write the manual pages into a directory.
     #[command(after_help = "Example:\n  audit manual /usr/local/share/man/man1")]
@@ -78,25 +85,45 @@ enum Command {
     },
 }
 
-const USAGE: u8 = 64;
 const IO: u8 = 4;
 
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                USAGE.into()
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+    let command = match terminal::parse(std::env::args_os()) {
+        Ok(Arguments { command }) => command,
+        Err(code) => return code,
     };
     let mut out = io::stdout().lock();
-    match run(arguments.command, &mut out) {
+    let ended = match command {
+        Command::Verify {
+            directory,
+            key,
+            strict,
+            quiet,
+            json,
+        } => {
+            let asked = Asked {
+                signature: key.is_some() || strict,
+                quiet,
+                json,
+            };
+            key.as_deref()
+                .map_or(Ok(()), read_key)
+                .and_then(|()| verify(&directory, &asked, &mut out))
+        }
+        Command::Show {
+            directory,
+            json,
+            follow,
+        } => show(&directory, json, follow, &mut out),
+        Command::Completions { shell } => {
+            drop(out);
+            return terminal::completions(Arguments::command(), shell);
+        }
+        Command::Manual { directory } => return terminal::manual(Arguments::command(), &directory),
+    };
+    match ended {
         Ok(code) => code,
         // Whoever reads our output has seen enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -118,16 +145,20 @@ enum Failure {
         at: String,
         fault: Fault,
     },
-    Write {
+    KeyFile {
         path: PathBuf,
         error: io::Error,
+    },
+    Key {
+        path: PathBuf,
+        error: KeyError,
     },
 }
 
 impl Failure {
     fn report(&self) -> ExitCode {
-        let (error, hint, code) = match self {
-            Failure::Output(error) => (format!("cannot write the output: {error}"), None, 1),
+        match self {
+            Failure::Output(error) => terminal::unwritten(error),
             Failure::Read {
                 directory,
                 error,
@@ -140,87 +171,100 @@ impl Failure {
                     io::ErrorKind::PermissionDenied => {
                         "the log belongs to the gateway's user; read it as that user or as root"
                     }
+                    io::ErrorKind::NotADirectory => "name the directory, not a file in it",
                     _ => "check the disk",
                 };
-                (
-                    format!("cannot read {}: {error}", directory.display()),
-                    Some(hint),
-                    *code,
-                )
+                let error = format_args!("cannot read {}: {error}", directory.display());
+                complain(error, Some(hint));
+                (*code).into()
             }
-            Failure::Stuck { at, fault } => (
-                format!("the log cannot be read further: {at} is {fault}"),
+            Failure::Stuck { at, fault } => terminal::fail(
+                format_args!("the log cannot be read further: {at} is {fault}"),
                 Some("`audit verify` says what is wrong"),
-                1,
             ),
-            Failure::Write { path, error } => {
-                (format!("cannot write {}: {error}", path.display()), None, 1)
+            Failure::KeyFile { path, error } => {
+                let error = format_args!("cannot read the key {}: {error}", path.display());
+                complain(error, Some("--key names a file that holds the public key"));
+                IO.into()
             }
-        };
-        complain("error", &error);
-        if let Some(hint) = hint {
-            complain("hint", hint);
+            Failure::Key { path, error } => terminal::misused(
+                format_args!("{} holds no public key: {error}", path.display()),
+                "a key is one line such as log.example+033de0ae+Ac4z...",
+            ),
         }
-        code.into()
     }
 }
 
-fn run(command: Command, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Verify {
-            directory,
-            key,
-            strict,
-            json,
-        } => run_verify(&directory, key.is_some() || strict, json, out),
-        Command::Show {
-            directory,
-            json,
-            follow,
-        } => show(&directory, json, follow, out).map(|()| ExitCode::SUCCESS),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "audit", &mut script);
-            out.write_all(&script).map_err(Failure::Output)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Manual { directory } => {
-            clap_mangen::generate_to(Arguments::command(), &directory).map_err(|error| {
-                Failure::Write {
-                    path: directory,
-                    error,
-                }
-            })?;
-            Ok(ExitCode::SUCCESS)
-        }
+/// No file with a key is longer than this, bytes.
+const MAX_KEY_FILE: u64 = 4096;
+
+/// Reads the key, so that a wrong one is told from one that nothing was signed with.
+fn read_key(path: &Path) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_KEY_FILE).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let path = path.to_owned();
+        return Err(Failure::KeyFile { path, error });
     }
+    let key: Result<Verifier, KeyError> = String::from_utf8_lossy(&bytes).trim().parse();
+    key.map(drop).map_err(|error| Failure::Key {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 const UNSIGNED: &str = "the log is not signed: this finds every change but one that wrote the log anew from some point on, or cut it exactly behind a batch";
 
-fn run_verify(
-    directory: &Path,
-    ask_for_signature: bool,
+/// What is asked of a verification.
+struct Asked {
+    signature: bool,
+    quiet: bool,
     json: bool,
-    out: &mut impl Write,
-) -> Result<ExitCode, Failure> {
+}
+
+fn verify(directory: &Path, asked: &Asked, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let failed = |error| Failure::Read {
         directory: directory.to_owned(),
         error,
         code: IO,
     };
-    let report = verify::verify(directory).map_err(failed)?;
-    let mut verdict = report.verdict();
-    if ask_for_signature && verdict == Verdict::Good {
-        verdict = Verdict::CannotVerify;
+    let progress = Progress::new(asked.quiet);
+    let mut report = verify::verify_watched(directory, &mut |segment, last| {
+        progress.at(format_args!("verifying segment {segment} of {last}"));
+    })
+    .map_err(failed)?;
+    drop(progress);
+    if asked.signature && !report.findings.contains(&Finding::Empty) {
+        report.findings.push(Finding::Unsigned);
     }
-    if json {
+    let verdict = report.verdict();
+    let printed = if asked.json {
         print_report_json(&report, verdict, out)
+    } else if asked.quiet && verdict == Verdict::Good {
+        Ok(())
     } else {
-        print_report(&report, verdict, ask_for_signature, out)
+        print_report(&report, verdict, asked.quiet, out)
+    };
+    printed
+        .and_then(|()| out.flush())
+        .map_err(Failure::Output)?;
+    if report.findings.contains(&Finding::Empty)
+        && let Some(near) = log_near(directory)
+    {
+        let found = format_args!("there is no log in {}", directory.display());
+        complain(found, Some(&format!("name {}", near.display())));
     }
-    .map_err(Failure::Output)?;
     Ok((verdict as u8).into())
+}
+
+/// A log beside a directory that is none: the demo's directory holds one, and a log holds `wal`.
+fn log_near(directory: &Path) -> Option<PathBuf> {
+    let below = directory.join("audit");
+    let above = directory.parent().map(Path::to_owned);
+    [Some(below), above]
+        .into_iter()
+        .flatten()
+        .find(|near| near.join("wal").is_dir())
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -235,40 +279,34 @@ fn word(verdict: Verdict) -> &'static str {
 fn print_report(
     report: &Report,
     verdict: Verdict,
-    ask_for_signature: bool,
+    quiet: bool,
     out: &mut impl Write,
 ) -> io::Result<()> {
     write!(
         out,
-        "{}: {} entries in {} batches and {} segments",
+        "{}: {} in {} and {}",
         word(verdict),
-        report.entries,
-        report.batches,
-        report.segments
+        counted(report.entries, "entry/entries"),
+        counted(report.batches, "batch/batches"),
+        counted(report.segments, "segment")
     )?;
     if let (Some(first), Some(last)) = (report.first, report.last) {
         write!(out, ", from {first} to {last}")?;
     }
-    writeln!(
-        out,
-        "{}",
-        if report.live {
-            ", being written to"
-        } else {
-            ""
-        }
-    )?;
+    let live = if report.live {
+        ", being written to"
+    } else {
+        ""
+    };
+    writeln!(out, "{live}")?;
     for finding in &report.findings {
         writeln!(out, "finding: {finding}")?;
     }
+    if quiet {
+        return Ok(());
+    }
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
-    }
-    if ask_for_signature {
-        complain(
-            "error",
-            "nothing in this log is signed, so no key can vouch for it",
-        );
     }
     writeln!(out, "note: {UNSIGNED}")
 }
@@ -290,7 +328,13 @@ fn print_report_json(report: &Report, verdict: Verdict, out: &mut impl Write) ->
     writeln!(out, "{document}")
 }
 
-fn show(directory: &Path, json: bool, follow: bool, out: &mut impl Write) -> Result<(), Failure> {
+/// Fails in the end when an entry could not be read, and shows all others.
+fn show(
+    directory: &Path,
+    json: bool,
+    follow: bool,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
     let failed = |error| Failure::Read {
         directory: directory.to_owned(),
         error,
@@ -302,6 +346,7 @@ fn show(directory: &Path, json: bool, follow: bool, out: &mut impl Write) -> Res
     let mut reader = Reader::new(directory);
     // On a live log the last batch can be seen half-written; one more look tells.
     let mut faults = 0;
+    let mut all = true;
     loop {
         match reader.step().map_err(failed)? {
             Step::Segment(_) => {}
@@ -310,10 +355,17 @@ fn show(directory: &Path, json: bool, follow: bool, out: &mut impl Write) -> Res
             } => {
                 faults = 0;
                 for (sequence, bytes) in read::entries(sequence, &records) {
-                    print_entry(sequence, bytes, json, out).map_err(Failure::Output)?;
+                    all &= print_entry(sequence, bytes, json, out).map_err(Failure::Output)?;
                 }
             }
-            Step::End if !follow => return out.flush().map_err(Failure::Output),
+            Step::End if !follow => {
+                out.flush().map_err(Failure::Output)?;
+                return Ok(if all {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                });
+            }
             Step::End => {
                 out.flush().map_err(Failure::Output)?;
                 pause();
@@ -343,26 +395,21 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-fn print_entry(sequence: u64, bytes: &[u8], json: bool, out: &mut impl Write) -> io::Result<()> {
+/// Prints an entry, and says whether it is one.
+fn print_entry(sequence: u64, bytes: &[u8], json: bool, out: &mut impl Write) -> io::Result<bool> {
     let entry = match entry::decode(bytes) {
         Ok(entry) => entry,
         Err(error) => {
-            complain("error", &format!("entry {sequence}: {error}"));
-            return Ok(());
+            let hint = "`audit verify` says what else is wrong";
+            complain(format_args!("entry {sequence}: {error}"), Some(hint));
+            return Ok(false);
         }
     };
     if json {
         serde_json::to_writer(&mut *out, &Line::new(Some(sequence), &entry))?;
-        writeln!(out)
+        writeln!(out)?;
     } else {
-        writeln!(out, "{}", Human(&entry))
+        writeln!(out, "{}", Human(&entry))?;
     }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place that speaks to a person about trouble"
-)]
-fn complain(kind: &str, text: &str) {
-    eprintln!("{kind}: {text}");
+    Ok(true)
 }

@@ -124,13 +124,21 @@ impl Shared {
         State::load(&self.state) == State::Ready
     }
 
-    /// The same, for somebody who wants to append: a refusal is counted.
-    fn check(&self) -> Result<(), AppendError> {
+    /// The same, with the reason.
+    fn state(&self) -> Result<(), AppendError> {
         match State::load(&self.state) {
             State::Ready => Ok(()),
-            State::Unavailable | State::Lost => Err(self.refuse(AppendError::Unavailable)),
+            State::Unavailable | State::Lost => Err(AppendError::Unavailable),
             State::Closed => Err(AppendError::Closed),
         }
+    }
+
+    /// The same, for somebody who wants to append: a refusal is counted.
+    fn check(&self) -> Result<(), AppendError> {
+        self.state().map_err(|error| match error {
+            AppendError::Unavailable => self.refuse(error),
+            error => error,
+        })
     }
 
     pub(crate) fn add_bell(&self) -> Arc<Bell> {
@@ -197,7 +205,8 @@ impl Shared {
             if self.failures.load(Ordering::Acquire) != failures {
                 break Err(AppendError::Unavailable);
             }
-            if let Err(error) = self.check() {
+            // The entry was accepted: it is not turned away, whatever becomes of it.
+            if let Err(error) = self.state() {
                 break Err(error);
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -236,5 +245,26 @@ impl Shared {
             drop(self.published_lock());
             self.published.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_an_accepted_entry_is_not_counted_as_turned_away() {
+        let limits = Limits {
+            entries: 10,
+            bytes: 1000,
+        };
+        let shared = Shared::new(limits, 0);
+        let sequence = shared.accept(b"entry", Share::Proven).unwrap();
+        shared.set_state(State::Unavailable);
+        let waited = shared.wait_for(sequence, Duration::from_millis(1));
+        assert!(matches!(waited, Err(AppendError::Unavailable)));
+        assert_eq!(shared.refused.load(Ordering::Relaxed), 0);
+        assert!(shared.accept(b"another", Share::Proven).is_err());
+        assert_eq!(shared.refused.load(Ordering::Relaxed), 1);
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use terminal::counted;
 
 use crate::event::{Entry, Event, Time};
 
@@ -110,7 +111,8 @@ impl Human<'_> {
                 e.key, e.control, e.paragraph, e.rationale
             )?,
             Event::Revocation(e) => {
-                write!(f, " {}: {} lists, {} serials", e.trust, e.lists, e.serials)?;
+                let (lists, serials) = (counted(e.lists, "list"), counted(e.serials, "serial"));
+                write!(f, " {}: {lists}, {serials}", e.trust)?;
             }
             Event::Handshake(e) => write!(
                 f,
@@ -124,21 +126,26 @@ impl Human<'_> {
             }
             Event::Close(e) => write!(
                 f,
-                " {} {} after {} requests",
-                e.connection_id, e.code, e.requests
+                " {} {} after {}",
+                e.connection_id,
+                e.code,
+                counted(e.requests, "request")
             )?,
             Event::Intent(_) => {}
             Event::Release(e) => write!(f, " {}", e.status)?,
-            Event::Completion(e) => write!(f, " {} bytes, {}", e.bytes, e.code)?,
+            Event::Completion(e) => write!(f, " {}, {}", counted(e.bytes, "byte"), e.code)?,
             Event::Refusal(e) => write!(f, " {} {}", e.status, e.code)?,
-            Event::Noise(e) => write!(f, " {} {} times {}", e.prefix, e.count, e.code)?,
+            Event::Noise(e) => write!(f, " {} {} {}", e.prefix, counted(e.count, "time"), e.code)?,
             Event::Recovered(e) => write!(
                 f,
-                " segment {} at byte {}, {} bytes set aside",
-                e.segment, e.offset, e.bytes
+                " segment {} at byte {}, {} set aside",
+                e.segment,
+                e.offset,
+                counted(e.bytes, "byte")
             )?,
             Event::Interrupted(e) => {
-                write!(f, " since {}, {} appends turned away", e.since, e.refused)?;
+                let refused = counted(e.refused, "append");
+                write!(f, " since {}, {refused} turned away", e.since)?;
             }
         }
         Ok(())

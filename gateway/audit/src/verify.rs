@@ -93,6 +93,10 @@ pub enum Finding {
     },
     /// There is no log.
     Empty,
+    /// The log is gone: what locks it is there, and nothing of what it locked.
+    Gone,
+    /// Nothing in the log is signed, and a signature was asked for.
+    Unsigned,
 }
 
 /// Something that is not wrong, but worth knowing.
@@ -152,8 +156,10 @@ impl Finding {
             | Finding::Added { .. }
             | Finding::MissingQuarantine { .. }
             | Finding::Stranger { .. } => Verdict::Tampered,
-            Finding::MissingSegment { .. } | Finding::Unfinished { .. } => Verdict::Truncated,
-            Finding::Empty => Verdict::CannotVerify,
+            Finding::MissingSegment { .. } | Finding::Unfinished { .. } | Finding::Gone => {
+                Verdict::Truncated
+            }
+            Finding::Empty | Finding::Unsigned => Verdict::CannotVerify,
         }
     }
 }
@@ -197,6 +203,12 @@ impl fmt::Display for Finding {
                 at.segment, at.offset
             ),
             Finding::Empty => f.write_str("there is no log in this directory"),
+            Finding::Gone => f.write_str(
+                "there was a log in this directory: its lock is there, its segments are not",
+            ),
+            Finding::Unsigned => {
+                f.write_str("nothing in this log is signed, so no key can vouch for it")
+            }
         }
     }
 }
@@ -223,19 +235,36 @@ impl fmt::Display for Note {
 /// # Errors
 /// What the operating system says when something cannot be read.
 pub fn verify(directory: &Path) -> io::Result<Report> {
+    verify_watched(directory, &mut |_, _| ())
+}
+
+/// The same, for whoever waits: `watch` is told of each segment that is begun, and of how many there
+/// are.
+///
+/// # Errors
+/// What the operating system says when something cannot be read.
+pub fn verify_watched(directory: &Path, watch: &mut dyn FnMut(u64, u64)) -> io::Result<Report> {
     let mut report = Report {
         live: has_writer(directory)?,
         ..Report::default()
     };
+    let is_there = |name: &str| directory.join(name).try_exists();
+    if !is_there("wal")? {
+        // Another directory, whatever lies there, is nobody's evidence; a log that is gone is.
+        let finding = if is_there(LOCK)? {
+            Finding::Gone
+        } else {
+            std::fs::read_dir(directory)?;
+            Finding::Empty
+        };
+        report.findings.push(finding);
+        return Ok(report);
+    }
     let known = ["wal", LOCK];
     for name in crate::storage::list(directory)? {
         if !known.contains(&name.as_str()) {
             report.findings.push(Finding::Stranger { name });
         }
-    }
-    if !directory.join("wal").is_dir() {
-        report.findings.push(Finding::Empty);
-        return Ok(report);
     }
     if std::fs::metadata(directory.join(LOCK)).is_ok_and(|lock| lock.len() > 0) {
         report.findings.push(Finding::Stranger {
@@ -255,6 +284,7 @@ pub fn verify(directory: &Path) -> io::Result<Report> {
         last,
         report,
         recovered: Vec::new(),
+        watch,
     };
     walk.run()?;
     walk.account_for(&others)?;
@@ -266,6 +296,7 @@ struct Walk<'a> {
     last: u64,
     report: Report,
     recovered: Vec<Recovered>,
+    watch: &'a mut dyn FnMut(u64, u64),
 }
 
 impl Walk<'_> {
@@ -284,6 +315,7 @@ impl Walk<'_> {
                     stuck = 0;
                     self.report.segments += 1;
                     self.last = self.last.max(header.number);
+                    (self.watch)(header.number, self.last);
                     if header.number > 1 {
                         self.behind(
                             header.number - 1,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use audit::frame::{BLOCK, Place, SegmentHeader, decode_batch, encode_batch};
 use audit::log::{Log, Options};
 use audit::queue::Limits;
 use audit::storage::Durability;
@@ -45,12 +46,7 @@ fn verify_tells_good_tampered_nothing_and_unreadable_apart() {
     assert_eq!(good.status.code(), Some(0));
     assert!(
         String::from_utf8_lossy(&good.stdout)
-            .starts_with("good: 3 entries in 3 batches and 1 segments")
-    );
-    assert_eq!(
-        audit(&["verify", path, "--strict"]).status.code(),
-        Some(3),
-        "nothing is signed"
+            .starts_with("good: 3 entries in 3 batches and 1 segment, ")
     );
     let segment = directory.path().join("wal/0000000000000001.seg");
     let mut changed = std::fs::read(&segment).unwrap();
@@ -98,6 +94,173 @@ fn wrong_usage_is_64_and_help_is_0() {
     ] {
         assert_eq!(audit(arguments).status.code(), Some(0), "{arguments:?}");
     }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn wrong_usage_is_told_as_errors_and_hints() {
+    for arguments in [
+        &["verify"][..],
+        &["nonsense"],
+        &["show", "a", "--jsn"],
+        &["verify", "a", "--quiet", "--json"],
+    ] {
+        let told = text(&audit(arguments).stderr);
+        for line in told.lines().filter(|line| !line.starts_with(' ')) {
+            let known = line.starts_with("error: ") || line.starts_with("hint: ");
+            assert!(known, "{arguments:?}: {told}");
+        }
+        assert!(
+            told.starts_with("error: ") && told.contains("\nhint: "),
+            "{told}"
+        );
+    }
+    let manual = audit(&["manual", "/no/such/directory"]);
+    assert_eq!(manual.status.code(), Some(1));
+    assert!(text(&manual.stderr).contains("\nhint: name a directory"));
+}
+
+#[test]
+fn a_directory_that_is_no_log_is_not_called_tampered_and_the_log_in_it_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    std::fs::write(directory.path().join("gateway.toml"), "").unwrap();
+    let log = directory.path().join("audit");
+    std::fs::create_dir(&log).unwrap();
+    make(&log);
+    for wrong in [path.to_owned(), format!("{path}/audit/wal")] {
+        let verified = audit(&["verify", &wrong]);
+        assert_eq!(
+            verified.status.code(),
+            Some(3),
+            "{}",
+            text(&verified.stdout)
+        );
+        let hint = format!("hint: name {path}/audit\n");
+        assert!(text(&verified.stderr).contains(&hint), "{hint}");
+    }
+    // The lock alone says that there was a log.
+    std::fs::remove_dir_all(log.join("wal")).unwrap();
+    let gone = audit(&["verify", log.to_str().unwrap()]);
+    assert_eq!(gone.status.code(), Some(2));
+    assert!(text(&gone.stdout).contains("finding: there was a log"));
+}
+
+#[test]
+fn a_signature_that_was_asked_for_is_missed_in_the_report_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    make(directory.path());
+    let strict = audit(&["verify", path, "--strict"]);
+    assert_eq!(strict.status.code(), Some(3), "nothing is signed");
+    assert!(text(&strict.stdout).contains("finding: nothing in this log is signed"));
+    assert_eq!(text(&strict.stderr), "");
+    let json = audit(&["verify", path, "--strict", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["verdict"], "cannot verify");
+    let finding = json["findings"][0].as_str().unwrap();
+    assert!(finding.contains("is signed"), "{finding}");
+}
+
+#[test]
+fn a_key_that_is_not_there_or_no_key_is_told_apart_from_a_good_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("audit");
+    std::fs::create_dir(&log).unwrap();
+    make(&log);
+    let key = directory.path().join("log.vkey");
+    let verify = || {
+        let words = [
+            "verify",
+            log.to_str().unwrap(),
+            "--key",
+            key.to_str().unwrap(),
+        ];
+        let verified = audit(&words);
+        (verified.status.code(), text(&verified.stderr))
+    };
+    let (code, told) = verify();
+    assert_eq!(code, Some(4));
+    assert!(
+        told.contains("cannot read the key") && told.contains("\nhint: "),
+        "{told}"
+    );
+    for garbage in ["", "garbage", &"x".repeat(5000)] {
+        std::fs::write(&key, garbage).unwrap();
+        let (code, told) = verify();
+        assert_eq!(code, Some(64), "{garbage}");
+        assert!(
+            told.contains("holds no public key") && told.contains("\nhint: "),
+            "{told}"
+        );
+    }
+    let known = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8\n";
+    std::fs::write(&key, known).unwrap();
+    assert_eq!(verify().0, Some(3));
+}
+
+#[test]
+fn a_quiet_verification_says_only_what_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    make(directory.path());
+    let good = audit(&["verify", path, "--quiet"]);
+    assert_eq!(good.status.code(), Some(0));
+    assert_eq!((text(&good.stdout), text(&good.stderr)), Default::default());
+    std::fs::write(directory.path().join("stranger"), "").unwrap();
+    let bad = audit(&["verify", path, "--quiet"]);
+    assert_eq!(bad.status.code(), Some(1));
+    let said = text(&bad.stdout);
+    assert!(
+        said.contains("finding: \"stranger\"") && !said.contains("note: "),
+        "{said}"
+    );
+}
+
+/// Puts something that is no entry in the place of the second one, with hashes that hold.
+fn spoil_second_entry(segment: &mut [u8]) {
+    let header = SegmentHeader::decode(segment).unwrap();
+    let (mut read, mut written) = (header.hash(), header.hash());
+    for (sequence, block) in (0..3).zip(segment.chunks_exact_mut(BLOCK).skip(1)) {
+        let place = |previous| Place {
+            segment: 1,
+            sequence,
+            previous,
+        };
+        let batch = decode_batch(block, &place(read)).unwrap();
+        let entry = if sequence == 1 {
+            b"no entry".to_vec()
+        } else {
+            batch.entries().next().unwrap().to_vec()
+        };
+        read = batch.hash;
+        let length = u32::try_from(entry.len()).unwrap();
+        let record = [&length.to_le_bytes()[..], &entry].concat();
+        let mut out = Vec::new();
+        written = encode_batch(&place(written), 1, &record, &mut out);
+        block.copy_from_slice(&out);
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_fails_the_command_and_hides_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    make(directory.path());
+    let segment = directory.path().join("wal/0000000000000001.seg");
+    let mut whole = std::fs::read(&segment).unwrap();
+    spoil_second_entry(&mut whole);
+    std::fs::write(&segment, whole).unwrap();
+    let shown = audit(&["show", "--json", directory.path().to_str().unwrap()]);
+    assert_eq!(shown.status.code(), Some(1), "{}", text(&shown.stderr));
+    assert!(
+        text(&shown.stderr).starts_with("error: entry 1: "),
+        "{}",
+        text(&shown.stderr)
+    );
+    assert_eq!(text(&shown.stdout).lines().count(), 2);
 }
 
 #[test]
