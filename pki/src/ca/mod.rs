@@ -12,7 +12,7 @@
 //! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, and the
 //! time is an argument.
 
-mod found;
+mod founding;
 
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,7 @@ impl Ca {
     /// The directory must not exist or be empty. Everything is prepared beside it and takes its
     /// place in one step, so a failure or a crash leaves no half authority.
     pub fn init(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<Self, Error> {
-        found::found(directory, name, now)?;
+        founding::found(directory, name, now)?;
         Self::open(directory)
     }
 
