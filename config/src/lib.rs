@@ -75,6 +75,7 @@ pub use name::{
 pub use path::{PathError, PathPrefix};
 pub use pattern::{ClientError, ClientName, ClientPattern};
 pub use place::{Place, Placed};
+pub use resolve::Outside;
 pub use resolve::addressable::{ADDRESSABLE, Addressable};
 pub use server::{Authority, BaseUrl, UrlError};
 pub use units::{ByteSize, UnitError, parse_duration, show_duration};
@@ -90,12 +91,37 @@ pub const MAX_FILE_BYTES: usize = 1 << 20;
 ///
 /// Fails closed: one mistake, and there is no configuration.
 pub fn load(path: &Path) -> Result<Config, Findings> {
+    examine(path).map_err(|mistaken| mistaken.findings)
+}
+
+/// The same, for whoever wants to look at the files that a mistaken configuration names.
+pub fn examine(path: &Path) -> Result<Config, Mistaken> {
+    match text(path) {
+        Ok(text) => examine_text(path, &text),
+        Err(findings) => Err(Mistaken {
+            findings,
+            outside: None,
+        }),
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug)]
+pub struct Mistaken {
+    /// Every mistake in it.
+    pub findings: Findings,
+    /// What it names outside of itself, where that much could be told.
+    pub outside: Option<Outside>,
+}
+
+fn text(path: &Path) -> Result<String, Findings> {
     let bytes = read(path).map_err(|error| {
         let message = format!("cannot be read: {error}");
-        Findings::from_iter([Finding::error(&Place::whole(path), message, None)])
+        let hint = Some(what_to_do(&error));
+        Findings::from_iter([Finding::error(&Place::whole(path), message, hint)])
     })?;
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(path, text),
+        Ok(text) => Ok(text.to_owned()),
         // What was cut off at the limit is too large before it is anything else.
         Err(_) if bytes.len() > MAX_FILE_BYTES => Err(too_large(path)),
         Err(error) => {
@@ -130,13 +156,30 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn what_to_do(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check the path; config/examples holds files to begin with",
+        io::ErrorKind::PermissionDenied => "let the user that runs this program read it",
+        io::ErrorKind::InvalidInput => "name a file that holds the configuration",
+        // Others are about the machine; their own words are all that is known.
+        _ => "look at the disk, and at what the kernel's log says of it",
+    }
+}
+
 /// Resolves the text of a configuration file. `path` is for messages, and its folder is what
 /// relative paths are joined to; nothing is opened.
 ///
 /// Fails closed: one mistake, and there is no configuration.
 pub fn parse(path: &Path, text: &str) -> Result<Config, Findings> {
+    examine_text(path, text).map_err(|mistaken| mistaken.findings)
+}
+
+fn examine_text(path: &Path, text: &str) -> Result<Config, Mistaken> {
     if text.len() > MAX_FILE_BYTES {
-        return Err(too_large(path));
+        return Err(Mistaken {
+            findings: too_large(path),
+            outside: None,
+        });
     }
     let mut report = Report::default();
     let source = collect::Source::new(path, text);
@@ -146,9 +189,16 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Findings> {
         let decisions = addressable::judge(&draft, &mut report);
         (draft, decisions)
     });
-    let warnings = report.into_result()?;
-    let (draft, decisions) = draft.expect("what cannot be read is reported");
-    Ok(draft.into_config(path, text, decisions, warnings))
+    match report.into_result() {
+        Ok(warnings) => {
+            let (draft, decisions) = draft.expect("what cannot be read is reported");
+            Ok(draft.into_config(path, text, decisions, warnings))
+        }
+        Err(findings) => {
+            let outside = draft.and_then(|(draft, _)| draft.into_outside(&findings));
+            Err(Mistaken { findings, outside })
+        }
+    }
 }
 
 /// The JSON Schema (draft 2020-12) of the file, for editors. `config/schema.json` is this text.

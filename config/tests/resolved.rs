@@ -290,8 +290,12 @@ fn a_file_that_cannot_be_read_is_named_without_a_line() {
         told.starts_with(&format!("error: {}: cannot be read: ", missing.display())),
         "{told}"
     );
+    assert!(told.contains("\nhint: check the path"), "{told}");
     let told = config::load(folder.path()).unwrap_err().to_string();
-    assert!(told.ends_with("cannot be read: it is not a file"), "{told}");
+    assert!(
+        told.contains("cannot be read: it is not a file\nhint: "),
+        "{told}"
+    );
 }
 
 #[test]

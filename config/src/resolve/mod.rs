@@ -24,7 +24,7 @@ use crate::error::{Advice, Findings, Report, did_you_mean, nearest};
 use crate::file::File;
 use crate::model::{
     AccessLog, Admin, Audit, Certificate, Config, FilePath, Listener, Rationale, Role, Route,
-    Trust, Upstream, Workers,
+    Server, Trust, Upstream, Workers,
 };
 use crate::name::{
     CertificateName, ListenerName, RationaleText, RoleName, Sentence, TrustName, UpstreamName,
@@ -120,6 +120,49 @@ impl Draft {
             warnings,
         }
     }
+}
+
+/// What a file with mistakes names outside of itself: the tables that no mistake is in.
+#[derive(Debug)]
+pub struct Outside {
+    /// Trust sets.
+    pub trust: BTreeMap<TrustName, Trust>,
+    /// Certificates of the gateway.
+    pub certificates: BTreeMap<CertificateName, Certificate>,
+    /// Roots that vouch for upstreams.
+    pub roots: Vec<FilePath>,
+}
+
+impl Draft {
+    /// What is named in tables about which nothing was found. `None` when not every finding is
+    /// known: what stands in for a mistake must not leave this crate.
+    pub(crate) fn into_outside(self, findings: &Findings) -> Option<Outside> {
+        let is_sound = |place: &Place| {
+            !findings.list().iter().any(|finding| {
+                let below = finding.place.key.strip_prefix(&place.key);
+                below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+            })
+        };
+        let sound = |upstream: &Upstream| is_sound(&upstream.place);
+        let upstreams = self.upstreams.into_values().filter(sound);
+        (findings.unlisted() == 0).then(|| Outside {
+            roots: upstreams
+                .filter_map(|upstream| match upstream.server.value {
+                    Server::Https { roots, .. } => Some(roots),
+                    Server::Http { .. } | Server::Unix { .. } => None,
+                })
+                .collect(),
+            trust: only(self.trust, |trust| is_sound(&trust.place)),
+            certificates: only(self.certificates, |entry| is_sound(&entry.place)),
+        })
+    }
+}
+
+fn only<N: Ord, T>(tables: BTreeMap<N, T>, is_sound: impl Fn(&T) -> bool) -> BTreeMap<N, T> {
+    tables
+        .into_iter()
+        .filter(|(_, table)| is_sound(table))
+        .collect()
 }
 
 /// What sections need of each other.

@@ -46,80 +46,70 @@ impl<'d> Door<'d> {
     }
 }
 
+/// Notes what nothing names.
 fn unused(draft: &Draft, report: &mut Report) {
-    let listeners: BTreeSet<&ListenerName> = draft
-        .routes
-        .iter()
-        .flat_map(|route| &route.listeners)
-        .map(|name| &name.value)
-        .collect();
-    let upstreams: BTreeSet<&UpstreamName> = draft
-        .routes
-        .iter()
-        .map(|route| &route.upstream.value)
-        .collect();
-    let trust: BTreeSet<&TrustName> = draft
-        .listeners
-        .values()
-        .filter_map(|listener| listener.trust())
-        .collect();
-    let presented = draft
-        .listeners
-        .values()
-        .flat_map(|listener| &listener.certificates);
-    let certificates: BTreeSet<&CertificateName> = presented
-        .chain(
-            draft
-                .upstreams
-                .values()
-                .filter_map(|upstream| match &upstream.server.value {
-                    Server::Https {
-                        identity: UpstreamIdentity::Certificate(name),
-                        ..
-                    } => Some(name),
-                    Server::Https { .. } | Server::Http { .. } | Server::Unix { .. } => None,
-                }),
-        )
-        .map(|name| &name.value)
-        .collect();
-
-    let mut say = |used: bool, place: &Place, message: &str, hint: &str| {
-        if !used {
+    let used = Used::of(draft);
+    let mut say = |is_used: bool, place: &Place, message: &str, hint: &str| {
+        if !is_used {
             report.warning(place, message, hint);
         }
     };
+    let in_route = "name it in a route, or leave it out";
     for (name, listener) in &draft.listeners {
         let message = "no route is on this listener: it answers every request with 404";
-        say(
-            listeners.contains(name),
-            &listener.place,
-            message,
-            "name it in a route, or leave it out",
-        );
+        let is_used = used.listeners.contains(name);
+        say(is_used, &listener.place, message, in_route);
     }
     for (name, upstream) in &draft.upstreams {
         let message = "no route leads to this upstream";
-        say(
-            upstreams.contains(name),
-            &upstream.place,
-            message,
-            "name it in a route, or leave it out",
-        );
+        let is_used = used.upstreams.contains(name);
+        say(is_used, &upstream.place, message, in_route);
     }
     for (name, set) in &draft.trust {
         let message = "no listener relies on this trust set";
         let hint = "name it in the clients of a listener, or leave it out";
-        say(trust.contains(name), &set.place, message, hint);
+        say(used.trust.contains(name), &set.place, message, hint);
     }
     for (name, certificate) in &draft.certificates {
         let message = "neither a listener nor an upstream uses this certificate";
         let hint = "name it there, or leave it out";
-        say(
-            certificates.contains(name),
-            &certificate.place,
-            message,
-            hint,
-        );
+        let is_used = used.certificates.contains(name);
+        say(is_used, &certificate.place, message, hint);
+    }
+}
+
+/// What something names.
+struct Used<'d> {
+    listeners: BTreeSet<&'d ListenerName>,
+    upstreams: BTreeSet<&'d UpstreamName>,
+    trust: BTreeSet<&'d TrustName>,
+    certificates: BTreeSet<&'d CertificateName>,
+}
+
+impl<'d> Used<'d> {
+    fn of(draft: &'d Draft) -> Self {
+        let routes = || draft.routes.iter();
+        let listeners = || draft.listeners.values();
+        let shown = listeners().flat_map(|listener| &listener.certificates);
+        let proved = draft.upstreams.values();
+        let proved = proved.filter_map(|upstream| match &upstream.server.value {
+            Server::Https {
+                identity: UpstreamIdentity::Certificate(name),
+                ..
+            } => Some(name),
+            Server::Https { .. } | Server::Http { .. } | Server::Unix { .. } => None,
+        });
+        Self {
+            listeners: routes()
+                .flat_map(|route| &route.listeners)
+                .map(|name| &name.value)
+                .collect(),
+            upstreams: routes().map(|route| &route.upstream.value).collect(),
+            trust: listeners()
+                .filter_map(|listener| listener.trust())
+                .collect(),
+            certificates: shown.chain(proved).map(|name| &name.value).collect(),
+        }
     }
 }
 
