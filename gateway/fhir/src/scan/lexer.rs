@@ -276,6 +276,10 @@ impl Lexer {
 
     /// Ends a text, of which this is the last part.
     fn end(&mut self, part: &[u8], reader: &mut Reader) {
+        if self.text.target == Target::Nobody {
+            self.place = Place::After;
+            return;
+        }
         // Mostly the last part is all of it, and nothing is copied.
         let whole = if self.kept.is_empty() && self.text.half.is_none() && !self.text.lost {
             Some(part).filter(|part| part.len() <= Self::KEPT)

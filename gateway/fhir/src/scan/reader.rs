@@ -160,6 +160,10 @@ impl Reader {
 
     /// Which text comes next, if it matters.
     pub(crate) fn wants(&self) -> Option<Field> {
+        // Mostly it does not.
+        if self.key == Key::Other {
+            return None;
+        }
         let owner = &self.open[self.owner()];
         match (self.key, owner.key) {
             (Key::ResourceType, _) => Some(Field::ResourceType),
