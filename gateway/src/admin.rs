@@ -13,12 +13,14 @@ use http1::connection::Persistence;
 use http1::encode::{self, Answered, Hop};
 use http1::framing::Framing;
 use http1::{Limits, RequestHead, RequestReader, TargetForm};
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::connection::Phase;
+use crate::freshness;
 use crate::server::Common;
 
 /// Connections at once.
@@ -163,6 +165,7 @@ fn status(told: &Told) -> String {
     let site = told.common.site.load();
     let log = told.common.log.status();
     let digest = audit::event::Digest::new(site.digest);
+    let now = Timestamp::now().as_second();
     let document = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": unready(told).is_none(),
@@ -174,6 +177,12 @@ fn status(told: &Told) -> String {
         "certificates": site.entries.iter().map(|entry| serde_json::json!({
             "name": entry.name().as_str(),
             "not_after": audit::event::Time::from_unix_seconds(entry.not_after()),
+        })).collect::<Vec<_>>(),
+        "revocation": freshness::lists(&site).map(|(trust, index)| serde_json::json!({
+            "trust": trust.as_str(),
+            "lists": index.lists(),
+            "next_update": index.next_update().map(audit::event::Time::from_unix_seconds),
+            "due": index.due(now).map_or(0, |due| due.lists),
         })).collect::<Vec<_>>(),
         "decisions": site.decisions.iter().map(|decision| serde_json::json!({
             "control": decision.control.id(),

@@ -88,13 +88,15 @@ pub mod respond;
 
 pub mod site;
 
+pub mod freshness;
+
+pub mod descriptors;
+
 pub mod pipeline;
 
 pub mod connection;
 
 pub mod load;
-
-pub mod descriptors;
 
 pub mod server;
 

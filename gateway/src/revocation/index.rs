@@ -70,6 +70,17 @@ pub struct Succession {
     pub gone: Vec<Gone>,
 }
 
+/// Lists in force that have little of their lifetime left, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The name of the issuer of the first of them.
+    pub issuer: Box<str>,
+    /// When that one grows stale, seconds since 1970.
+    pub next_update: i64,
+    /// How many there are.
+    pub lists: usize,
+}
+
 /// A list that is older than the one in force.
 #[derive(Debug)]
 pub struct Setback {
@@ -215,11 +226,44 @@ impl Index {
             .min()
     }
 
+    /// The lists in force whose successors are due: no more than a third of their lifetime is left,
+    /// and no more than a day. `now` in seconds since 1970.
+    pub fn due(&self, now: i64) -> Option<Due> {
+        let mut due: Option<Due> = None;
+        for issuer in self.issuers.values() {
+            for list in issuer.in_force.values().filter(|list| list.is_due(now)) {
+                let due = due.get_or_insert_with(|| Due {
+                    issuer: issuer.name.clone(),
+                    next_update: list.next_update,
+                    lists: 0,
+                });
+                due.lists += 1;
+                if list.next_update < due.next_update {
+                    due.issuer.clone_from(&issuer.name);
+                    due.next_update = list.next_update;
+                }
+            }
+        }
+        due
+    }
+
     /// Whether any list of this issuer is in force.
     pub fn knows(&self, issuer: IssuerKey) -> bool {
         self.issuers
             .get(&issuer)
             .is_some_and(|issuer| !issuer.in_force.is_empty())
+    }
+}
+
+impl InForce {
+    /// The last stretch of a list's life, in which its successor should have come, is at most this
+    /// long, seconds.
+    const LONGEST_DUE: i64 = 86_400;
+
+    fn is_due(&self, now: i64) -> bool {
+        let lifetime = self.next_update.saturating_sub(self.edition.this_update());
+        let due = (lifetime / 3).min(Self::LONGEST_DUE);
+        now >= self.next_update.saturating_sub(due)
     }
 }
 
@@ -290,6 +334,55 @@ mod tests {
             Index::default().standing(&link(&one, 1, &[]), true, NOW),
             Standing::Unknown
         );
+    }
+
+    #[test]
+    fn a_list_is_due_a_day_or_a_third_of_its_lifetime_before_it_is_stale() {
+        let (one, other) = (usual("one"), usual("other"));
+        let both = [&one.authority, &other.authority];
+        let day = 86_400;
+        // Lifetimes of nine days and of one day and a half.
+        let (mut long, mut short) = (params(&[]), params(&[]));
+        (long.this_update, long.next_update) =
+            (date_time_ymd(2026, 1, 1), date_time_ymd(2026, 1, 10));
+        short.this_update = date_time_ymd(2026, 1, 1);
+        short.next_update = date_time_ymd(2026, 1, 2) + std::time::Duration::from_hours(12);
+        let (end, short_end) = (NOW + 8 * day, NOW + day / 2);
+        let index = Index::build(vec![read(&one, long, &both).unwrap()]);
+        assert_eq!(index.due(end - day - 1), None);
+        let due = |issuer: &str, next_update, lists| {
+            let issuer = format!("CN={issuer}").into();
+            Some(Due {
+                issuer,
+                next_update,
+                lists,
+            })
+        };
+        for now in [end - day, end, end + 30 * day] {
+            assert_eq!(index.due(now), due("one", end, 1));
+        }
+        let short = Index::build(vec![read(&other, short, &both).unwrap()]);
+        assert_eq!(short.due(short_end - day / 2 - 1), None);
+        assert_eq!(short.due(short_end - day / 2), due("other", short_end, 1));
+    }
+
+    #[test]
+    fn of_several_lists_that_are_due_the_first_to_grow_stale_is_named() {
+        let (one, other) = (usual("one"), usual("other"));
+        let both = [&one.authority, &other.authority];
+        let until = |day| {
+            let mut list = params(&[]);
+            list.next_update = date_time_ymd(2026, 1, day);
+            list
+        };
+        let index = Index::build(vec![
+            read(&one, until(9), &both).unwrap(),
+            read(&other, until(8), &both).unwrap(),
+        ]);
+        let due = index.due(NOW + 30 * 86_400).unwrap();
+        assert_eq!((&*due.issuer, due.lists), ("CN=other", 2));
+        assert_eq!(due.next_update, NOW + 6 * 86_400);
+        assert_eq!(Index::default().due(i64::MAX), None);
     }
 
     #[test]

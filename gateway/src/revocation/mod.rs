@@ -28,5 +28,5 @@ pub(crate) mod testing;
 
 pub use edition::Edition;
 pub use fault::ListFault;
-pub use index::{Gone, Index, Setback, Standing, Succession};
+pub use index::{Due, Gone, Index, Setback, Standing, Succession};
 pub use list::{List, MAX_LIST_BYTES};

@@ -1,0 +1,133 @@
+//! Revocation lists whose successors are due, told before the clients under them are refused: as
+//! findings for the log once in a while, and for `/status` whenever somebody asks.
+//!
+//! Nothing is read here: lists come into force at start and at a reload. No clock: the time comes as
+//! an argument.
+
+use std::collections::BTreeMap;
+
+use audit::event::Time;
+use config::{Finding, Severity, TrustName};
+
+use crate::revocation::{Due, Index};
+use crate::site::Site;
+use crate::tls::Revocation;
+
+/// What was not mended is told again after this long, seconds.
+const AGAIN: i64 = 3600;
+
+/// The lists of each trust set that has some.
+pub fn lists(site: &Site) -> impl Iterator<Item = (&TrustName, &Index)> {
+    site.trust
+        .iter()
+        .filter_map(|trust| match &trust.revocation {
+            Revocation::Lists { index, .. } => Some((&trust.name, index)),
+            Revocation::Off => None,
+        })
+}
+
+/// Remembers what was told, so that a look each second does not fill a log.
+#[derive(Debug, Default)]
+pub struct Reminder {
+    told: BTreeMap<TrustName, Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    due: Due,
+    is_stale: bool,
+    at: i64,
+}
+
+impl Reminder {
+    /// What is to be told now: one warning a trust set, when lists become due, when they grow stale,
+    /// when others do, and each hour as long as nobody mends it. `now` in seconds since 1970.
+    pub fn look(&mut self, site: &Site, now: i64) -> Vec<Finding> {
+        let due: BTreeMap<&TrustName, Due> = lists(site)
+            .filter_map(|(name, index)| Some((name, index.due(now)?)))
+            .collect();
+        self.told.retain(|name, _| due.contains_key(name));
+        let mut findings = Vec::new();
+        for (name, due) in due {
+            let is_stale = due.next_update < now;
+            let is_known = self.told.get(name).is_some_and(|told| {
+                told.due == due && told.is_stale == is_stale && now < told.at.saturating_add(AGAIN)
+            });
+            if is_known {
+                continue;
+            }
+            findings.extend(warning(site, name, &due, is_stale));
+            let told = Told {
+                due,
+                is_stale,
+                at: now,
+            };
+            self.told.insert(name.clone(), told);
+        }
+        findings
+    }
+}
+
+fn warning(site: &Site, name: &TrustName, due: &Due, is_stale: bool) -> Option<Finding> {
+    let date = Time::from_unix_seconds(due.next_update);
+    let when = if is_stale {
+        "is out of date since"
+    } else {
+        "will be out of date at"
+    };
+    let more = match due.lists {
+        1 => String::new(),
+        lists => format!(" ({lists} lists are due)"),
+    };
+    let message = format!(
+        "the revocation list of \"{}\" {when} {date}{more}",
+        due.issuer
+    );
+    let hint = "put fresh lists there (`pki crl`) and reload: they are read at start and at SIGHUP";
+    Some(Finding {
+        severity: Severity::Warning,
+        ..Finding::error(
+            &site.config.trust.get(name)?.revocation.place,
+            message,
+            Some(hint),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::testing::Place;
+
+    #[test]
+    fn lists_are_told_of_when_due_when_stale_and_each_hour_but_not_each_second() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let site = place.load(None).unwrap();
+        let (_, index) = lists(&site).next().unwrap();
+        let end = index.next_update().unwrap();
+        let mut reminder = Reminder::default();
+        let day = 86_400;
+        assert_eq!(reminder.look(&site, end - day - 1), []);
+        let told = reminder.look(&site, end - day);
+        assert_eq!(told.len(), 1);
+        let told = told[0].to_string();
+        for part in [
+            "warning: ",
+            "trust.devices.revocation",
+            "\"CN=one\" will be out of date at 2026-01-",
+            "\nhint: ",
+        ] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        assert_eq!(reminder.look(&site, end - day + 1), []);
+        assert_eq!(reminder.look(&site, end - day + AGAIN - 1), []);
+        assert_eq!(reminder.look(&site, end - day + AGAIN).len(), 1);
+        assert_eq!(reminder.look(&site, end).len(), 1);
+        let told = reminder.look(&site, end + 1);
+        assert!(told[0].message.contains("is out of date since"), "{told:?}");
+        // A fresh list ends it, and the next one is told of anew.
+        assert_eq!(reminder.look(&site, end - 2 * day), []);
+        assert_eq!(reminder.look(&site, end - day).len(), 1);
+    }
+}
