@@ -321,6 +321,12 @@ impl Metrics {
         self.inner.generation.set(generation);
     }
 
+    /// Forgets every date of the configuration that was in force: what left it must not alarm.
+    pub fn forget_dates(&self) {
+        self.inner.expiry.clear();
+        self.inner.stale.clear();
+    }
+
     /// One of our certificates ends then.
     pub fn certificate_expiry(&self, certificate: &str, not_after: i64) {
         self.inner
@@ -376,16 +382,7 @@ mod tests {
         metrics.handshakes_refused(Code::PlainHttp);
         metrics.connection_opened("devices");
         metrics.connection_closed("devices", Code::Panic);
-        let status = Status {
-            available: true,
-            durable: 7,
-            queued: 0,
-            batches: 1,
-            bytes: 4096,
-            write_micros: 3,
-            free: 9,
-        };
-        let text = metrics.render(&status);
+        let text = metrics.render(&status());
         for line in [
             "phigate_requests_total{route=\"patients\",class=\"2xx\"} 1",
             "phigate_requests_total{route=\"\",class=\"none\"} 1",
@@ -396,6 +393,33 @@ mod tests {
             "phigate_audit_entries 7",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_left_the_configuration_has_no_date() {
+        let metrics = Metrics::new();
+        metrics.certificate_expiry("old", 1);
+        metrics.revocation_next_update("gone", 1);
+        metrics.forget_dates();
+        metrics.certificate_expiry("new", 2);
+        let text = metrics.render(&status());
+        assert!(text.contains("certificate=\"new\"} 2"), "{text}");
+        assert!(
+            !text.contains("\"old\"") && !text.contains("\"gone\""),
+            "{text}"
+        );
+    }
+
+    fn status() -> Status {
+        Status {
+            available: true,
+            durable: 7,
+            queued: 0,
+            batches: 1,
+            bytes: 4096,
+            write_micros: 3,
+            free: 9,
         }
     }
 }
