@@ -1,28 +1,34 @@
 //! `gateway explain`: what would become of a request, without sending it.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
 
+use audit::event::{Id, Time};
 use bytes::Bytes;
 use config::{ClientName, HostName, ListenerName, TrustName};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use http1::{Authority, Target};
 
-use crate::authorize::{self, Rule};
-use crate::checks::CHECKS;
+use crate::authorize::{self, AuthorizeRefusal, Rule};
+use crate::checks;
+use crate::memory::Memory;
+use crate::peer::{Channel, Client, Peer, Protocol};
 use crate::refusal::Refusal;
-use crate::request::{Head, Version};
-use crate::site::Site;
+use crate::request::{Content, Head, Received, RequestId, Version};
+use crate::site::{ListenerSite, Site};
+use crate::tls::{Clients, Entry};
 
-/// The question.
+/// The question: a request that somebody could send.
 #[derive(Debug)]
 pub struct Question {
-    /// Who asks: a name under a trust set, or nobody.
-    pub client: Option<(TrustName, ClientName)>,
-    /// Method.
-    pub method: Method,
-    /// URL.
-    pub url: Uri,
+    method: Method,
+    target: Target,
+    host: HostName,
+    port: u16,
+    header: HeaderValue,
 }
 
 /// The answer for one listener.
@@ -40,77 +46,106 @@ pub struct Explanation {
     pub outcome: Result<Rule, Refusal>,
 }
 
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unanswerable {
-    /// The URL is not one of this gateway's.
-    Url {
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// No listener serves this host on this port.
-    NoListener,
+/// Why a URL is none that a gateway could be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UrlFault {
+    /// It does not begin with `https://`.
+    Scheme,
+    /// It names no host.
+    NoHost,
+    /// What it names is no host and port.
+    Authority,
+    /// No request can have its path and query.
+    Target,
 }
 
-impl fmt::Display for Unanswerable {
+impl fmt::Display for UrlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unanswerable::Url { what } => write!(f, "the URL {what}"),
-            Unanswerable::NoListener => {
-                f.write_str("no listener has this port and a certificate for this host")
-            }
+        f.write_str(match self {
+            UrlFault::Scheme => "the URL does not begin with https://",
+            UrlFault::NoHost => "the URL names no host",
+            UrlFault::Authority => "the URL names no valid host and port",
+            UrlFault::Target => "the URL has a target that no request can have",
+        })
+    }
+}
+
+impl Question {
+    /// Reads a question, as strictly as a request is read: a port that is none would otherwise be
+    /// taken for the usual one.
+    pub fn parse(method: &Method, url: &Uri) -> Result<Question, UrlFault> {
+        if url.scheme_str() != Some("https") {
+            return Err(UrlFault::Scheme);
+        }
+        let authority = url.authority().ok_or(UrlFault::NoHost)?.as_str();
+        let named = Authority::parse(authority.as_bytes()).ok_or(UrlFault::Authority)?;
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        let target = Bytes::copy_from_slice(target.as_bytes());
+        Ok(Question {
+            method: method.clone(),
+            target: Target::parse(method, target).map_err(|_| UrlFault::Target)?,
+            host: HostName::parse(named.host).map_err(|_| UrlFault::Authority)?,
+            port: named.port.unwrap_or(443),
+            header: HeaderValue::from_str(authority).map_err(|_| UrlFault::Authority)?,
+        })
+    }
+
+    /// The request as `listener` would receive it from somebody who was shown `entry`.
+    fn received(&self, listener: &ListenerName, entry: &Entry) -> Received {
+        let channel = Channel {
+            version: 0x0304,
+            suite: 0,
+            group: None,
+            protocol: Protocol::Http1,
+            sni: self.server_name().map(Into::into),
+            shown: Arc::clone(entry.hosts()),
+            ja4: Box::default(),
+        };
+        let peer = Peer {
+            connection: Id::new([0; 16]),
+            address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            listener: listener.clone(),
+            client: Client::Anonymous,
+            channel,
+        };
+        Received {
+            head: Head {
+                method: self.method.clone(),
+                target: self.target.clone(),
+                headers: HeaderMap::from_iter([(HOST, self.header.clone())]),
+                version: Version::Http11,
+            },
+            peer: Rc::new(peer),
+            content: Content::None,
+            memory: Memory::default(),
+            id: RequestId::new(Id::new([0; 16])),
+            at: Time(0),
         }
     }
+
+    /// What a client sends as SNI: an address is never sent (RFC 6066 3).
+    fn server_name(&self) -> Option<&str> {
+        self.host.address().is_none().then(|| self.host.as_str())
+    }
 }
 
-/// Answers the question for every listener that the URL could reach.
-pub fn explain(site: &Site, question: &Question) -> Result<Vec<Explanation>, Unanswerable> {
-    let url = |what| Unanswerable::Url { what };
-    if question.url.scheme_str() != Some("https") {
-        return Err(url("does not begin with https://"));
-    }
-    let authority = question.url.authority().ok_or(url("names no host"))?;
-    // As strict as with a request: a port that is none would otherwise be taken for the usual one.
-    let named = Authority::parse(authority.as_str().as_bytes())
-        .ok_or(url("names no valid host and port"))?;
-    let host = HostName::parse(named.host).map_err(|_| url("names no valid host"))?;
-    let port = named.port.unwrap_or(443);
-    let target = question
-        .url
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let target = Target::parse(&question.method, Bytes::copy_from_slice(target.as_bytes()))
-        .map_err(|_| url("has a target that no request can have"))?;
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        HOST,
-        HeaderValue::from_str(authority.as_str()).map_err(|_| url("names no valid host"))?,
-    );
-    let head = Head {
-        method: question.method.clone(),
-        target,
-        headers,
-        version: Version::Http11,
-    };
-
+/// Answers the question for every listener that it could reach; none when no listener has its port
+/// and a certificate for its host. `client` is a name under a trust set, or nobody.
+pub fn explain(
+    site: &Site,
+    client: Option<&(TrustName, ClientName)>,
+    question: &Question,
+) -> Vec<Explanation> {
     let mut explanations = Vec::new();
     for (name, listener) in &site.config.listeners {
+        let is_here = |at: &config::Placed<SocketAddr>| at.value.port() == question.port;
         let Some(at) = site.listeners.get(name) else {
             continue;
         };
-        if !listener
-            .listen
-            .iter()
-            .any(|placed| placed.value.port() == port)
-        {
+        if !listener.listen.iter().any(is_here) {
             continue;
         }
-        let Some(entry) = at
-            .side
-            .entries()
-            .iter()
-            .find(|entry| entry.hosts().cover(host.as_str()))
-        else {
+        let Some(entry) = shown(at, question) else {
             continue;
         };
         let mut explanation = Explanation {
@@ -120,58 +155,68 @@ pub fn explain(site: &Site, question: &Question) -> Result<Vec<Explanation>, Una
             upstream: None,
             outcome: Err(Refusal::Internal),
         };
-        explanation.outcome = judge(site, name, &host, &head, question, &mut explanation);
+        let received = question.received(name, entry);
+        explanation.outcome = judge(site, at, client, &received, &mut explanation);
         explanations.push(explanation);
     }
-    if explanations.is_empty() {
-        Err(Unanswerable::NoListener)
-    } else {
-        Ok(explanations)
+    explanations
+}
+
+/// The entry that a client would be shown, on a listener that has one for the host.
+fn shown<'a>(at: &'a ListenerSite, question: &Question) -> Option<&'a Arc<Entry>> {
+    let host = question.host.as_str();
+    let entries = at.side.entries();
+    if !entries.iter().any(|entry| entry.hosts().cover(host)) {
+        return None;
+    }
+    match question.server_name() {
+        Some(name) => {
+            let hosts = at.side.selected(name)?;
+            entries.iter().find(|entry| entry.hosts() == hosts)
+        }
+        None => entries.first(),
     }
 }
 
+/// What `pipeline` asks, in its order, but for what only a certificate and a body can tell.
 fn judge(
     site: &Site,
-    listener: &ListenerName,
-    host: &HostName,
-    head: &Head,
-    question: &Question,
+    at: &ListenerSite,
+    client: Option<&(TrustName, ClientName)>,
+    received: &Received,
     explanation: &mut Explanation,
 ) -> Result<Rule, Refusal> {
-    CHECKS
-        .iter()
-        .try_for_each(|check| check.judge(head))
-        .map_err(Refusal::Check)?;
-    let entry = site
+    checks::check(received).map_err(Refusal::Check)?;
+    let route = site
         .routes
-        .lookup(listener, host, head)
+        .choose(received, |host| at.side.selected(host))
         .map_err(Refusal::Route)?;
-    explanation.route = Some(entry.route.name.value.to_string());
-    explanation.upstream = Some(entry.route.upstream.value.to_string());
-    let configured = site.config.listeners.get(listener);
-    let client = question.client.as_ref().map(|(trust, name)| (trust, name));
-    // A name counts only where its trust set is the one that the listener asks.
-    if let (Some((trust, _)), Some(configured)) = (client, configured)
-        && configured.trust() != Some(trust)
-    {
-        return Err(Refusal::Authorize(authorize::AuthorizeRefusal::TrustGone));
+    explanation.route = Some(route.route.name.value.to_string());
+    explanation.upstream = Some(route.route.upstream.value.to_string());
+    let client = client.map(|(trust, name)| (trust, name));
+    vouched(at, client).map_err(Refusal::Authorize)?;
+    authorize::rule(client, &route.route.allow.value, &site.roles).map_err(Refusal::Authorize)
+}
+
+/// Whether the listener would have let the client connect as whom it says that it is.
+fn vouched(
+    at: &ListenerSite,
+    client: Option<(&TrustName, &ClientName)>,
+) -> Result<(), AuthorizeRefusal> {
+    match (client, at.side.clients()) {
+        (None, clients) => authorize::standing(&Client::Anonymous, clients, 0),
+        (Some((trust, _)), Clients::Required(set) | Clients::Optional(set))
+            if set.name == *trust =>
+        {
+            Ok(())
+        }
+        (Some(_), _) => Err(AuthorizeRefusal::TrustGone),
     }
-    if client.is_none()
-        && configured.is_some_and(|listener| {
-            matches!(listener.clients.value, config::Clients::Required { .. })
-        })
-    {
-        return Err(Refusal::Authorize(
-            authorize::AuthorizeRefusal::ClientUnknown,
-        ));
-    }
-    authorize::rule(client, &entry.route.allow.value, &site.roles).map_err(Refusal::Authorize)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authorize::AuthorizeRefusal;
     use crate::load::testing::Place;
 
     /// The demo's configuration: one listener on port 1.
@@ -184,69 +229,83 @@ mod tests {
     fn ask(
         site: &Site,
         client: Option<(&str, &str)>,
-        method: Method,
+        method: &Method,
         url: &str,
-    ) -> Result<Explanation, Unanswerable> {
+    ) -> Vec<Explanation> {
         let client = client.map(|(trust, name)| {
             let trust = TrustName::parse(trust).unwrap();
             (trust, ClientName::parse(name).unwrap())
         });
-        let url = url.parse().unwrap();
-        let question = Question {
-            client,
-            method,
-            url,
-        };
-        explain(site, &question).map(|mut answers| {
-            assert_eq!(answers.len(), 1);
-            answers.remove(0)
-        })
+        let question = Question::parse(method, &url.parse().unwrap()).unwrap();
+        explain(site, client.as_ref(), &question)
+    }
+
+    fn answer(
+        site: &Site,
+        client: Option<(&str, &str)>,
+        method: &Method,
+        url: &str,
+    ) -> Explanation {
+        let mut answers = ask(site, client, method, url);
+        assert_eq!(answers.len(), 1, "{url}");
+        answers.remove(0)
     }
 
     const PUMP: Option<(&str, &str)> = Some(("devices", "urn:example:pump-1"));
 
     #[test]
-    fn a_url_that_no_client_can_ask_for_has_no_answer() {
-        let site = site();
-        for (url, what) in [
-            ("http://localhost:1/", "does not begin with https://"),
-            ("/fhir", "does not begin with https://"),
-            ("https://me@localhost:1/", "names no valid host and port"),
-            ("https://localhost:99999/", "names no valid host and port"),
-            ("https://*.test:1/", "names no valid host"),
+    fn a_url_that_no_client_can_ask_for_is_no_question() {
+        for (url, fault) in [
+            ("http://localhost:1/", UrlFault::Scheme),
+            ("/fhir", UrlFault::Scheme),
+            ("https://me@localhost:1/", UrlFault::Authority),
+            ("https://localhost:99999/", UrlFault::Authority),
+            ("https://*.test:1/", UrlFault::Authority),
         ] {
-            let answer = ask(&site, PUMP, Method::GET, url).unwrap_err();
-            assert_eq!(answer, Unanswerable::Url { what }, "{url}");
+            let question = Question::parse(&Method::GET, &url.parse().unwrap());
+            assert_eq!(question.unwrap_err(), fault, "{url}");
         }
+    }
+
+    #[test]
+    fn a_host_or_port_that_no_listener_has_reaches_none() {
+        let site = site();
         for url in [
             "https://localhost/",
             "https://localhost:2/",
             "https://other.test:1/",
         ] {
-            let answer = ask(&site, PUMP, Method::GET, url).unwrap_err();
-            assert_eq!(answer, Unanswerable::NoListener, "{url}");
+            assert!(ask(&site, PUMP, &Method::GET, url).is_empty(), "{url}");
         }
+    }
+
+    #[test]
+    fn an_address_is_no_server_name_and_reaches_the_default_certificate() {
+        let answer = answer(
+            &site(),
+            PUMP,
+            &Method::GET,
+            "https://127.0.0.1:1/fhir/Patient/1",
+        );
+        assert_eq!(answer.route.as_deref(), Some("patients"));
+        assert!(answer.outcome.is_ok());
     }
 
     #[test]
     fn a_request_is_judged_as_the_gateway_would() {
         let site = site();
         let url = "https://localhost:1/fhir/Patient/1";
-        let answer = ask(&site, PUMP, Method::GET, url).unwrap();
-        assert_eq!(answer.route.as_deref(), Some("patients"));
-        assert_eq!(answer.upstream.as_deref(), Some("sample"));
-        assert_eq!(answer.certificate, "server");
-        assert!(answer.outcome.unwrap().as_str().contains("pump"));
+        let permitted = answer(&site, PUMP, &Method::GET, url);
+        assert_eq!(permitted.route.as_deref(), Some("patients"));
+        assert_eq!(permitted.upstream.as_deref(), Some("sample"));
+        assert_eq!(permitted.certificate, "server");
+        assert!(permitted.outcome.unwrap().as_str().contains("pump"));
+        let other = "urn:example:pump-1";
         let refusals = [
             (PUMP, Method::DELETE, url, 405),
             (PUMP, Method::GET, "https://localhost:1/fhir/%2e%2e/x", 400),
             (None, Method::GET, url, 403),
-            (
-                Some(("others", "urn:example:pump-1")),
-                Method::GET,
-                url,
-                403,
-            ),
+            (Some(("others", other)), Method::GET, url, 403),
             (
                 Some(("devices", "urn:example:other")),
                 Method::GET,
@@ -255,14 +314,13 @@ mod tests {
             ),
         ];
         for (client, method, url, status) in refusals {
-            let refusal = ask(&site, client, method, url)
-                .unwrap()
-                .outcome
-                .unwrap_err();
+            let refusal = answer(&site, client, &method, url).outcome.unwrap_err();
             assert_eq!(refusal.status().as_u16(), status, "{client:?} {url}");
         }
-        let nobody = ask(&site, None, Method::GET, url).unwrap().outcome;
-        let expected = Refusal::Authorize(AuthorizeRefusal::ClientUnknown);
+        let nobody = answer(&site, None, &Method::GET, url).outcome;
+        let clients = site.listeners.values().next().unwrap().side.clients();
+        let expected = authorize::standing(&Client::Anonymous, clients, 0);
+        let expected = Refusal::Authorize(expected.unwrap_err());
         assert_eq!(nobody.unwrap_err().code(), expected.code());
     }
 }

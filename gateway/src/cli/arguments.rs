@@ -88,7 +88,7 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  gateway completions bash > /etc/bash_completion.d/gateway")]
     Completions {
         /// The shell.
-        shell: clap_complete::Shell,
+        shell: terminal::Shell,
     },
     /// Write the manual pages into a directory.
     #[command(after_help = "Example:\n  gateway manual /usr/local/share/man/man1")]

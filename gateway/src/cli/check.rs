@@ -1,18 +1,20 @@
 //! `gateway check`: every mistake in a configuration, and what it decided.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::say::{complain, print};
-use crate::load::{self, Loaded};
+use terminal::{counted, print};
 
-pub(super) fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) -> ExitCode {
-    let loaded = config::load(path).and_then(|config| load::load(config, None));
+use crate::load::{self, Loaded, Mistakes};
+
+pub(super) fn check(path: &Path, quiet: bool, json: bool) -> ExitCode {
+    let loaded = load::check(path);
     if json {
         let (ok, findings, unlisted, decisions) = match &loaded {
             Ok(Loaded { site, warnings }) => (true, warnings.as_slice(), 0, &site.decisions[..]),
-            Err(findings) => (false, findings.list(), findings.unlisted(), &[][..]),
+            Err(Mistakes { findings, .. }) => {
+                (false, findings.list(), findings.unlisted(), &[][..])
+            }
         };
         let document = serde_json::json!({
             "ok": ok,
@@ -33,23 +35,23 @@ pub(super) fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) 
                 "rationale": decision.rationale.value.as_str(),
             })).collect::<Vec<_>>(),
         });
-        let printed = print(out, &format!("{document}\n"));
+        let printed = print(&format!("{document}\n"));
         return if ok { printed } else { ExitCode::FAILURE };
     }
     match loaded {
         Ok(Loaded { site, warnings }) => {
             for warning in &warnings {
-                complain(&warning.to_string());
+                terminal::tell(warning);
             }
             if quiet {
                 return ExitCode::SUCCESS;
             }
             let mut lines = vec![format!(
-                "ok: {} listeners, {} routes, {} upstreams, {} roles",
-                site.listeners.len(),
-                site.config.routes.len(),
-                site.upstreams.len(),
-                site.roles.len()
+                "ok: {}, {}, {}, {}",
+                counted(site.listeners.len(), "listener"),
+                counted(site.config.routes.len(), "route"),
+                counted(site.upstreams.len(), "upstream"),
+                counted(site.roles.len(), "role")
             )];
             lines.extend(medium(&site.config.audit.directory.path));
             lines.extend(site.decisions.iter().map(|decision| {
@@ -65,10 +67,13 @@ pub(super) fn check(path: &Path, quiet: bool, json: bool, out: &mut impl Write) 
                 )
             }));
             lines.push(String::new());
-            print(out, &lines.join("\n"))
+            print(&lines.join("\n"))
         }
-        Err(findings) => {
-            complain(&findings.to_string());
+        Err(Mistakes { findings, unseen }) => {
+            terminal::tell(findings);
+            if let Some(unseen) = unseen {
+                terminal::tell(format_args!("hint: {unseen}"));
+            }
             ExitCode::FAILURE
         }
     }

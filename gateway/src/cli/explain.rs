@@ -1,13 +1,11 @@
 //! `gateway explain`: the question as it is typed, and the answer as it is printed.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use config::{ClientName, TrustName};
+use config::{ClientError, ClientName, TrustName};
 use http::{Method, Uri};
 
-use super::say::{complain, fail, print};
 use crate::authorize::Rule;
 use crate::explain::{self, Question};
 use crate::load::{self, Loaded};
@@ -15,34 +13,35 @@ use crate::load::{self, Loaded};
 pub(super) fn explain(
     path: &Path,
     client: Option<&str>,
-    method: Method,
-    url: Uri,
+    method: &Method,
+    url: &Uri,
     json: bool,
-    out: &mut impl Write,
 ) -> ExitCode {
+    let question = match Question::parse(method, url) {
+        Ok(question) => question,
+        Err(error) => return terminal::misused(error, "such as https://api.clinic.example/fhir/"),
+    };
     let Loaded { site, .. } = match config::load(path).and_then(|config| load::load(config, None)) {
         Ok(loaded) => loaded,
         Err(findings) => {
-            complain(&findings.to_string());
+            terminal::tell(findings);
             return ExitCode::FAILURE;
         }
     };
     let trusts: Vec<&TrustName> = site.config.trust.keys().collect();
     let client = match client.map(|client| named(client, &trusts)).transpose() {
         Ok(client) => client,
-        Err((error, hint)) => return fail(&error, Some(&hint)),
+        Err(error) => return error.report(),
     };
-    let explanations = match explain::explain(
-        &site,
-        &Question {
-            client,
-            method,
-            url,
-        },
-    ) {
-        Ok(explanations) => explanations,
-        Err(error) => return fail(&error.to_string(), None),
-    };
+    let explanations = explain::explain(&site, client.as_ref(), &question);
+    if explanations.is_empty() {
+        return terminal::fail(
+            "no listener has this port and a certificate for this host",
+            Some(
+                "compare the URL with `listen` of the listeners and with the names in their certificates",
+            ),
+        );
+    }
     let permitted = explanations
         .iter()
         .any(|explanation| explanation.outcome.is_ok());
@@ -51,7 +50,7 @@ pub(super) fn explain(
     } else {
         as_text(&explanations)
     };
-    let printed = print(out, &text);
+    let printed = terminal::print(&text);
     if permitted {
         printed
     } else {
@@ -59,36 +58,56 @@ pub(super) fn explain(
     }
 }
 
+/// Why a name is nobody's.
+#[derive(Debug, PartialEq, Eq)]
+enum Nobody {
+    /// It is no name, under whatever trust set.
+    Name(String, ClientError),
+    /// The configuration has no trust set.
+    NoTrust(String),
+    /// The configuration has several trust sets, and the name says none of them.
+    WhichTrust(String, Vec<String>),
+}
+
+impl Nobody {
+    fn report(&self) -> ExitCode {
+        match self {
+            Nobody::Name(client, error) => terminal::misused(
+                format_args!("{client} is no client's name: {error}"),
+                "such as urn:example:pump-1",
+            ),
+            Nobody::NoTrust(client) => terminal::fail(
+                format_args!("{client} cannot be anybody: there is no trust set"),
+                Some("leave --client out"),
+            ),
+            Nobody::WhichTrust(client, known) => terminal::fail(
+                format_args!("{client} names no trust set"),
+                Some(&format!(
+                    "write TRUST:NAME; the trust sets are: {}",
+                    known.join(", ")
+                )),
+            ),
+        }
+    }
+}
+
 /// A client's name with its trust set, which may be left out when there is only one.
-fn named(client: &str, trusts: &[&TrustName]) -> Result<(TrustName, ClientName), (String, String)> {
+fn named(client: &str, trusts: &[&TrustName]) -> Result<(TrustName, ClientName), Nobody> {
     let prefixed = client.split_once(':').and_then(|(prefix, name)| {
         let known = trusts.iter().find(|known| known.as_str() == prefix)?;
         Some((*known, name))
     });
     let (trust, name) = match (prefixed, trusts) {
-        (Some(found), _) => found,
-        (None, [only]) => (*only, client),
-        (None, []) => {
-            return Err((
-                format!("{client} cannot be anybody: there is no trust set"),
-                "leave --client out".to_owned(),
-            ));
-        }
+        (Some((trust, name)), _) => (Ok(trust), name),
+        (None, [only]) => (Ok(*only), client),
+        (None, []) => (Err(Nobody::NoTrust(client.to_owned())), client),
         (None, _) => {
-            let known: Vec<&str> = trusts.iter().map(|trust| trust.as_str()).collect();
-            return Err((
-                format!("{client} names no trust set"),
-                format!("write TRUST:NAME; the trust sets are: {}", known.join(", ")),
-            ));
+            let known = trusts.iter().map(ToString::to_string).collect();
+            (Err(Nobody::WhichTrust(client.to_owned(), known)), client)
         }
     };
-    let name = ClientName::parse(name).map_err(|error| {
-        (
-            format!("{client} is no client's name: {error}"),
-            "such as urn:example:pump-1".to_owned(),
-        )
-    })?;
-    Ok((trust.clone(), name))
+    let name = ClientName::parse(name).map_err(|error| Nobody::Name(client.to_owned(), error))?;
+    Ok((trust?.clone(), name))
 }
 
 fn as_text(explanations: &[explain::Explanation]) -> String {
@@ -139,15 +158,13 @@ fn as_json(explanations: &[explain::Explanation]) -> String {
 mod tests {
     use super::*;
 
-    fn ask(client: &str, trusts: &[&str]) -> Result<(String, String), String> {
+    fn ask(client: &str, trusts: &[&str]) -> Result<(String, String), Nobody> {
         let trusts: Vec<_> = trusts
             .iter()
             .map(|trust| TrustName::parse(trust).unwrap())
             .collect();
-        match named(client, &trusts.iter().collect::<Vec<_>>()) {
-            Ok((trust, name)) => Ok((trust.to_string(), name.to_string())),
-            Err((_, hint)) => Err(hint),
-        }
+        named(client, &trusts.iter().collect::<Vec<_>>())
+            .map(|(trust, name)| (trust.to_string(), name.to_string()))
     }
 
     #[test]
@@ -158,8 +175,16 @@ mod tests {
         let whole = format!("devices:{pump}");
         assert_eq!(ask(&whole, &["devices"]), found("devices", pump));
         assert_eq!(ask(&whole, &["people", "devices"]), found("devices", pump));
-        let told = ask(pump, &["people", "devices"]).unwrap_err();
-        assert!(told.contains("people, devices"), "{told}");
-        assert_eq!(ask(pump, &[]).unwrap_err(), "leave --client out");
+        let known = vec!["people".to_owned(), "devices".to_owned()];
+        let which = Nobody::WhichTrust(pump.to_owned(), known);
+        assert_eq!(ask(pump, &["people", "devices"]), Err(which));
+        assert_eq!(ask(pump, &[]), Err(Nobody::NoTrust(pump.to_owned())));
+    }
+
+    #[test]
+    fn a_name_that_nobody_can_have_is_wrong_whatever_the_trust_sets_are() {
+        for trusts in [&[][..], &["devices"], &["people", "devices"]] {
+            assert!(matches!(ask("", trusts), Err(Nobody::Name(..))));
+        }
     }
 }

@@ -3,8 +3,6 @@
 
 mod arguments;
 
-mod say;
-
 mod check;
 
 mod explain;
@@ -14,61 +12,38 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use self::arguments::{Arguments, Command};
 use self::check::check;
 use self::explain::explain;
-use self::say::{complain, fail, print};
 use crate::{demo, run};
-
-const USAGE: u8 = 64;
 
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                USAGE.into()
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+    let command = match terminal::parse(std::env::args_os()) {
+        Ok(Arguments { command }) => command,
+        Err(code) => return code,
     };
-    let mut out = io::stdout();
-    match arguments.command {
+    match command {
         Command::Run { config } => serve(&config),
         Command::Check {
             config,
             quiet,
             json,
-        } => check(&config, quiet, json, &mut out),
+        } => check(&config, quiet, json),
         Command::Explain {
             config,
             client,
             json,
             method,
             url,
-        } => explain(&config, client.as_deref(), method, url, json, &mut out),
-        Command::Demo { dir, listen, once } => run_demo(&dir, listen, once, &mut out),
-        Command::Schema => print(&mut out, &config::schema()),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "gateway", &mut script);
-            print(&mut out, &String::from_utf8_lossy(&script))
-        }
-        Command::Manual { directory } => {
-            match clap_mangen::generate_to(Arguments::command(), &directory) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(
-                    &format!("cannot write to {}: {error}", directory.display()),
-                    Some("name a directory that exists"),
-                ),
-            }
-        }
+        } => explain(&config, client.as_deref(), &method, &url, json),
+        Command::Demo { dir, listen, once } => run_demo(&dir, listen, once),
+        Command::Schema => terminal::print(&config::schema()),
+        Command::Completions { shell } => terminal::completions(Arguments::command(), shell),
+        Command::Manual { directory } => terminal::manual(Arguments::command(), &directory),
     }
 }
 
@@ -77,7 +52,7 @@ fn serve(path: &Path) -> ExitCode {
     match run::run(path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error.to_string());
+            terminal::tell(error);
             ExitCode::FAILURE
         }
     }
@@ -101,15 +76,11 @@ fn start_logging() {
     };
 }
 
-fn run_demo(
-    directory: &Path,
-    listen: Option<SocketAddr>,
-    once: bool,
-    out: &mut impl Write,
-) -> ExitCode {
+fn run_demo(directory: &Path, listen: Option<SocketAddr>, once: bool) -> ExitCode {
     if std::env::var_os("PHIGATE_LOG").is_some() {
         start_logging();
     }
+    let mut out = io::stdout();
     let mut say = |line: &str| {
         // Whoever closed the terminal does not want to read it.
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -118,7 +89,7 @@ fn run_demo(
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(text) => {
-            complain(&text);
+            terminal::tell(text);
             ExitCode::FAILURE
         }
     }

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::{CertificateName, Config, Server, UpstreamIdentity, UpstreamName};
+use config::{CertificateName, Config, HostName, Placed, Server, UpstreamIdentity, UpstreamName};
 
+use super::entries::what_to_do;
 use super::loader::Loader;
 use crate::endpoint::{Address, Endpoint, Security};
 use crate::peer::Protocol;
 use crate::site::Site;
 use crate::tls::{self, Entry};
+use crate::trust::Authority;
 
 impl Loader {
     /// The upstreams. One that is like that of `previous` stays that one, with its connections.
@@ -19,16 +21,16 @@ impl Loader {
         entries: &HashMap<CertificateName, Arc<Entry>>,
         previous: Option<&Site>,
     ) -> HashMap<UpstreamName, Arc<Endpoint>> {
-        let mut sites = HashMap::new();
+        let mut endpoints = HashMap::new();
         for (name, upstream) in &config.upstreams {
-            let Some((address, security, identity)) = self.server(upstream, entries) else {
+            let Some(way) = self.way(upstream, entries) else {
                 continue;
             };
-            let site = Endpoint {
+            let endpoint = Endpoint {
                 name: name.clone(),
-                address,
-                security,
-                identity,
+                address: way.address,
+                security: way.security,
+                identity: way.made_of,
                 protocol: upstream.protocol,
                 connect: upstream.connect,
                 head: upstream.head,
@@ -37,89 +39,109 @@ impl Loader {
             };
             let kept = previous
                 .and_then(|previous| previous.upstreams.get(name))
-                .filter(|known| known.is_like(&site));
-            sites.insert(
-                name.clone(),
-                kept.cloned().unwrap_or_else(|| Arc::new(site)),
-            );
+                .filter(|known| known.is_like(&endpoint));
+            let endpoint = kept.cloned().unwrap_or_else(|| Arc::new(endpoint));
+            endpoints.insert(name.clone(), endpoint);
         }
-        sites
+        endpoints
     }
 
-    /// Where an upstream is, how the way is protected, and by what that could change.
-    fn server(
+    fn way(
         &mut self,
         upstream: &config::Upstream,
         entries: &HashMap<CertificateName, Arc<Entry>>,
-    ) -> Option<(Address, Security, Vec<u8>)> {
-        let (authority, roots, server_name, identity) = match &upstream.server.value {
-            Server::Http { authority } => {
-                return Some((Address::Tcp(authority.clone()), Security::None, Vec::new()));
-            }
-            Server::Unix { socket } => {
-                return Some((
-                    Address::Unix(socket.path.clone()),
-                    Security::None,
-                    Vec::new(),
-                ));
-            }
+    ) -> Option<Way> {
+        let open = |address| Way {
+            address,
+            security: Security::None,
+            made_of: Vec::new(),
+        };
+        match &upstream.server.value {
+            Server::Http { authority } => Some(open(Address::Tcp(authority.clone()))),
+            Server::Unix { socket } => Some(open(Address::Unix(socket.path.clone()))),
             Server::Https {
                 authority,
                 roots,
                 server_name,
                 identity,
-            } => (authority, roots, server_name, identity),
-        };
-        let pinned = self.authorities(std::slice::from_ref(roots), true);
-        let entry = match identity {
-            UpstreamIdentity::Nothing => None,
-            UpstreamIdentity::Certificate(name) => {
-                let entry = entries.get(&name.value)?;
-                if let Err(fault) = entry.check_proves() {
-                    let message = format!("certificates.{}: {fault}", name.value);
-                    self.error(&name.place, message, None);
+            } => {
+                let pinned = self.authorities(std::slice::from_ref(roots), true);
+                let entry = match identity {
+                    UpstreamIdentity::Nothing => None,
+                    UpstreamIdentity::Certificate(name) => Some(self.proof(name, entries)?),
+                };
+                let security = self.tls(upstream, &pinned, server_name, entry)?;
+                let mut made_of = server_name.to_string().into_bytes();
+                for root in &pinned {
+                    made_of.extend_from_slice(root.der());
                 }
-                Some(entry)
+                if let UpstreamIdentity::Certificate(name) = identity {
+                    made_of.extend(self.chains.get(&name.value).into_iter().flatten());
+                }
+                Some(Way {
+                    address: Address::Tcp(authority.clone()),
+                    security,
+                    made_of,
+                })
             }
-        };
+        }
+    }
+
+    /// The certificate with which the gateway proves itself. One that is missing has been reported
+    /// where it is configured.
+    fn proof<'a>(
+        &mut self,
+        name: &Placed<CertificateName>,
+        entries: &'a HashMap<CertificateName, Arc<Entry>>,
+    ) -> Option<&'a Entry> {
+        let entry = entries.get(&name.value)?;
+        if let Err(fault) = entry.check_proves() {
+            let message = format!("certificates.{}: {fault}", name.value);
+            self.error(&name.place, message, Some(what_to_do(fault)));
+        }
+        Some(entry)
+    }
+
+    fn tls(
+        &mut self,
+        upstream: &config::Upstream,
+        pinned: &[Authority],
+        server_name: &HostName,
+        entry: Option<&Entry>,
+    ) -> Option<Security> {
         let protocols: &[Protocol] = match upstream.protocol {
             config::Protocol::Alpn => &[Protocol::Http2, Protocol::Http1],
             config::Protocol::Http11 => &[Protocol::Http1],
             config::Protocol::Http2 => &[Protocol::Http2],
         };
+        let place = &upstream.server.place;
         let Some(name) = tls::upstream_name(server_name) else {
+            let message = "the server name is not one that a certificate can hold";
             self.error(
-                &upstream.server.place,
-                "the server name is not one that a certificate can hold",
-                None,
+                place,
+                message,
+                Some("give the name in its certificate as server_name"),
             );
             return None;
         };
-        match tls::client_side(&pinned, entry.map(Arc::as_ref), protocols) {
-            Ok(config) => {
-                let mut like = format!("{server_name}").into_bytes();
-                for root in &pinned {
-                    like.extend_from_slice(root.der());
-                }
-                if let UpstreamIdentity::Certificate(name) = identity {
-                    like.extend(self.chains.get(&name.value).into_iter().flatten());
-                }
-                Some((
-                    Address::Tcp(authority.clone()),
-                    Security::Tls { config, name },
-                    like,
-                ))
-            }
+        match tls::client_side(pinned, entry, protocols) {
+            Ok(config) => Some(Security::Tls { config, name }),
             Err(error) => {
-                self.error(
-                    &upstream.server.place,
-                    format!("TLS cannot be spoken: {error}"),
-                    None,
-                );
+                let message = format!("TLS cannot be spoken: {error}");
+                let hint = "look at its roots and at client_certificate";
+                self.error(place, message, Some(hint));
                 None
             }
         }
     }
+}
+
+/// The way to an upstream.
+struct Way {
+    address: Address,
+    security: Security,
+    /// What could change about it without a change of its address: names, roots, our chain.
+    made_of: Vec<u8>,
 }
 
 #[cfg(test)]

@@ -1,25 +1,29 @@
 //! Certificate entries: a chain and its key, judged together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::{CertificateName, Config, Place, Secret};
+use config::{Certificate, CertificateName, Place, Secret};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use super::files::MEND_PEM;
 use super::loader::Loader;
 use crate::digest::sha256;
-use crate::tls::Entry;
+use crate::tls::{Entry, EntryFault};
 
 impl Loader {
     /// Every entry whose chain and key could be read and fit together.
-    pub(super) fn entries(&mut self, config: &Config) -> HashMap<CertificateName, Arc<Entry>> {
+    pub(super) fn entries(
+        &mut self,
+        certificates: &BTreeMap<CertificateName, Certificate>,
+    ) -> HashMap<CertificateName, Arc<Entry>> {
         let mut entries = HashMap::new();
-        for (name, certificate) in &config.certificates {
+        for (name, certificate) in certificates {
             let chain = self.certificates(&certificate.chain);
             let key = self.key(&certificate.key);
             let (Some(chain), Some(key)) = (chain, key) else {
@@ -40,7 +44,11 @@ impl Loader {
                 Ok(entry) => {
                     entries.insert(name.clone(), Arc::new(entry));
                 }
-                Err(fault) => self.error(&certificate.chain.place, fault.to_string(), None),
+                Err(fault) => self.error(
+                    &certificate.chain.place,
+                    fault.to_string(),
+                    Some(what_to_do(fault)),
+                ),
             }
         }
         entries
@@ -65,7 +73,8 @@ impl Loader {
                 None
             }
             Err(_) => {
-                self.error(place, format!("{origin} is not well-formed PEM"), None);
+                let message = format!("{origin} is not well-formed PEM");
+                self.error(place, message, Some(MEND_PEM));
                 None
             }
         }
@@ -85,7 +94,9 @@ impl Loader {
                 if let Ok(value) = std::env::var(&name.value) {
                     return Some((Zeroizing::new(value.into_bytes()), origin));
                 }
-                self.error(place, format!("{origin} is not set, or is not text"), None);
+                let message = format!("{origin} is not set, or is not text");
+                let hint = "let whatever starts the gateway set it to the key in PEM form";
+                self.error(place, message, Some(hint));
                 None
             }
             Secret::Credential(name) => {
@@ -115,6 +126,24 @@ impl Loader {
                 Some("chmod 600"),
             );
         }
+    }
+}
+
+/// What to do about a certificate of ours that cannot be used.
+pub(super) fn what_to_do(fault: EntryFault) -> &'static str {
+    match fault {
+        EntryFault::Empty | EntryFault::Malformed => {
+            "name a PEM file with the certificate first and its issuers behind it"
+        }
+        EntryFault::KeyMismatch | EntryFault::KeyUnknown => {
+            "name the key that the certificate was issued for, or have one issued for this key"
+        }
+        EntryFault::Authority => "put the certificate of the gateway first in the file",
+        EntryFault::NotForServers => "have one issued for servers: `pki issue --profile server`",
+        EntryFault::NotForClients => "have one issued for clients: `pki issue --profile client`",
+        EntryFault::Expired { .. } => "have a new one issued, or check the clock of this machine",
+        EntryFault::NotYetValid { .. } => "check the clock of this machine",
+        EntryFault::NoName => "have one issued with the host names that clients ask for",
     }
 }
 
@@ -154,9 +183,12 @@ mod tests {
             let errors = place.load(None).unwrap_err();
             assert!(errors.contains(told), "{told:?} in {errors}");
             assert_eq!(errors.matches("error: ").count(), 1, "{errors}");
+            assert_eq!(errors.matches("hint: ").count(), 1, "{errors}");
         }
         fs::remove_file(&key).unwrap();
-        assert!(place.load(None).unwrap_err().contains("cannot open"));
+        let errors = place.load(None).unwrap_err();
+        assert!(errors.contains("cannot open"), "{errors}");
+        assert!(errors.contains("hint: check the path"), "{errors}");
     }
 
     #[test]

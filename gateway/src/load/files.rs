@@ -2,7 +2,7 @@
 //! DER). What they are worth is not asked here.
 
 use std::fs::OpenOptions;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,12 @@ const MAX_LISTS: usize = 10_000;
 /// What a file in a directory of lists is called; others lie there for somebody else.
 const EXTENSIONS: &[&str] = &["crl", "pem", "crt", "cer", "der"];
 
-const COPY_AGAIN: &str =
+/// What to do about a file that begins like PEM (RFC 7468) and does not go on so.
+pub(super) const MEND_PEM: &str =
+    "copy it again: every BEGIN line needs its END line, and base64 between them";
+
+/// What to do about a list that is not whole.
+pub(super) const COPY_AGAIN: &str =
     "copy it again, under another name, and rename it when it is whole; or take it away";
 
 /// What a file holds.
@@ -55,7 +60,7 @@ impl Loader {
                 self.error(
                     &file.place,
                     format!("{} is not well-formed PEM", file.path.display()),
-                    None,
+                    Some(MEND_PEM),
                 );
                 None
             }
@@ -67,18 +72,19 @@ impl Loader {
         if !path.is_dir() {
             return vec![path.to_owned()];
         }
-        let listed: std::io::Result<Vec<_>> =
+        let listed: io::Result<Vec<_>> =
             std::fs::read_dir(path).and_then(|items| items.take(MAX_LISTS + 1).collect());
         let items = match listed {
             Ok(items) if items.len() <= MAX_LISTS => items,
             Ok(_) => {
                 let message = format!("{} holds more than {MAX_LISTS} files", path.display());
-                self.error(place, message, None);
+                let hint = "name a folder that holds nothing but the lists in use";
+                self.error(place, message, Some(hint));
                 return Vec::new();
             }
             Err(error) => {
                 let message = format!("cannot list {}: {error}", path.display());
-                self.error(place, message, None);
+                self.error(place, message, Some(what_to_do(&error)));
                 return Vec::new();
             }
         };
@@ -122,8 +128,8 @@ impl Loader {
         let mut bytes = Vec::new();
         match read_into(path, limit, &mut bytes) {
             Ok(()) => Some(bytes),
-            Err(message) => {
-                self.error(place, message, None);
+            Err((message, hint)) => {
+                self.error(place, message, Some(hint));
                 None
             }
         }
@@ -135,8 +141,8 @@ impl Loader {
         let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
         match read_into(path, 64 * 1024 - 1, &mut bytes) {
             Ok(()) => Some(bytes),
-            Err(message) => {
-                self.error(place, message, None);
+            Err((message, hint)) => {
+                self.error(place, message, Some(hint));
                 None
             }
         }
@@ -170,22 +176,43 @@ impl Contents {
     }
 }
 
+/// Why a file was not read, and what to do about it.
+type Unread = (String, &'static str);
+
 /// Never waits: neither for a writer of a named pipe, nor for more than `limit` bytes.
-fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), String> {
+fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), Unread> {
+    let name = path.display();
+    let failed = |doing: &str, error: &io::Error| {
+        (format!("cannot {doing} {name}: {error}"), what_to_do(error))
+    };
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
-        .map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        .map_err(|error| failed("open", &error))?;
     let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
     if !regular {
-        return Err(format!("{} is not a file", path.display()));
+        return Err((format!("{name} is not a file"), "name a file"));
     }
     file.take(limit + 1)
         .read_to_end(bytes)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        .map_err(|error| failed("read", &error))?;
     if bytes.len() as u64 > limit {
-        return Err(format!("{} is larger than {limit} bytes", path.display()));
+        let message = format!("{name} is larger than {limit} bytes");
+        return Err((message, "check that it is the right file"));
     }
     Ok(())
+}
+
+/// What to do when the operating system does not let us at a file.
+fn what_to_do(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            "check the path; one that does not begin with / starts at the folder of the configuration"
+        }
+        ErrorKind::PermissionDenied => "let the user that the gateway runs as read it",
+        ErrorKind::NotADirectory => "a part of the path is a file: check the path",
+        // Others are about the machine; their own words are all that is known.
+        _ => "look at the disk, and at what the kernel's log says of it",
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use config::{CertificateName, Config, Listener, ListenerName, TrustName};
 
+use super::entries::what_to_do;
 use super::loader::Loader;
 use crate::site::ListenerSite;
 use crate::tls::{ClientTrust, Clients, Entry, ServerSide};
@@ -31,7 +32,7 @@ impl Loader {
                 self.error(
                     &listener.place,
                     format!("TLS cannot be served: {error}"),
-                    None,
+                    Some("use certificates with keys on P-256, P-384 or Ed25519, or RSA of 2048 bits or more"),
                 );
             }
             let site = ListenerSite {
@@ -55,7 +56,7 @@ impl Loader {
             let entry = entries.get(&name.value).cloned();
             if let Some(Err(fault)) = entry.as_deref().map(Entry::check_serves) {
                 let message = format!("certificates.{}: {fault}", name.value);
-                self.error(&name.place, message, None);
+                self.error(&name.place, message, Some(what_to_do(fault)));
             }
             chosen = chosen.zip(entry).map(|(mut chosen, entry)| {
                 chosen.push(entry);

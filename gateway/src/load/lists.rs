@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use audit::event::Time;
 use config::{FilePath, Place};
 
+use super::files::COPY_AGAIN;
 use super::loader::Loader;
 use crate::revocation::{Index, List, ListFault, MAX_LIST_BYTES};
 use crate::tls;
@@ -52,9 +53,8 @@ impl Loader {
                     origins.push((path, place));
                 }
                 Err(fault) => {
-                    let hint = matches!(fault, ListFault::UnknownIssuer { .. })
-                        .then_some("put the issuer's certificate beside the list, or name it in `intermediates`");
-                    self.error(place, format!("{}: {fault}", path.display()), hint);
+                    let message = format!("{}: {fault}", path.display());
+                    self.error(place, message, Some(what_to_do(&fault)));
                 }
             }
         }
@@ -82,7 +82,8 @@ impl Loader {
                 };
                 let Some(rest) = left.checked_sub(bytes.len() as u64) else {
                     let message = format!("all lists together are larger than {MAX_BYTES} bytes");
-                    self.error(place, message, None);
+                    let hint = "take away lists that nobody needs, or let the authority issue shorter ones";
+                    self.error(place, message, Some(hint));
                     return found;
                 };
                 left = rest;
@@ -96,7 +97,9 @@ impl Loader {
                             let message = format!(
                                 "more than {MAX_CERTIFICATES} certificates lie beside the lists"
                             );
-                            self.error(place, message, None);
+                            let hint =
+                                "take away those of authorities that issued none of the lists";
+                            self.error(place, message, Some(hint));
                             return found;
                         }
                         Ok(authority) => intermediates.push(authority),
@@ -106,7 +109,7 @@ impl Loader {
                                 "{}: a certificate in it is left out: {fault}",
                                 path.display()
                             ),
-                            None,
+                            Some("take it away, or put the certificate of an authority there"),
                         ),
                     }
                 }
@@ -203,6 +206,27 @@ impl Loader {
                 );
                 self.warning(place, message, Some("add its list"));
             }
+        }
+    }
+}
+
+/// What to do about a list that does not count.
+fn what_to_do(fault: &ListFault) -> &'static str {
+    match fault {
+        ListFault::Malformed => COPY_AGAIN,
+        ListFault::UnknownIssuer { .. } => {
+            "put the issuer's certificate beside the list, or name it in `intermediates`"
+        }
+        ListFault::Signature { .. } => {
+            "fetch the list from its authority again; this one was changed, or somebody else signed it"
+        }
+        ListFault::MayNotSign { .. } => {
+            "have the lists signed with a certificate whose key usage holds cRLSign"
+        }
+        ListFault::FromTheFuture { .. } => "check the clock of this machine",
+        ListFault::NoNextUpdate => "let the authority write nextUpdate: `pki crl` does",
+        ListFault::Unsupported { .. } => {
+            "let the authority issue whole lists, or shards by distribution point"
         }
     }
 }

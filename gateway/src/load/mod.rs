@@ -27,9 +27,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use audit::medium::Medium;
-use config::{Config, Finding, Findings, Rate, Severity, UpstreamName};
+use config::{Config, Finding, Findings, Mistaken, Rate, Severity, UpstreamName};
 
 use self::loader::Loader;
+use crate::descriptors;
 use crate::digest::sha256;
 use crate::endpoint::Endpoint;
 use crate::limit::Rates;
@@ -52,7 +53,8 @@ impl Source {
         }
     }
 
-    /// A file, changed by whoever embeds the gateway each time that it was read.
+    /// A file, changed by whoever embeds the gateway each time that it was read. What it changes it
+    /// also writes into the text: the hash on record is that of the text.
     #[must_use]
     pub fn adjusted(path: &Path, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Source {
         Source {
@@ -112,15 +114,55 @@ pub fn load(config: Config, previous: Option<&Site>) -> Result<Loaded, Findings>
     Ok(Loaded { site, warnings })
 }
 
+/// Reads a configuration and loads it, for whoever wants to know every mistake: those in the files
+/// that it names too, when it is mistaken itself.
+pub fn check(path: &Path) -> Result<Loaded, Mistakes> {
+    let Mistaken { findings, outside } = match config::examine(path) {
+        Ok(config) => {
+            return load(config, None).map_err(|findings| Mistakes {
+                findings,
+                unseen: None,
+            });
+        }
+        Err(mistaken) => mistaken,
+    };
+    let Some(outside) = outside else {
+        return Err(Mistakes {
+            findings,
+            unseen: Some("the files that it names were not looked at yet"),
+        });
+    };
+    let mut loader = Loader::new(unix_now());
+    loader.entries(&outside.certificates);
+    loader.trust_sets(&outside.trust, None);
+    loader.authorities(&outside.roots, true);
+    let found = loader.findings.into_iter();
+    let errors = found.filter(|finding| finding.severity == Severity::Error);
+    Err(Mistakes {
+        findings: findings.list().iter().cloned().chain(errors).collect(),
+        unseen: Some("files that are named in a table with a mistake were not looked at yet"),
+    })
+}
+
+/// Every mistake that can be told.
+#[derive(Debug)]
+pub struct Mistakes {
+    /// The mistakes.
+    pub findings: Findings,
+    /// What was not looked at because of them.
+    pub unseen: Option<&'static str>,
+}
+
 impl Loader {
     fn site(&mut self, config: Config, previous: Option<&Site>) -> Site {
         let mut decisions = config.decisions.clone();
         decisions.extend(self.medium(&config));
-        let entries = self.entries(&config);
-        let trust = self.trust_sets(&config, previous);
+        let entries = self.entries(&config.certificates);
+        let trust = self.trust_sets(&config.trust, previous);
         let upstreams = self.upstreams(&config, &entries, previous);
         let listeners = self.listeners(&config, &entries, &trust);
         let routes = routes(&config, &upstreams, previous);
+        self.findings.extend(descriptors::judge(&config));
         Site {
             generation: previous.map_or(1, |site| site.generation + 1),
             digest: sha256(config.text.as_bytes()),
@@ -144,7 +186,7 @@ impl Loader {
                 self.error(
                     &directory.place,
                     format!("cannot be looked at: {error}"),
-                    None,
+                    Some("let the user that the gateway runs as reach the folder"),
                 );
                 return None;
             }
@@ -200,7 +242,34 @@ fn unix_now() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::check;
     use super::testing::Place;
+
+    #[test]
+    fn a_mistake_in_the_text_hides_none_in_the_files_that_it_names() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let file = place.directory.path().join("gateway.toml");
+        let told = || {
+            let mistakes = check(&file).unwrap_err();
+            (mistakes.findings.to_string(), mistakes.unseen.is_some())
+        };
+        place.edit("fhir      = true", "fhri      = true");
+        std::fs::remove_file(place.directory.path().join("pki/trust.pem")).unwrap();
+        std::fs::write(place.directory.path().join("server/key.pem"), "").unwrap();
+        let (text, unseen) = told();
+        for part in ["fhri", "trust.devices.roots", "certificates.server.key"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(unseen);
+        // Of a table with a mistake no file is looked for: what stands in for it is no file.
+        place.edit("roots      =", "rots       =");
+        let (text, unseen) = told();
+        assert!(!text.contains("cannot open") && unseen, "{text}");
+        assert!(text.contains("certificates.server.key"), "{text}");
+        place.edit("[audit]", "[audit");
+        assert!(told().1);
+    }
 
     #[test]
     fn a_reload_refuses_lists_older_than_those_in_force_and_a_restart_knows_none() {

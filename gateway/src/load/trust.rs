@@ -1,9 +1,9 @@
 //! Trust sets: who vouches for clients, and how they lose that trust.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use config::{Config, FilePath, TrustName};
+use config::{FilePath, Trust, TrustName};
 
 use super::loader::Loader;
 use crate::revocation::Index;
@@ -16,11 +16,11 @@ impl Loader {
     /// are held against.
     pub(super) fn trust_sets(
         &mut self,
-        config: &Config,
+        trust_sets: &BTreeMap<TrustName, Trust>,
         previous: Option<&Site>,
     ) -> HashMap<TrustName, Arc<ClientTrust>> {
         let mut sets = HashMap::new();
-        for (name, trust) in &config.trust {
+        for (name, trust) in trust_sets {
             let roots = self.authorities(&trust.roots, true);
             let mut intermediates = self.authorities(&trust.intermediates, false);
             let revocation = match &trust.revocation.value {
@@ -63,6 +63,7 @@ impl Loader {
                 .iter()
                 .enumerate()
             {
+                let name = || format!("certificate {} of {}", at + 1, file.path.display());
                 match Authority::judge(der, self.now) {
                     Ok(authority) => found.push(authority),
                     Err(AuthorityFault::Expired { .. } | AuthorityFault::NotYetValid { .. })
@@ -70,19 +71,37 @@ impl Loader {
                     {
                         self.warning(
                             &file.place,
-                            format!("certificate {} is out of date and left out", at + 1),
-                            None,
+                            format!("{} is out of date and left out", name()),
+                            Some("take it out of the file, or put its successor there"),
                         );
                     }
                     Err(fault) => self.error(
                         &file.place,
-                        format!("certificate {}: {fault}", at + 1),
-                        Some("a trust set holds the certificates of authorities and nothing else"),
+                        format!("{}: {fault}", name()),
+                        Some(what_to_do(&fault)),
                     ),
                 }
             }
         }
         found
+    }
+}
+
+fn what_to_do(fault: &AuthorityFault) -> &'static str {
+    match fault {
+        AuthorityFault::Malformed => "copy it again, whole",
+        AuthorityFault::Version => "ask the authority for a certificate of version 3",
+        AuthorityFault::NotAnAuthority => {
+            "name the certificate of the authority that issued it instead; the file holds \
+             authorities and nothing else"
+        }
+        AuthorityFault::MayNotSign | AuthorityFault::UnknownCritical { .. } => {
+            "ask the authority for the certificate with which it issues"
+        }
+        AuthorityFault::NotYetValid { .. } => "check the clock of this machine",
+        AuthorityFault::Expired { .. } => {
+            "put the authority's new certificate there, or check the clock of this machine"
+        }
     }
 }
 
@@ -92,5 +111,51 @@ fn in_force<'a>(site: &'a Site, name: &TrustName) -> Option<&'a Index> {
     match &trust.revocation {
         Revocation::Lists { index, .. } => Some(index),
         Revocation::Off => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    use super::super::testing::Place;
+
+    fn told(place: &Place, change: impl FnOnce(&mut CertificateParams)) -> String {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let both = place.ca.certificate.pem() + &pem.pem();
+        fs::write(place.directory.path().join("pki/trust.pem"), both).unwrap();
+        place.load(None).unwrap_err()
+    }
+
+    #[test]
+    fn a_root_that_is_none_is_named_with_what_to_do_about_that_very_fault() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let expired = told(&place, |params| {
+            params.not_after = date_time_ymd(2021, 1, 1);
+        });
+        assert!(
+            expired.contains("pki/trust.pem: it expired at"),
+            "{expired}"
+        );
+        assert!(expired.contains("certificate 2 of"), "{expired}");
+        assert!(
+            expired.contains("hint: put the authority's new certificate"),
+            "{expired}"
+        );
+        let early = told(&place, |params| {
+            params.not_before = date_time_ymd(2090, 1, 1);
+        });
+        assert!(early.contains("hint: check the clock"), "{early}");
+        let leaf = told(&place, |params| params.is_ca = IsCa::NoCa);
+        assert!(
+            leaf.contains("hint: name the certificate of the authority"),
+            "{leaf}"
+        );
     }
 }
