@@ -12,6 +12,7 @@ mod sample;
 
 mod story;
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
@@ -73,10 +74,18 @@ pub fn demo(
     })
 }
 
-/// The file, with the addresses that are free today.
+/// The file, with the addresses that are free today. Where they are not those of the file its text
+/// says so: what goes on record as in force is the hash of that text, not of a file that is not.
 fn source(prepared: &Prepared) -> Source {
     let (listen, admin, upstream) = (prepared.listen, prepared.admin, prepared.upstream);
+    let wanted = prepared.wanted;
     Source::adjusted(&prepared.config, move |config: &mut Config| {
+        if wanted != [listen, admin, upstream] {
+            let _ = write!(
+                config.text,
+                "\n# in force instead: listen {listen}, admin {admin}, upstream {upstream}\n"
+            );
+        }
         if let Some(first) = config
             .listeners
             .values_mut()
@@ -165,6 +174,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::load::{self, testing::Place};
 
     fn printed(directory: &str, listen: &str) -> String {
         let any: SocketAddr = "127.0.0.1:1".parse().unwrap();
@@ -174,11 +184,38 @@ mod tests {
             listen: listen.parse().unwrap(),
             admin: any,
             upstream: any,
+            wanted: [any; 3],
             sample: TcpListener::bind("127.0.0.1:0").unwrap(),
             held: Vec::new(),
             remarks: Vec::new(),
         };
         introduce(&prepared).join("\n")
+    }
+
+    #[test]
+    fn a_replaced_address_changes_the_hash_that_goes_on_record() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let ports = |ports: [u16; 3]| ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let digest = |[listen, admin, upstream]: [SocketAddr; 3]| {
+            let prepared = Prepared {
+                directory: place.directory.path().to_owned(),
+                config: place.directory.path().join("gateway.toml"),
+                listen,
+                admin,
+                upstream,
+                wanted: ports([1, 2, 3]),
+                sample: TcpListener::bind("127.0.0.1:0").unwrap(),
+                held: Vec::new(),
+                remarks: Vec::new(),
+            };
+            let config = source(&prepared).read().unwrap();
+            load::load(config, None).unwrap().site.digest
+        };
+        let file = digest(ports([1, 2, 3]));
+        assert_eq!(file, place.load(None).unwrap().digest);
+        assert_ne!(digest(ports([1, 2, 4])), file);
+        assert_ne!(digest(ports([1, 2, 4])), digest(ports([1, 2, 5])));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Prepared {
     pub(super) listen: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) upstream: SocketAddr,
+    /// The same three as the file has them.
+    pub(super) wanted: [SocketAddr; 3],
     /// Bound ahead, so that nobody else takes its port.
     pub(super) sample: TcpListener,
     /// Keep the ports of the gateway free for it; dropped when it binds them itself.
@@ -51,6 +53,7 @@ pub(super) fn prepare(
     } else {
         Addresses::USUAL
     };
+    let in_file = [wanted.listen, wanted.admin, wanted.upstream];
     let mut remarks = Vec::new();
     let (listen, held_listen) = free_listen(listen.unwrap_or(wanted.listen))?;
     let (admin, held_admin) = free(wanted.admin, "admin", &mut remarks)?;
@@ -63,6 +66,7 @@ pub(super) fn prepare(
         .hint("name another directory with --dir")
     })?;
     remarks.extend(home.furnish(now)?);
+    let taken = [listen, admin, upstream];
     if !written {
         let text = TEMPLATE
             .replace("@LISTEN@", &listen.to_string())
@@ -76,6 +80,7 @@ pub(super) fn prepare(
         listen,
         admin,
         upstream,
+        wanted: if written { in_file } else { taken },
         sample,
         held: vec![held_listen, held_admin],
         remarks,

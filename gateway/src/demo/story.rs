@@ -68,76 +68,49 @@ struct Step {
     happened: String,
 }
 
+/// What is done in a step.
+enum Act {
+    /// The device asks.
+    Device(&'static str, &'static str),
+    /// A revoked device asks.
+    Revoked(&'static str),
+    /// Somebody without a certificate asks.
+    Nobody(&'static str),
+    /// The device asks as somebody else.
+    Forge,
+    /// A hello of this version, which says that it fell back or not.
+    Hello(u16, bool),
+    /// No TLS.
+    Plain,
+}
+
+/// What is done, what is expected, and what that shows.
+#[rustfmt::skip]
+const STORY: &[(Act, &str, &str)] = &[
+    (Act::Device("GET /fhir/Patient/1", ""),         "200",                                "the device reads a record over HTTP/1.1"),
+    (Act::Device("POST /fhir/Observation", WRITTEN), "201",                                "the device writes an observation"),
+    (Act::Forge,                                     "stripped",                           "a forged identity header does not reach the API"),
+    (Act::Device("GET /fhir/%2e%2e/admin", ""),      "400",                                "a path that reads in two ways is refused"),
+    (Act::Device("DELETE /fhir/Patient/1", ""),      "405",                                "a method that the route does not serve is refused"),
+    (Act::Nobody("GET /fhir/Patient/1"),             "alert certificate_required (116)",   "a client without a certificate gets nowhere"),
+    (Act::Revoked("GET /fhir/Patient/1"),            "alert certificate_revoked (44)",     "a revoked device gets nowhere"),
+    (Act::Hello(0x0302, false),                      "alert protocol_version (70)",        "a client that can do no better than TLS 1.1 is refused"),
+    (Act::Hello(0x0303, true),                       "alert inappropriate_fallback (86)",  "a client that says it fell back to TLS 1.2 is refused (RFC 7507)"),
+    (Act::Plain,                                     "HTTP/1.1 400 Bad Request",           "plain HTTP is told where it is"),
+];
+
+const WRITTEN: &str = r#"{"resourceType":"Observation"}"#;
+
 /// Plays the story. Returns whether all of it went as expected.
 pub(super) async fn tell(client: &Client, say: &mut dyn FnMut(&str)) -> bool {
-    let steps = [
-        Step {
-            what: "the device reads a record over HTTP/1.1",
-            expected: "200",
-            happened: client
-                .request(Some(&client.device), "GET /fhir/Patient/1", "")
-                .await,
-        },
-        Step {
-            what: "the device writes an observation",
-            expected: "201",
-            happened: client
-                .request(
-                    Some(&client.device),
-                    "POST /fhir/Observation",
-                    r#"{"resourceType":"Observation"}"#,
-                )
-                .await,
-        },
-        Step {
-            what: "a forged identity header does not reach the API",
-            expected: "stripped",
-            happened: client.forge().await,
-        },
-        Step {
-            what: "a path that reads in two ways is refused",
-            expected: "400",
-            happened: client
-                .request(Some(&client.device), "GET /fhir/%2e%2e/admin", "")
-                .await,
-        },
-        Step {
-            what: "a method that the route does not serve is refused",
-            expected: "405",
-            happened: client
-                .request(Some(&client.device), "DELETE /fhir/Patient/1", "")
-                .await,
-        },
-        Step {
-            what: "a client without a certificate gets nowhere",
-            expected: "alert CertificateRequired",
-            happened: client.request(None, "GET /fhir/Patient/1", "").await,
-        },
-        Step {
-            what: "a revoked device gets nowhere",
-            expected: "alert CertificateRevoked",
-            happened: client
-                .request(Some(&client.revoked), "GET /fhir/Patient/1", "")
-                .await,
-        },
-        Step {
-            what: "a client that can do no better than TLS 1.1 is refused",
-            expected: "alert 70",
-            happened: client.hello(0x0302, false).await,
-        },
-        Step {
-            what: "a client that says it fell back to TLS 1.2 is refused (RFC 7507)",
-            expected: "alert 86",
-            happened: client.hello(0x0303, true).await,
-        },
-        Step {
-            what: "plain HTTP is told where it is",
-            expected: "HTTP/1.1 400 Bad Request",
-            happened: client.plain().await,
-        },
-    ];
     let mut all = true;
-    for step in steps {
+    for (act, expected, what) in STORY {
+        let happened = client.play(act).await;
+        let step = Step {
+            what,
+            expected,
+            happened,
+        };
         all &= report(&step, say);
     }
     all
@@ -253,6 +226,17 @@ fn mark(event: &Event<'_>) -> Option<String> {
 }
 
 impl Client {
+    async fn play(&self, act: &Act) -> String {
+        match *act {
+            Act::Device(line, content) => self.request(Some(&self.device), line, content).await,
+            Act::Revoked(line) => self.request(Some(&self.revoked), line, "").await,
+            Act::Nobody(line) => self.request(None, line, "").await,
+            Act::Forge => self.forge().await,
+            Act::Hello(version, fallback) => self.hello(version, fallback).await,
+            Act::Plain => self.plain().await,
+        }
+    }
+
     /// Sends a request and tells its status, or the alert that ended the connection.
     async fn request(
         &self,
@@ -341,7 +325,7 @@ impl Client {
     async fn hello(&self, version: u16, fallback: bool) -> String {
         match self.raw(&client_hello(version, fallback)).await {
             Ok(answer) => match answer.as_slice() {
-                [21, _, _, 0, 2, 2, alert] => format!("alert {alert}"),
+                [21, _, _, 0, 2, 2, alert] => alert_name(*alert),
                 [] => "closed without a word".to_owned(),
                 [22, ..] => "accepted".to_owned(),
                 _ => "something else".to_owned(),
@@ -382,8 +366,20 @@ fn told(error: &std::io::Error) -> String {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
     {
-        Some(rustls::Error::AlertReceived(alert)) => format!("alert {alert:?}"),
+        Some(rustls::Error::AlertReceived(alert)) => alert_name(u8::from(*alert)),
         _ => error.to_string(),
+    }
+}
+
+/// An alert by its name and number (RFC 8446 6, RFC 7507 3); by its number alone where the story
+/// expects none like it.
+fn alert_name(alert: u8) -> String {
+    match alert {
+        44 => "alert certificate_revoked (44)".to_owned(),
+        70 => "alert protocol_version (70)".to_owned(),
+        86 => "alert inappropriate_fallback (86)".to_owned(),
+        116 => "alert certificate_required (116)".to_owned(),
+        other => format!("alert {other}"),
     }
 }
 
