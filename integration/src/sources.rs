@@ -59,6 +59,18 @@ fn walk(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The folders of the workspace's crates.
+#[must_use]
+#[track_caller]
+pub fn members() -> Vec<String> {
+    let manifest: toml::Table = read("Cargo.toml").parse().or_fail("read the manifest");
+    let members = manifest["workspace"]["members"].as_array();
+    let members = members.or_fail("find the members").iter();
+    members
+        .filter_map(|member| member.as_str().map(str::to_owned))
+        .collect()
+}
+
 /// A file of Rust, taken apart: the product's lines, the comments, the tests at its end.
 #[derive(Debug)]
 pub struct Source {

@@ -17,7 +17,7 @@ const CORE: &[&str] = &[
     "gateway/src/authorize",
     "gateway/src/checks",
     "gateway/src/digest",
-    "gateway/src/fhir",
+    "gateway/fhir/src",
     "gateway/src/headers",
     "gateway/src/hello",
     "gateway/src/hosts",

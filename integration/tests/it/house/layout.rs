@@ -7,32 +7,23 @@ use integration::sources::{self, Source};
 use integration::wait::OrFail;
 use regex::Regex;
 
-/// The roots of the crates whose order of modules is the law.
-const ROOTS: &[&str] = &[
-    "config/src/lib.rs",
-    "gateway/src/lib.rs",
-    "gateway/audit/src/lib.rs",
-    "gateway/http1/src/lib.rs",
-    "gateway/integrity/src/lib.rs",
-    "gateway/terminal/src/lib.rs",
-    "pki/src/lib.rs",
-    "integration/src/lib.rs",
-    "benches/load/main.rs",
-];
+/// Programs that are no library.
+const PROGRAMS: &[&str] = &["benches/load/main.rs"];
+
+/// The roots of the crates: the order of their modules is the law.
+fn roots() -> Vec<String> {
+    let libraries = sources::members()
+        .into_iter()
+        .map(|member| format!("{member}/src/lib.rs"));
+    let programs = PROGRAMS.iter().map(|program| (*program).to_owned());
+    libraries.chain(programs).collect()
+}
 
 /// Folders of Rust that ships or measures, with the harness.
-const FOLDERS: &[&str] = &[
-    "config/src",
-    "gateway/src",
-    "gateway/audit/src",
-    "gateway/http1/src",
-    "gateway/integrity/src",
-    "gateway/terminal/src",
-    "pki/src",
-    "integration/src",
-    "benches/src",
-    "benches/load",
-];
+fn folders() -> Vec<String> {
+    let folder = |root: String| root.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    roots().into_iter().filter_map(folder).collect()
+}
 
 /// Lines of a file, its tests aside, and of a function. About 400 and 70 are where to look for a
 /// seam; here is where one must be found.
@@ -89,7 +80,7 @@ fn imports(source: &Source) -> BTreeSet<String> {
 fn a_file_imports_only_what_stands_above_it() {
     let mut wrong = Vec::new();
     let mut edges = 0;
-    for root in ROOTS {
+    for root in &roots() {
         let order = modules(root);
         let names = handed_on(root);
         let place = |name: &str| order.iter().position(|known| known == name);
@@ -127,7 +118,7 @@ fn a_file_imports_only_what_stands_above_it() {
 #[test]
 fn each_module_stands_between_blank_lines() {
     // rustfmt sorts those that touch each other.
-    for root in ROOTS {
+    for root in &roots() {
         let text = sources::read(root);
         let lines: Vec<&str> = text.lines().collect();
         let is_module =
@@ -145,13 +136,16 @@ fn each_module_stands_between_blank_lines() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let folders = FOLDERS
+    let folders = folders();
+    let folders = folders
         .iter()
         .flat_map(|folder| sources::files(folder, "rs"));
-    let tests = ["gateway/audit/tests", "gateway/http1/tests", "pki/tests"]
+    let tests = sources::members();
+    let tests = tests
         .iter()
-        .chain(&["config/tests", "benches/tests", "integration/tests"])
-        .flat_map(|folder| sources::files(folder, "rs"));
+        .map(|member| format!("{member}/tests"))
+        .filter(|folder| sources::root().join(folder).is_dir())
+        .flat_map(|folder| sources::files(&folder, "rs"));
     let silent: Vec<_> = folders
         .chain(tests)
         .filter(|path| !sources::read(path).starts_with("//! "))
@@ -165,8 +159,8 @@ fn no_file_and_no_function_is_longer_than_can_be_read() {
     let head =
         Regex::new(r"^( *)(?:pub(?:\([a-z ]+\))? )?(?:const )?(?:async )?fn ([A-Za-z0-9_]+)")
             .unwrap();
-    for folder in FOLDERS {
-        for source in Source::all(folder) {
+    for folder in folders() {
+        for source in Source::all(&folder) {
             let lines: Vec<&str> = source.code.lines().collect();
             if lines.len() > LONGEST_FILE {
                 long.push(format!("{}: {}", source.path.display(), lines.len()));
