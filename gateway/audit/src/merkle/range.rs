@@ -521,6 +521,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_frontier_with_a_byte_or_a_hash_too_many_or_too_few_is_refused() {
+        let mut whole = Vec::new();
+        Frontier(range(&leaves(7), 0, 7)).encode(&mut whole);
+        assert!(Frontier::decode(&whole).is_ok());
+        let longer = [&whole[..], &[0; Hash::BYTES]].concat();
+        for bytes in [
+            0,
+            7,
+            8,
+            8 + 64,
+            whole.len() - 1,
+            whole.len() + 1,
+            longer.len(),
+        ] {
+            let refused = Err(RangeError::Length { bytes });
+            assert_eq!(Frontier::decode(&longer[..bytes]), refused, "{bytes}");
+        }
+    }
+
+    #[test]
     fn a_frontier_of_the_largest_size_takes_a_leaf_without_a_panic() {
         let mut bytes = MAX_SIZE.to_le_bytes().to_vec();
         bytes.resize(8 + 63 * Hash::BYTES, 7);

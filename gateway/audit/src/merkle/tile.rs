@@ -754,8 +754,9 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_the_tree_does_not_have_is_refused() {
-        let (_, files) = write(&leaves(300), 300);
+    fn a_node_that_the_tree_does_not_have_is_refused_before_a_tile_is_read() {
+        // Of no file that is asked for it would be said that it is missing.
+        let files = Files::new();
         for (level, index) in [
             (0, 300),
             (0, u64::MAX),
