@@ -544,22 +544,10 @@ impl fmt::Display for EpochError {
 impl std::error::Error for EpochError {}
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::super::random::tests::{dry, seeded};
+mod tests {
+    use super::super::tests::{LOG, dry, epoch, reader, seeded};
     use super::*;
     use proptest::prelude::*;
-
-    pub(crate) const LOG: LogId = *b"a log of a test.";
-
-    pub(crate) fn epoch() -> Epoch {
-        "2026-11/standard".parse().unwrap()
-    }
-
-    pub(crate) fn reader(seed: u64, scope: Scope) -> (SecretKey, Reader) {
-        let secret = SecretKey::draw(&mut seeded(seed)).unwrap();
-        let key = secret.public().unwrap();
-        (secret, Reader { key, scope })
-    }
 
     fn draw(readers: &[Reader]) -> (WritingKey, KeyRecord) {
         WritingKey::draw(LOG, epoch(), readers, &mut seeded(7)).unwrap()
@@ -697,6 +685,36 @@ pub(crate) mod tests {
         assert_ne!(one.id(), two.id());
         assert_ne!(one.public(), two.public());
         assert_ne!(one.target()[..], two.target()[..]);
+    }
+
+    #[test]
+    fn a_record_has_one_spelling() {
+        let (_, ana) = reader(1, Scope::Entries);
+        let bytes = draw(&[ana]).1.encode();
+        assert!(KeyRecord::decode(&bytes).is_ok());
+        let trailing = [&bytes[..], &[0]].concat();
+        assert_eq!(KeyRecord::decode(&trailing), Err(EpochError::Record));
+        // {0: 1, ..}: the version in two bytes.
+        assert_eq!(bytes[..3], [0xa5, 0x00, 0x01]);
+        let longer = [&[0xa5, 0x00, 0x18, 0x01], &bytes[3..]].concat();
+        assert_eq!(KeyRecord::decode(&longer), Err(EpochError::Record));
+        // 4: [{..}]: a list that claims more wraps than there is memory.
+        let at = bytes.windows(3).position(|w| w == [0x04, 0x81, 0xa3]);
+        let (before, after) = bytes.split_at(at.unwrap() + 1);
+        let endless = [before, &[0x9b], &[0xff; 8], &after[1..]].concat();
+        assert_eq!(KeyRecord::decode(&endless), Err(EpochError::Record));
+    }
+
+    #[test]
+    fn a_wrap_of_another_key_than_the_record_names_is_refused() {
+        let (ana, of_ana) = reader(1, Scope::Entries);
+        let (ben, of_ben) = reader(2, Scope::Entries);
+        let (_, mut record) = draw(&[of_ana]);
+        let mut held = record.open(&ana).unwrap();
+        held.secret = SecretKey::draw(&mut seeded(99)).unwrap();
+        let wrap = held.wrap(&of_ben, &mut seeded(8)).unwrap();
+        record.add(wrap).unwrap();
+        assert_eq!(record.open(&ben).err(), Some(EpochError::Record));
     }
 
     #[test]

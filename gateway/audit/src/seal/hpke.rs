@@ -297,7 +297,7 @@ impl KeyType for Length {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::tests::{dry, seeded};
+    use super::super::tests::{dry, seeded};
     use super::*;
     use proptest::prelude::*;
     use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256 as ORACLE;

@@ -31,4 +31,7 @@ pub mod opener;
 
 pub mod pseudonym;
 
+#[cfg(test)]
+mod tests;
+
 pub use random::{NoRandomness, Random};

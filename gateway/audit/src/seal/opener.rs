@@ -193,14 +193,12 @@ impl std::error::Error for OpenError {}
 mod tests {
     use std::sync::Arc;
 
-    use super::super::epoch::tests::{LOG, epoch, reader};
     use super::super::epoch::{KeyRecord, WritingKey};
     use super::super::hpke::SecretKey;
-    use super::super::random::tests::seeded;
     use super::super::reader::{Reader, Scope};
     use super::super::sealed::{HEADER, Leaf};
-    use super::super::sealer::tests::{MINUTE, completion, key, parse, sealer};
     use super::super::sealer::{JoinKey, MAX_TARGET, Sealer, TARGET_OVERHEAD};
+    use super::super::tests::{LOG, MINUTE, completion, epoch, key, parse, reader, sealer, seeded};
     use super::*;
     use crate::event::Time;
     use proptest::prelude::*;
@@ -236,6 +234,24 @@ mod tests {
             assert_eq!(opened.entry(), Ok(expected));
         }
         assert!(opener.recent.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn leaf_and_target_are_what_another_implementation_makes() {
+        let field = |name: &str| {
+            let mut lines = include_str!("leaf.txt").lines();
+            lines.find_map(|line| line.strip_prefix(name)).unwrap()
+        };
+        let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+        let mut sealer = sealer(1);
+        let slot = sealer.slot(Time(1)).unwrap();
+        let (mut block, mut leaf) = (Vec::new(), Vec::new());
+        slot.target(b"/fhir/Patient/17", &mut block).unwrap();
+        slot.seal(&completion(1, "pump"), &mut leaf).unwrap();
+        assert_eq!(hex(&leaf), field("leaf: "));
+        assert_eq!(hex(&block), field("target: "));
+        let opened = opener().open(&parse(&leaf)).unwrap();
+        assert_eq!(hex(opened.opening()), field("opening: "));
     }
 
     #[test]
@@ -293,8 +309,7 @@ mod tests {
 
     #[test]
     fn a_leaf_of_another_log_does_not_open() {
-        let (_, reader) = reader(1, Scope::Entries);
-        let (secret, _) = super::super::epoch::tests::reader(1, Scope::Entries);
+        let (secret, reader) = reader(1, Scope::Entries);
         let draw = |log| WritingKey::draw(log, epoch(), &[reader], &mut seeded(7)).unwrap();
         let (ours, record) = draw(LOG);
         let (theirs, _) = draw([0; 16]);

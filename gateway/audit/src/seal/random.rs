@@ -32,37 +32,3 @@ impl fmt::Display for NoRandomness {
 }
 
 impl std::error::Error for NoRandomness {}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use aws_lc_rs::digest::{SHA256, digest};
-
-    /// A source that repeats itself: all its bytes follow from `seed`.
-    pub(crate) fn seeded(seed: u64) -> impl Random + Clone {
-        Seeded { seed, drawn: 0 }
-    }
-
-    #[derive(Clone)]
-    struct Seeded {
-        seed: u64,
-        drawn: u64,
-    }
-
-    impl Random for Seeded {
-        fn fill(&mut self, out: &mut [u8]) -> Result<(), NoRandomness> {
-            for chunk in out.chunks_mut(32) {
-                self.drawn += 1;
-                let mut input = self.seed.to_be_bytes().to_vec();
-                input.extend_from_slice(&self.drawn.to_be_bytes());
-                chunk.copy_from_slice(&digest(&SHA256, &input).as_ref()[..chunk.len()]);
-            }
-            Ok(())
-        }
-    }
-
-    /// A source that has nothing to give.
-    pub(crate) fn dry() -> impl Random {
-        |_: &mut [u8]| Err(NoRandomness)
-    }
-}

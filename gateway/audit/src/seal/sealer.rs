@@ -334,55 +334,15 @@ fn undo(out: &mut Vec<u8>, start: usize, error: SealError) -> SealError {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::super::epoch::KeyRecord;
-    use super::super::epoch::tests::{LOG, epoch, reader};
-    use super::super::random::tests::{dry, seeded};
+mod tests {
     use super::super::reader::Scope;
-    use super::super::sealed::{Kind, Leaf, Sealed};
+    use super::super::sealed::Kind;
+    use super::super::tests::{
+        LOG, MINUTE, completion, dry, epoch, key, parse, reader, request, sealer, seeded,
+    };
     use super::*;
-    use crate::event::{Close, Code, Completion, Intent, Release, Request};
+    use crate::event::{Close, Code, Intent, Release};
     use proptest::prelude::*;
-
-    pub(crate) const MINUTE: u64 = 60_000_000_000;
-
-    pub(crate) fn key() -> (Arc<WritingKey>, KeyRecord, SecretKey) {
-        let (secret, reader) = reader(1, Scope::Targets);
-        let drawn = WritingKey::draw(LOG, epoch(), &[reader], &mut seeded(7));
-        let (key, record) = drawn.unwrap();
-        (Arc::new(key), record, secret)
-    }
-
-    pub(crate) fn sealer(seed: u64) -> Sealer<impl Random> {
-        let join = JoinKey::draw(&mut seeded(5)).unwrap();
-        Sealer::new(key().0, Arc::new(join), seeded(seed))
-    }
-
-    pub(crate) fn request<'a>(id: u8, method: &'a str, client: &'a str) -> Request<'a> {
-        Request {
-            request_id: Id::new([id; 16]),
-            connection_id: Id::new([9; 16]),
-            client: Some(client),
-            user: None,
-            method: Some(method),
-            route: Some("patients"),
-            rule: None,
-            resource: None,
-        }
-    }
-
-    pub(crate) fn completion(time: u64, client: &str) -> Entry<'_> {
-        let event = Event::Completion(Completion {
-            request: request(3, "GET", client),
-            status: Some(200),
-            bytes: 5,
-            code: Code::Complete,
-        });
-        Entry {
-            time: Time(time),
-            event,
-        }
-    }
 
     fn release(method: &str) -> Entry<'_> {
         let event = Event::Release(Release {
@@ -396,13 +356,6 @@ pub(crate) mod tests {
         });
         let time = Time(1);
         Entry { time, event }
-    }
-
-    pub(crate) fn parse(leaf: &[u8]) -> Sealed<'_> {
-        match Leaf::parse(leaf) {
-            Ok(Leaf::Sealed(sealed)) => sealed,
-            other => panic!("not a sealed leaf: {other:?}"),
-        }
     }
 
     fn header_of<R: Random>(sealer: &mut Sealer<R>, entry: &Entry<'_>) -> Header {

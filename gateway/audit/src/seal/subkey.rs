@@ -157,9 +157,8 @@ impl KeyType for Material {
 #[cfg(test)]
 mod tests {
     use super::super::epoch::KeyRecord;
-    use super::super::epoch::tests::{LOG, epoch, reader};
-    use super::super::random::tests::seeded;
     use super::super::reader::Scope;
+    use super::super::tests::{LOG, epoch, reader, seeded};
     use super::*;
 
     fn ephemeral(seed: u64) -> SecretKey {
