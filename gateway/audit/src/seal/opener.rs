@@ -242,7 +242,10 @@ mod tests {
             let mut lines = include_str!("leaf.txt").lines();
             lines.find_map(|line| line.strip_prefix(name)).unwrap()
         };
-        let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+        let hex = |bytes: &[u8]| {
+            let digits: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            digits.concat()
+        };
         let mut sealer = sealer(1);
         let slot = sealer.slot(Time(1)).unwrap();
         let (mut block, mut leaf) = (Vec::new(), Vec::new());
