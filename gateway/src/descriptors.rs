@@ -16,7 +16,7 @@ const OWN: u64 = 64;
 const OWN_OF_WORKER: u64 = 16;
 
 /// Fewer connections of clients than these are no service.
-pub const LEAST: usize = 16;
+const LEAST: usize = 16;
 
 /// Raises the limit to the most that the process may have without privileges.
 ///
@@ -48,11 +48,6 @@ pub fn workers(workers: &Workers) -> usize {
 pub fn for_clients(site: &Site, workers: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     left(&site.config, workers, limit)
-}
-
-/// What the listeners of `site` allow together.
-pub fn wanted(site: &Site) -> usize {
-    allowed(&site.config)
 }
 
 /// What is wrong with a configuration for the limit that this process can have: an error when it

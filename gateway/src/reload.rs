@@ -92,9 +92,6 @@ async fn prepare(
         findings,
         digest: site.digest,
     };
-    fleet
-        .check_budget(&site)
-        .map_err(|finding| refused([finding].into_iter().collect()))?;
     let bound = fleet
         .bind(&site)
         .map_err(|errors| refused(errors.iter().map(finding).collect()))?;
@@ -234,6 +231,7 @@ pub fn record(site: &Site, occasion: &str, log: &Log) -> Result<(), AppendError>
 
 /// Tells the metrics what is in force.
 pub fn publish(site: &Site, metrics: &Metrics) {
+    metrics.forget_dates();
     metrics.reload(true, site.generation);
     for entry in &site.entries {
         metrics.certificate_expiry(entry.name().as_str(), entry.not_after());

@@ -23,6 +23,7 @@ use crate::access::AccessLog;
 use crate::admin::{self, Told};
 use crate::connection::Phase;
 use crate::descriptors;
+use crate::freshness::Reminder;
 use crate::load::{self, Loaded, Source};
 use crate::metrics::Metrics;
 use crate::record::RecorderShared;
@@ -92,6 +93,7 @@ pub struct Running {
     committer: Committer,
     phase: watch::Sender<Phase>,
     whole: watch::Sender<bool>,
+    reminder: Reminder,
 }
 
 /// Serves the configuration in `path` until a signal ends it.
@@ -183,9 +185,6 @@ impl Running {
         };
         let mut fleet = Fleet::start(common.clone(), &current.config.workers)
             .map_err(RunError::system("start the workers"))?;
-        fleet
-            .check_budget(&current)
-            .map_err(|finding| RunError::Findings([finding].into_iter().collect()))?;
         let bound = fleet
             .bind(&current)
             .map_err(|errors| RunError::Findings(errors.iter().map(reload::finding).collect()))?;
@@ -216,6 +215,7 @@ impl Running {
             committer,
             phase,
             whole,
+            reminder: Reminder::default(),
         })
     }
 
@@ -290,7 +290,12 @@ impl Running {
     }
 
     /// What is to be done once a second. Says whether every worker lives.
-    fn look(&self) -> bool {
+    fn look(&mut self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs().cast_signed());
+        for finding in self.reminder.look(&self.common.site.load(), now) {
+            tell(&finding);
+        }
         self.common.recording.sweep(&self.common.log, false);
         self.common.log.kick();
         self.common.site.load().routes.sweep();

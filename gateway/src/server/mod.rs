@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Finding, ListenerName, Place, WorkerCount, Workers};
+use config::{ListenerName, Place, Workers};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -68,10 +68,7 @@ impl Fleet {
     /// The operating system's, when a thread or a runtime cannot be had.
     pub fn start(common: Common, workers: &Workers) -> io::Result<Fleet> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let count = match workers.count {
-            WorkerCount::PerCore => cores,
-            WorkerCount::Fixed(count) => count.get(),
-        };
+        let count = descriptors::workers(workers);
         let generation = common.site.load().generation;
         let (phase, _) = watch::channel(Phase {
             generation,
@@ -91,35 +88,6 @@ impl Fleet {
             fleet.workers.push(handle);
         }
         Ok(fleet)
-    }
-
-    /// Whether the process may have as many descriptors as serving `site` takes. Fewer than its
-    /// listeners allow is a warning; too few to serve anybody is an error.
-    ///
-    /// # Errors
-    /// A finding, with the limit to raise.
-    pub fn check_budget(&self, site: &Site) -> Result<(), Finding> {
-        let (most, wanted) = (
-            descriptors::for_clients(site, self.workers.len()),
-            descriptors::wanted(site),
-        );
-        if most < descriptors::LEAST {
-            return Err(Finding::error(
-                &Place::whole(&site.config.path),
-                format!("the limit on file descriptors leaves {most} connections for clients"),
-                Some(
-                    "raise it (LimitNOFILE= of systemd, ulimit -n), or lower `connections` of the upstreams",
-                ),
-            ));
-        }
-        if most < wanted {
-            tracing::warn!(
-                most,
-                wanted,
-                "the limit on file descriptors allows fewer connections than the listeners do"
-            );
-        }
-        Ok(())
     }
 
     /// Binds the addresses of `site` that are not listened on yet.
