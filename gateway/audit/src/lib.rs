@@ -14,9 +14,9 @@
 //! what waited for it. The crate knows neither tokio, rustls nor hyper: futures are plain, and the
 //! program `audit` verifies a log without the gateway.
 //!
-//! Not here yet, each with its place: sealing the log by tiles and signed checkpoints (their pure part
-//! stands in `merkle`; nothing writes them), encryption to the readers' keys (`seal`, between `entry` and
-//! `queue`), exports (`export/`). Until there are signed checkpoints, verifying finds every change
+//! Not here yet, each with its place: tiles and signed checkpoints (their pure part stands in `merkle`;
+//! nothing writes them), encryption to the readers' keys (its pure part stands in `seal`; nothing calls
+//! it), exports (`export/`). Until there are signed checkpoints, verifying finds every change
 //! that does not rewrite the whole log, and says that it can find no more.
 
 pub mod digest;
