@@ -174,7 +174,7 @@ fn status(told: &Told) -> String {
             "name": name.as_str(),
             "listen": listener.listen.iter().map(|placed| placed.value.to_string()).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
-        "certificates": site.entries.iter().map(|entry| serde_json::json!({
+        "certificates": site.certificates.iter().map(|entry| serde_json::json!({
             "name": entry.name().as_str(),
             "not_after": audit::event::Time::from_unix_seconds(entry.not_after()),
         })).collect::<Vec<_>>(),

@@ -21,7 +21,7 @@ pub struct Endpoint {
     /// How the way there is protected.
     pub security: Security,
     /// What `security` was made of, to tell whether it has changed.
-    pub identity: Vec<u8>,
+    pub made_of: Vec<u8>,
     /// What is spoken there.
     pub protocol: Wanted,
     /// To connect, TLS included, and to wait for a connection to come free.
@@ -46,7 +46,7 @@ impl Endpoint {
                 endpoint.connections,
             )
         };
-        self.address == other.address && self.identity == other.identity && of(self) == of(other)
+        self.address == other.address && self.made_of == other.made_of && of(self) == of(other)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::peer::{Channel, Client, Peer, Protocol};
 use crate::refusal::Refusal;
 use crate::request::{Content, Head, Received, RequestId, Version};
 use crate::site::{ListenerSite, Site};
-use crate::tls::{Clients, Entry};
+use crate::tls::{Clients, OwnCertificate};
 
 /// The question: a request that somebody could send.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Question {
     }
 
     /// The request as `listener` would receive it from somebody who was shown `entry`.
-    fn received(&self, listener: &ListenerName, entry: &Entry) -> Received {
+    fn received(&self, listener: &ListenerName, entry: &OwnCertificate) -> Received {
         let channel = Channel {
             version: 0x0304,
             suite: 0,
@@ -163,7 +163,7 @@ pub fn explain(
 }
 
 /// The entry that a client would be shown, on a listener that has one for the host.
-fn shown<'a>(at: &'a ListenerSite, question: &Question) -> Option<&'a Arc<Entry>> {
+fn shown<'a>(at: &'a ListenerSite, question: &Question) -> Option<&'a Arc<OwnCertificate>> {
     let host = question.host.as_str();
     let entries = at.side.entries();
     if !entries.iter().any(|entry| entry.hosts().cover(host)) {

@@ -48,7 +48,7 @@ pub mod runtime;
 
 pub mod hello;
 
-pub mod trust;
+pub mod ca;
 
 pub mod revocation;
 

@@ -233,7 +233,7 @@ pub fn record(site: &Site, occasion: &str, log: &Log) -> Result<(), AppendError>
 pub fn publish(site: &Site, metrics: &Metrics) {
     metrics.forget_dates();
     metrics.reload(true, site.generation);
-    for entry in &site.entries {
+    for entry in &site.certificates {
         metrics.certificate_expiry(entry.name().as_str(), entry.not_after());
     }
     for trust in &site.trust {

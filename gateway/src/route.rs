@@ -292,7 +292,7 @@ mod tests {
             name,
             address: Address::Unix("/run/fhir.sock".into()),
             security: Security::None,
-            identity: Vec::new(),
+            made_of: Vec::new(),
             protocol: config::Protocol::Http11,
             connect: Duration::from_secs(1),
             head: Duration::from_secs(1),

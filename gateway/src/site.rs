@@ -7,7 +7,7 @@ use config::{ListenerName, Role, RoleName, UpstreamName};
 
 use crate::endpoint::Endpoint;
 use crate::route::RouteTable;
-use crate::tls::{ClientTrust, Entry, ServerSide};
+use crate::tls::{ClientTrust, OwnCertificate, ServerSide};
 
 /// A configuration in force.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct Site {
     pub listeners: HashMap<ListenerName, ListenerSite>,
     /// Trust sets.
     pub trust: Vec<Arc<ClientTrust>>,
-    /// Certificate entries.
-    pub entries: Vec<Arc<Entry>>,
+    /// Certificates of the gateway itself.
+    pub certificates: Vec<Arc<OwnCertificate>>,
     /// Routes.
     pub routes: RouteTable,
     /// Roles.

@@ -4,7 +4,7 @@
 //! event --> entry --> queue --> log (one committer thread) --> segments --> storage
 //! words     bytes     bounded   batches, group commit          files        disk
 //!                       |           |
-//!                    worker <-------+   woken once a batch
+//!                  appender <-------+   woken once a batch
 //!
 //! recover: where the log ends after a crash      verify: is what is there whole and unchanged
 //! read:    entries in order, also of a live log  noise:  bounds for peers that proved nothing
@@ -51,7 +51,7 @@ pub mod lock;
 
 pub mod log;
 
-pub mod worker;
+pub mod appender;
 
 pub mod noise;
 

@@ -69,7 +69,7 @@ enum End {
 async fn requests(driver: &Driver, wire: &mut Wire) -> End {
     let limits = driver.head_limits();
     let memory = Memory::default();
-    let mut phase = driver.worker.phase.clone();
+    let mut phase = driver.shared.phase.clone();
     phase.mark_unchanged();
     let mut overdue = pin!(sleep_until(driver.oldest() + LEAVE));
     loop {

@@ -42,7 +42,7 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
         service_fn(move |request| answer(Rc::clone(&driver), Activity::enter(&activity), request))
     };
     let mut connection = pin!(builder(&driver).serve_connection(TokioIo::new(stream), service));
-    let mut phase = driver.worker.phase.clone();
+    let mut phase = driver.shared.phase.clone();
     phase.mark_unchanged();
     // Why it was asked to come to its end, and when it is no longer waited for.
     let mut leaving: Option<(Code, Instant)> = None;

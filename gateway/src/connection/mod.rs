@@ -28,7 +28,7 @@ use crate::request::RequestId;
 
 /// What the connections of one worker share.
 #[derive(Debug)]
-pub struct Worker {
+pub struct Shared {
     /// The path of their requests.
     pub pipeline: Pipeline,
     /// Ids.
@@ -48,21 +48,21 @@ pub struct Phase {
 
 /// Serves one connection to its end.
 pub async fn serve(
-    worker: Rc<Worker>,
+    shared: Rc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
     listener: ListenerName,
     permit: Permit,
 ) {
     let accepted = Instant::now();
-    let Some(connection) = worker.ids.next() else {
+    let Some(connection) = shared.ids.next() else {
         tracing::error!("no randomness: a connection was not served");
         return;
     };
-    let site = worker.pipeline.site.load_full();
+    let site = shared.pipeline.site.load_full();
     let Some(at) = site.listeners.get(&listener) else {
         // A reload took the listener away between the accept and here.
-        worker.pipeline.recorder.handshake_refused(&RefusedPeer {
+        shared.pipeline.recorder.handshake_refused(&RefusedPeer {
             connection,
             listener: listener.as_str(),
             address,
@@ -86,7 +86,7 @@ pub async fn serve(
         Ok(established) => established,
         Err(turned_away) => {
             record_refused(
-                &worker,
+                &shared,
                 connection,
                 listener.as_str(),
                 address,
@@ -100,11 +100,11 @@ pub async fn serve(
     let (stream, peer) = established.into_parts();
     let protocol = peer.channel.protocol;
     let record = Rc::new(ConnectionRecord::open(
-        &worker.pipeline.recorder,
+        &shared.pipeline.recorder,
         Rc::new(peer),
     ));
     let driver = Driver {
-        worker,
+        shared,
         record,
         limits,
         accepted,
@@ -117,7 +117,7 @@ pub async fn serve(
 }
 
 fn record_refused(
-    worker: &Worker,
+    shared: &Shared,
     connection: audit::event::Id,
     listener: &str,
     address: SocketAddr,
@@ -132,7 +132,7 @@ fn record_refused(
     let ja4 = hello.as_ref().map(|hello| hello.ja4());
     let certificate = certificate.as_ref().map(CertificateFacts::read);
     let detail = refusal.detail();
-    worker.pipeline.recorder.handshake_refused(&RefusedPeer {
+    shared.pipeline.recorder.handshake_refused(&RefusedPeer {
         connection,
         listener,
         address,
@@ -146,7 +146,7 @@ fn record_refused(
 
 /// An established connection, as its protocol drives it.
 struct Driver {
-    worker: Rc<Worker>,
+    shared: Rc<Shared>,
     record: Rc<ConnectionRecord>,
     limits: config::Limits,
     accepted: Instant,
@@ -154,11 +154,11 @@ struct Driver {
 
 impl Driver {
     fn pipeline(&self) -> &Pipeline {
-        &self.worker.pipeline
+        &self.shared.pipeline
     }
 
     fn request_id(&self) -> Option<RequestId> {
-        self.worker.ids.next().map(RequestId::new)
+        self.shared.ids.next().map(RequestId::new)
     }
 
     /// When the connection has reached its greatest age.
@@ -168,7 +168,7 @@ impl Driver {
 
     /// Why the connection takes no further request after the one that it serves.
     fn leaving(&self) -> Option<Code> {
-        if self.worker.phase.borrow().draining {
+        if self.shared.phase.borrow().draining {
             Some(Code::Drained)
         } else if Instant::now() >= self.oldest() {
             Some(Code::AgeLimit)

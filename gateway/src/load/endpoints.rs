@@ -7,18 +7,18 @@ use config::{CertificateName, Config, HostName, Placed, Server, UpstreamIdentity
 
 use super::entries::what_to_do;
 use super::loader::Loader;
+use crate::ca::CaCertificate;
 use crate::endpoint::{Address, Endpoint, Security};
 use crate::peer::Protocol;
 use crate::site::Site;
-use crate::tls::{self, Entry};
-use crate::trust::Authority;
+use crate::tls::{self, OwnCertificate};
 
 impl Loader {
     /// The upstreams. One that is like that of `previous` stays that one, with its connections.
     pub(super) fn upstreams(
         &mut self,
         config: &Config,
-        entries: &HashMap<CertificateName, Arc<Entry>>,
+        entries: &HashMap<CertificateName, Arc<OwnCertificate>>,
         previous: Option<&Site>,
     ) -> HashMap<UpstreamName, Arc<Endpoint>> {
         let mut endpoints = HashMap::new();
@@ -30,7 +30,7 @@ impl Loader {
                 name: name.clone(),
                 address: way.address,
                 security: way.security,
-                identity: way.made_of,
+                made_of: way.made_of,
                 protocol: upstream.protocol,
                 connect: upstream.connect,
                 head: upstream.head,
@@ -49,7 +49,7 @@ impl Loader {
     fn way(
         &mut self,
         upstream: &config::Upstream,
-        entries: &HashMap<CertificateName, Arc<Entry>>,
+        entries: &HashMap<CertificateName, Arc<OwnCertificate>>,
     ) -> Option<Way> {
         let open = |address| Way {
             address,
@@ -92,8 +92,8 @@ impl Loader {
     fn proof<'a>(
         &mut self,
         name: &Placed<CertificateName>,
-        entries: &'a HashMap<CertificateName, Arc<Entry>>,
-    ) -> Option<&'a Entry> {
+        entries: &'a HashMap<CertificateName, Arc<OwnCertificate>>,
+    ) -> Option<&'a OwnCertificate> {
         let entry = entries.get(&name.value)?;
         if let Err(fault) = entry.check_proves() {
             let message = format!("certificates.{}: {fault}", name.value);
@@ -105,9 +105,9 @@ impl Loader {
     fn tls(
         &mut self,
         upstream: &config::Upstream,
-        pinned: &[Authority],
+        pinned: &[CaCertificate],
         server_name: &HostName,
-        entry: Option<&Entry>,
+        entry: Option<&OwnCertificate>,
     ) -> Option<Security> {
         let protocols: &[Protocol] = match upstream.protocol {
             config::Protocol::Alpn => &[Protocol::Http2, Protocol::Http1],

@@ -14,14 +14,14 @@ use zeroize::Zeroizing;
 use super::files::MEND_PEM;
 use super::loader::Loader;
 use crate::digest::sha256;
-use crate::tls::{Entry, EntryFault};
+use crate::tls::{OwnCertificate, OwnFault};
 
 impl Loader {
     /// Every entry whose chain and key could be read and fit together.
     pub(super) fn entries(
         &mut self,
         certificates: &BTreeMap<CertificateName, Certificate>,
-    ) -> HashMap<CertificateName, Arc<Entry>> {
+    ) -> HashMap<CertificateName, Arc<OwnCertificate>> {
         let mut entries = HashMap::new();
         for (name, certificate) in certificates {
             let chain = self.certificates(&certificate.chain);
@@ -40,7 +40,7 @@ impl Loader {
             };
             let whole: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
             self.chains.insert(name.clone(), sha256(&whole.concat()));
-            match Entry::judge(name.clone(), CertifiedKey::new(chain, signing), self.now) {
+            match OwnCertificate::judge(name.clone(), CertifiedKey::new(chain, signing), self.now) {
                 Ok(entry) => {
                     entries.insert(name.clone(), Arc::new(entry));
                 }
@@ -130,20 +130,20 @@ impl Loader {
 }
 
 /// What to do about a certificate of ours that cannot be used.
-pub(super) fn what_to_do(fault: EntryFault) -> &'static str {
+pub(super) fn what_to_do(fault: OwnFault) -> &'static str {
     match fault {
-        EntryFault::Empty | EntryFault::Malformed => {
+        OwnFault::Empty | OwnFault::Malformed => {
             "name a PEM file with the certificate first and its issuers behind it"
         }
-        EntryFault::KeyMismatch | EntryFault::KeyUnknown => {
+        OwnFault::KeyMismatch | OwnFault::KeyUnknown => {
             "name the key that the certificate was issued for, or have one issued for this key"
         }
-        EntryFault::Authority => "put the certificate of the gateway first in the file",
-        EntryFault::NotForServers => "have one issued for servers: `pki issue --profile server`",
-        EntryFault::NotForClients => "have one issued for clients: `pki issue --profile client`",
-        EntryFault::Expired { .. } => "have a new one issued, or check the clock of this machine",
-        EntryFault::NotYetValid { .. } => "check the clock of this machine",
-        EntryFault::NoName => "have one issued with the host names that clients ask for",
+        OwnFault::Authority => "put the certificate of the gateway first in the file",
+        OwnFault::NotForServers => "have one issued for servers: `pki issue --profile server`",
+        OwnFault::NotForClients => "have one issued for clients: `pki issue --profile client`",
+        OwnFault::Expired { .. } => "have a new one issued, or check the clock of this machine",
+        OwnFault::NotYetValid { .. } => "check the clock of this machine",
+        OwnFault::NoName => "have one issued with the host names that clients ask for",
     }
 }
 

@@ -8,14 +8,14 @@ use config::{CertificateName, Config, Listener, ListenerName, TrustName};
 use super::entries::what_to_do;
 use super::loader::Loader;
 use crate::site::ListenerSite;
-use crate::tls::{ClientTrust, Clients, Entry, ServerSide};
+use crate::tls::{ClientTrust, Clients, OwnCertificate, ServerSide};
 
 impl Loader {
     /// Every listener for which everything that it names could be loaded.
     pub(super) fn listeners(
         &mut self,
         config: &Config,
-        entries: &HashMap<CertificateName, Arc<Entry>>,
+        entries: &HashMap<CertificateName, Arc<OwnCertificate>>,
         trust: &HashMap<TrustName, Arc<ClientTrust>>,
     ) -> HashMap<ListenerName, ListenerSite> {
         let mut listeners = HashMap::new();
@@ -49,12 +49,12 @@ impl Loader {
     fn chosen(
         &mut self,
         listener: &Listener,
-        entries: &HashMap<CertificateName, Arc<Entry>>,
-    ) -> Option<Vec<Arc<Entry>>> {
+        entries: &HashMap<CertificateName, Arc<OwnCertificate>>,
+    ) -> Option<Vec<Arc<OwnCertificate>>> {
         let mut chosen = Some(Vec::new());
         for name in &listener.certificates {
             let entry = entries.get(&name.value).cloned();
-            if let Some(Err(fault)) = entry.as_deref().map(Entry::check_serves) {
+            if let Some(Err(fault)) = entry.as_deref().map(OwnCertificate::check_serves) {
                 let message = format!("certificates.{}: {fault}", name.value);
                 self.error(&name.place, message, Some(what_to_do(fault)));
             }

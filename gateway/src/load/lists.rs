@@ -12,9 +12,9 @@ use config::{FilePath, Place};
 
 use super::files::COPY_AGAIN;
 use super::loader::Loader;
+use crate::ca::CaCertificate;
 use crate::revocation::{Index, List, ListFault, MAX_LIST_BYTES};
 use crate::tls;
-use crate::trust::Authority;
 
 /// No trust set has more of lists than this, bytes: they are held at once while they are judged.
 const MAX_BYTES: u64 = 4 * MAX_LIST_BYTES;
@@ -37,12 +37,12 @@ impl Loader {
     pub(super) fn lists(
         &mut self,
         sources: &[FilePath],
-        roots: &[Authority],
-        intermediates: &mut Vec<Authority>,
+        roots: &[CaCertificate],
+        intermediates: &mut Vec<CaCertificate>,
         previous: Option<&Index>,
     ) -> Index {
         let found = self.find(sources, intermediates);
-        let authorities: Vec<&Authority> = roots.iter().chain(intermediates.iter()).collect();
+        let authorities: Vec<&CaCertificate> = roots.iter().chain(intermediates.iter()).collect();
         let mut lists = Vec::new();
         let mut origins = Vec::new();
         for Found { der, path, place } in found {
@@ -69,7 +69,7 @@ impl Loader {
     fn find<'a>(
         &mut self,
         sources: &'a [FilePath],
-        intermediates: &mut Vec<Authority>,
+        intermediates: &mut Vec<CaCertificate>,
     ) -> Vec<Found<'a>> {
         let mut found = Vec::new();
         let mut left = MAX_BYTES;
@@ -92,7 +92,7 @@ impl Loader {
                     if intermediates.iter().any(|known| *known.der() == der) {
                         continue;
                     }
-                    match Authority::judge(&der, self.now) {
+                    match CaCertificate::judge(&der, self.now) {
                         Ok(_) if intermediates.len() >= most => {
                             let message = format!(
                                 "more than {MAX_CERTIFICATES} certificates lie beside the lists"
@@ -195,8 +195,8 @@ impl Loader {
         &mut self,
         place: &Place,
         index: &Index,
-        roots: &[Authority],
-        intermediates: &[Authority],
+        roots: &[CaCertificate],
+        intermediates: &[CaCertificate],
     ) {
         for authority in roots.iter().chain(intermediates) {
             if !index.knows(authority.key()) {

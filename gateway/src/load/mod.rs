@@ -168,7 +168,7 @@ impl Loader {
             digest: sha256(config.text.as_bytes()),
             listeners,
             trust: trust.into_values().collect(),
-            entries: entries.into_values().collect(),
+            certificates: entries.into_values().collect(),
             routes,
             roles: config.roles.clone(),
             upstreams,

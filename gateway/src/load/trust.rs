@@ -6,10 +6,10 @@ use std::sync::Arc;
 use config::{FilePath, Trust, TrustName};
 
 use super::loader::Loader;
+use crate::ca::{CaCertificate, CaFault};
 use crate::revocation::Index;
 use crate::site::Site;
 use crate::tls::{ClientTrust, Revocation};
-use crate::trust::{Authority, AuthorityFault};
 
 impl Loader {
     /// The trust sets. What `previous` has in force of a set's revocation lists is what the new ones
@@ -54,7 +54,7 @@ impl Loader {
     }
 
     /// The authorities in these files. Of roots the dates count too; of those between, webpki asks.
-    pub(super) fn authorities(&mut self, files: &[FilePath], roots: bool) -> Vec<Authority> {
+    pub(super) fn authorities(&mut self, files: &[FilePath], roots: bool) -> Vec<CaCertificate> {
         let mut found = Vec::new();
         for file in files {
             for (at, der) in self
@@ -64,11 +64,9 @@ impl Loader {
                 .enumerate()
             {
                 let name = || format!("certificate {} of {}", at + 1, file.path.display());
-                match Authority::judge(der, self.now) {
+                match CaCertificate::judge(der, self.now) {
                     Ok(authority) => found.push(authority),
-                    Err(AuthorityFault::Expired { .. } | AuthorityFault::NotYetValid { .. })
-                        if !roots =>
-                    {
+                    Err(CaFault::Expired { .. } | CaFault::NotYetValid { .. }) if !roots => {
                         self.warning(
                             &file.place,
                             format!("{} is out of date and left out", name()),
@@ -87,19 +85,19 @@ impl Loader {
     }
 }
 
-fn what_to_do(fault: &AuthorityFault) -> &'static str {
+fn what_to_do(fault: &CaFault) -> &'static str {
     match fault {
-        AuthorityFault::Malformed => "copy it again, whole",
-        AuthorityFault::Version => "ask the authority for a certificate of version 3",
-        AuthorityFault::NotAnAuthority => {
+        CaFault::Malformed => "copy it again, whole",
+        CaFault::Version => "ask the authority for a certificate of version 3",
+        CaFault::NotAnAuthority => {
             "name the certificate of the authority that issued it instead; the file holds \
              authorities and nothing else"
         }
-        AuthorityFault::MayNotSign | AuthorityFault::UnknownCritical { .. } => {
+        CaFault::MayNotSign | CaFault::UnknownCritical { .. } => {
             "ask the authority for the certificate with which it issues"
         }
-        AuthorityFault::NotYetValid { .. } => "check the clock of this machine",
-        AuthorityFault::Expired { .. } => {
+        CaFault::NotYetValid { .. } => "check the clock of this machine",
+        CaFault::Expired { .. } => {
             "put the authority's new certificate there, or check the clock of this machine"
         }
     }

@@ -7,9 +7,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use audit::appender::Appender;
 use audit::event::{Close, Code, Entry, Event, Handshake, Hex16, Time};
 use audit::queue::Share;
-use audit::worker::Worker;
 
 use super::{Recorder, certificate, now};
 use crate::peer::{Client, Peer, Protocol};
@@ -131,7 +131,7 @@ pub(super) struct End {
 
 impl End {
     /// Queues what is still owed of it, and says whether there was room.
-    pub(super) fn write(&mut self, log: &Worker) -> bool {
+    pub(super) fn write(&mut self, log: &Appender) -> bool {
         let time = self.at;
         let share = share(&self.peer);
         let queue = |event| {

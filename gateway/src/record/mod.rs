@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use audit::appender::Appender;
 use audit::event::{
     Certificate, Code, Digest, Entry, Event, HandshakeRefused, Hex16, Id, Offered, Time,
 };
 use audit::log::Log;
 use audit::noise::{NoiseTable, Verdict};
 use audit::queue::Share;
-use audit::worker::Worker;
 
 use crate::access::AccessLog;
 use crate::hello::{ClientHello, ServerName};
@@ -40,7 +40,7 @@ pub use request::{AnswerFacts, Record};
 /// What one worker records with: the log, the counts of noise, the metrics, the access log.
 #[derive(Debug, Clone)]
 pub struct Recorder {
-    log: Worker,
+    log: Appender,
     shared: Arc<RecorderShared>,
     /// Ends of connections for which the log had no room yet.
     owed: Rc<RefCell<VecDeque<End>>>,
@@ -108,7 +108,7 @@ impl Recorder {
     const OWED: usize = 16 * 1024;
 
     /// A recorder for this thread.
-    pub fn new(log: Worker, shared: Arc<RecorderShared>) -> Recorder {
+    pub fn new(log: Appender, shared: Arc<RecorderShared>) -> Recorder {
         Recorder {
             log,
             shared,

@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use audit::appender::Append;
 use audit::error::AppendError;
 use audit::event::{Code, Completion, Digest, Entry, Event, Id, Intent, Refusal, Release, Request};
 use audit::log::Slot;
-use audit::worker::Append;
 use http::Method;
 
 use super::{ConnectionRecord, Recorder, now};

@@ -8,8 +8,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use super::edition::Edition;
 use super::fault::ListFault;
 use super::scope::{Scope, scope};
+use crate::ca::CaCertificate;
 use crate::identity::{IssuerKey, Serial};
-use crate::trust::Authority;
 
 /// No list that is read is larger than this, bytes: about two million serials.
 pub const MAX_LIST_BYTES: u64 = 64 * 1024 * 1024;
@@ -33,7 +33,7 @@ impl List {
     /// `now` in seconds since 1970.
     pub fn read(
         der: &[u8],
-        authorities: &[&Authority],
+        authorities: &[&CaCertificate],
         algorithms: &[&dyn SignatureVerificationAlgorithm],
         now: i64,
     ) -> Result<List, ListFault> {
@@ -87,7 +87,7 @@ impl List {
 /// The authority that issued the list, with its signature verified.
 fn signer(
     list: &CertificateRevocationList<'_>,
-    authorities: &[&Authority],
+    authorities: &[&CaCertificate],
     algorithms: &[&dyn SignatureVerificationAlgorithm],
 ) -> Result<IssuerKey, ListFault> {
     let issuer = || list.issuer().to_string().into_boxed_str();

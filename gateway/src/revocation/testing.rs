@@ -8,14 +8,14 @@ use rcgen::{
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::{List, ListFault};
-use crate::trust::Authority;
+use crate::ca::CaCertificate;
 
 pub(crate) const NOW: i64 = 1_767_225_600 + 86_400; // 2026-01-02
 
 pub(crate) struct Ca {
     pub(crate) certificate: Certificate,
     pub(crate) signer: Signer<'static, KeyPair>,
-    pub(crate) authority: Authority,
+    pub(crate) authority: CaCertificate,
 }
 
 pub(crate) fn ca(name: &str, usages: Vec<KeyUsagePurpose>) -> Ca {
@@ -33,7 +33,7 @@ pub(crate) fn certified(
     name: &str,
     usages: Vec<KeyUsagePurpose>,
     key: &KeyPair,
-) -> (CertificateParams, Certificate, Authority) {
+) -> (CertificateParams, Certificate, CaCertificate) {
     let mut params = CertificateParams::default();
     params
         .distinguished_name
@@ -43,7 +43,7 @@ pub(crate) fn certified(
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2040, 1, 1);
     let certificate = params.self_signed(key).unwrap();
-    let authority = Authority::judge(certificate.der(), NOW).unwrap();
+    let authority = CaCertificate::judge(certificate.der(), NOW).unwrap();
     (params, certificate, authority)
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn params(serials: &[u64]) -> CertificateRevocationListParams {
 pub(crate) fn read(
     ca: &Ca,
     params: CertificateRevocationListParams,
-    authorities: &[&Authority],
+    authorities: &[&CaCertificate],
 ) -> Result<List, ListFault> {
     let der = params.signed_by(&ca.signer).unwrap().der().to_vec();
     List::read(&der, authorities, webpki::ALL_VERIFICATION_ALGS, NOW)

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::Instant;
 
-use crate::connection::{self, Phase, Worker};
+use crate::connection::{self, Phase, Shared};
 use crate::ids::Ids;
 use crate::limit::Connections;
 use crate::pipeline::Pipeline;
@@ -112,7 +112,7 @@ async fn work(
     mut phase: watch::Receiver<Phase>,
     mut commands: mpsc::Receiver<Command>,
 ) {
-    let log = audit::worker::Worker::new(&common.log);
+    let log = audit::appender::Appender::new(&common.log);
     tokio::task::spawn_local(log.drive());
     let pools = Pools::default();
     let recorder = Recorder::new(log.clone(), Arc::clone(&common.recording));
@@ -121,7 +121,7 @@ async fn work(
         recorder,
         pools,
     };
-    let worker = Rc::new(Worker {
+    let worker = Rc::new(Shared {
         pipeline,
         ids: Ids::new(),
         phase: phase.clone(),
@@ -188,7 +188,7 @@ impl Drop for Live {
 
 /// Accepts until it is told to stop. A permit comes before the task, and goes with it.
 async fn accept(
-    worker: Rc<Worker>,
+    worker: Rc<Shared>,
     live: Rc<Cell<usize>>,
     listener: ListenerName,
     socket: TcpListener,

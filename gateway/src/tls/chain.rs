@@ -8,9 +8,9 @@ use rustls::{AlertDescription, CertificateError};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::profile::signature_algorithms;
+use crate::ca::CaCertificate;
 use crate::identity::{ClientIdentity, IdentityRefusal, IssuerKey};
 use crate::revocation::{Index, Standing};
-use crate::trust::Authority;
 
 /// A trust set: who vouches for clients, and how they lose that trust.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub struct ClientTrust {
     pub kind: NameKind,
     /// How a certificate is taken back.
     pub revocation: Revocation,
-    roots: Vec<Authority>,
+    roots: Vec<CaCertificate>,
     anchors: Vec<TrustAnchor<'static>>,
-    intermediates: Vec<Authority>,
+    intermediates: Vec<CaCertificate>,
 }
 
 /// How a certificate is taken back.
@@ -75,8 +75,8 @@ impl ClientTrust {
     pub fn new(
         name: TrustName,
         kind: NameKind,
-        roots: Vec<Authority>,
-        intermediates: Vec<Authority>,
+        roots: Vec<CaCertificate>,
+        intermediates: Vec<CaCertificate>,
         revocation: Revocation,
     ) -> ClientTrust {
         let anchors = roots.iter().map(|root| root.anchor().clone()).collect();
@@ -169,7 +169,7 @@ impl ClientTrust {
     }
 
     /// Every authority that may have signed a revocation list.
-    pub fn authorities(&self) -> impl Iterator<Item = &Authority> {
+    pub fn authorities(&self) -> impl Iterator<Item = &CaCertificate> {
         self.roots.iter().chain(&self.intermediates)
     }
 }

@@ -6,10 +6,10 @@ use config::TlsPolicy;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::entry::Entry;
+use super::own::OwnCertificate;
 use super::profile::{ALPN, provider, versions};
+use crate::ca::CaCertificate;
 use crate::peer::Protocol;
-use crate::trust::Authority;
 
 /// The client side towards an upstream: pinned roots, no resumption, and our certificate if the
 /// upstream asks for one.
@@ -17,8 +17,8 @@ use crate::trust::Authority;
 /// # Errors
 /// rustls's, when the certificate and its key cannot be used.
 pub fn client_side(
-    roots: &[Authority],
-    identity: Option<&Entry>,
+    roots: &[CaCertificate],
+    identity: Option<&OwnCertificate>,
     protocols: &[Protocol],
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut store = RootCertStore::empty();

@@ -8,14 +8,14 @@
 //! | question | answered by |
 //! |---|---|
 //! | what is offered at all? | `profile` |
-//! | is this certificate of ours fit for its use? | `entry` |
+//! | is this certificate of ours fit for its use? | `own` |
 //! | is this chain a client, and is it still one? | `chain` |
 //! | how does a listener speak TLS? | `server` |
 //! | how do we speak it to an upstream? | `client` |
 
 mod profile;
 
-mod entry;
+mod own;
 
 mod chain;
 
@@ -25,6 +25,6 @@ mod client;
 
 pub use chain::{ChainRefusal, ClientTrust, Revocation};
 pub use client::{client_side, upstream_name};
-pub use entry::{Entry, EntryFault};
+pub use own::{OwnCertificate, OwnFault};
 pub use profile::{ALPN, provider, signature_algorithms};
 pub use server::{Clients, Evidence, ServerSide};

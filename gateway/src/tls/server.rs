@@ -16,7 +16,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::{ChainRefusal, ClientTrust, told};
-use super::entry::Entry;
+use super::own::OwnCertificate;
 use super::profile::{ALPN, hello_policy, provider, versions};
 use crate::hello;
 use crate::hosts::Hosts;
@@ -38,7 +38,7 @@ pub enum Clients {
 pub struct ServerSide {
     provider: Arc<CryptoProvider>,
     policy: TlsPolicy,
-    entries: Arc<[Arc<Entry>]>,
+    entries: Arc<[Arc<OwnCertificate>]>,
     clients: Clients,
     hints: Arc<[DistinguishedName]>,
     hello: hello::Policy,
@@ -52,12 +52,16 @@ pub struct Evidence {
     /// The verdict on it.
     pub verdict: OnceLock<Result<Arc<ClientIdentity>, ChainRefusal>>,
     /// The entry that was shown to the client.
-    pub shown: OnceLock<Arc<Entry>>,
+    pub shown: OnceLock<Arc<OwnCertificate>>,
 }
 
 impl ServerSide {
     /// The server side with these certificate entries, the default one first.
-    pub fn new(policy: TlsPolicy, entries: Vec<Arc<Entry>>, clients: Clients) -> ServerSide {
+    pub fn new(
+        policy: TlsPolicy,
+        entries: Vec<Arc<OwnCertificate>>,
+        clients: Clients,
+    ) -> ServerSide {
         let provider = Arc::new(provider());
         let hints = match &clients {
             Clients::Required(trust) | Clients::Optional(trust) => trust
@@ -92,7 +96,7 @@ impl ServerSide {
     }
 
     /// The certificate entries, the default one first.
-    pub fn entries(&self) -> &[Arc<Entry>] {
+    pub fn entries(&self) -> &[Arc<OwnCertificate>] {
         &self.entries
     }
 
@@ -159,13 +163,13 @@ fn subject(der: &CertificateDer<'_>) -> Option<DistinguishedName> {
 /// A name that nobody covers is shown the default entry, so that the request can be answered (421).
 #[derive(Debug)]
 struct Resolver {
-    entries: Arc<[Arc<Entry>]>,
+    entries: Arc<[Arc<OwnCertificate>]>,
     evidence: Arc<Evidence>,
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let can_sign = |entry: &&Arc<Entry>| {
+        let can_sign = |entry: &&Arc<OwnCertificate>| {
             entry
                 .certified()
                 .key
@@ -173,7 +177,7 @@ impl ResolvesServerCert for Resolver {
                 .is_some()
         };
         let default = self.entries.first()?;
-        let named = |entry: &&Arc<Entry>| match hello.server_name() {
+        let named = |entry: &&Arc<OwnCertificate>| match hello.server_name() {
             Some(name) => entry.hosts().cover(name),
             // Of several entries for one site, another kind of key may stand in for the default.
             None => entry.hosts() == default.hosts(),

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use audit::appender::{Append, Appender};
 use audit::error::AppendError;
 use audit::log::Log;
 use audit::queue::{Limits, Share};
-use audit::worker::{Append, Worker};
 
 use crate::disk::{Fault, SimulatedDisk};
 use crate::entry;
@@ -28,7 +28,7 @@ impl Wake for Unpark {
 /// Drives a worker and its appends on this thread, as a runtime would; returns the outcomes and how
 /// often the thread was woken.
 fn run(
-    worker: &Worker,
+    worker: &Appender,
     log: &Log,
     mut appends: Vec<Append>,
 ) -> (Vec<Result<u64, AppendError>>, u64) {
@@ -72,7 +72,7 @@ fn open(entries: usize) -> (SimulatedDisk, Log, audit::log::Committer) {
 #[test]
 fn appends_end_in_their_order_and_a_batch_wakes_the_worker_once() {
     let (_disk, log, committer) = open(1000);
-    let worker = Worker::new(&log);
+    let worker = Appender::new(&log);
     let appends: Vec<_> = (0..20)
         .map(|number| worker.append(&entry(number), Share::Proven).unwrap())
         .collect();
@@ -86,7 +86,7 @@ fn appends_end_in_their_order_and_a_batch_wakes_the_worker_once() {
 #[test]
 fn a_dropped_append_is_recorded_all_the_same() {
     let (disk, log, committer) = open(1000);
-    let worker = Worker::new(&log);
+    let worker = Appender::new(&log);
     drop(worker.append(&entry(7), Share::Proven).unwrap());
     log.kick();
     committer.close(Duration::from_secs(10)).unwrap();
@@ -98,7 +98,7 @@ fn a_dropped_append_is_recorded_all_the_same() {
 #[test]
 fn a_full_queue_refuses_at_once() {
     let (_disk, log, _committer) = open(3);
-    let worker = Worker::new(&log);
+    let worker = Appender::new(&log);
     let held: Vec<_> = (0..3)
         .map(|number| worker.append(&entry(number), Share::Proven).unwrap())
         .collect();
@@ -117,7 +117,7 @@ fn everybody_who_waits_is_told_when_the_disk_fails() {
     // The spare must not be in the making when the plan begins to count.
     std::thread::sleep(Duration::from_millis(100));
     disk.fail_at(0, u64::MAX / 2, Fault::Failed);
-    let worker = Worker::new(&log);
+    let worker = Appender::new(&log);
     let appends: Vec<_> = (0..5)
         .map(|number| worker.append(&entry(number), Share::Proven).unwrap())
         .collect();
@@ -132,7 +132,7 @@ fn everybody_who_waits_is_told_when_the_disk_fails() {
 #[test]
 fn no_append_waits_longer_than_it_is_allowed_to() {
     let (_disk, log, _committer) = open(1000);
-    let worker = Worker::new(&log);
+    let worker = Appender::new(&log);
     // Nobody tells the committer of it for up to a second: to the worker that is a disk that stalls.
     let append = worker.append(&entry(0), Share::Proven).unwrap();
     let mut append = pin!(append);

@@ -24,7 +24,7 @@ use crate::shared::{Bell, Receipt};
 
 /// A log as one thread uses it. Clones share the same waiters.
 #[derive(Debug, Clone)]
-pub struct Worker {
+pub struct Appender {
     inner: Rc<Inner>,
 }
 
@@ -55,18 +55,18 @@ struct Waiter {
     waker: Option<Waker>,
 }
 
-impl Worker {
+impl Appender {
     /// After this many appends the committer is told even if the thread has not come to rest.
     const TELL_AFTER: u32 = 32;
 
-    /// A worker of `log`, for the calling thread.
+    /// An appender to `log`, for the calling thread.
     #[must_use]
-    pub fn new(log: &Log) -> Worker {
+    pub fn new(log: &Log) -> Appender {
         let waiting = Waiting {
             failures: log.shared.failures.load(Ordering::Acquire),
             ..Waiting::default()
         };
-        Worker {
+        Appender {
             inner: Rc::new(Inner {
                 log: log.clone(),
                 bell: log.shared.add_bell(),
@@ -177,7 +177,7 @@ impl Drop for Inner {
 #[must_use = "nothing may be released before this has ended well"]
 #[derive(Debug)]
 pub struct Append {
-    worker: Worker,
+    worker: Appender,
     sequence: u64,
     failures: u64,
 }

@@ -14,7 +14,7 @@ use crate::identity::CertificateFacts;
 
 /// A certificate of the gateway with its key, and the names that it is good for.
 #[derive(Debug)]
-pub struct Entry {
+pub struct OwnCertificate {
     name: CertificateName,
     certified: Arc<CertifiedKey>,
     fingerprint: [u8; 32],
@@ -25,39 +25,39 @@ pub struct Entry {
     not_after: i64,
 }
 
-impl Entry {
+impl OwnCertificate {
     /// Judges a chain and its key. `now` in seconds since 1970.
     pub fn judge(
         name: CertificateName,
         certified: CertifiedKey,
         now: i64,
-    ) -> Result<Entry, EntryFault> {
+    ) -> Result<OwnCertificate, OwnFault> {
         let Some(leaf) = certified.cert.first() else {
-            return Err(EntryFault::Empty);
+            return Err(OwnFault::Empty);
         };
         let Ok(([], certificate)) = X509Certificate::from_der(leaf) else {
-            return Err(EntryFault::Malformed);
+            return Err(OwnFault::Malformed);
         };
         // webpki is what the other side's judgment will be like.
-        EndEntityCert::try_from(leaf).map_err(|_| EntryFault::Malformed)?;
+        EndEntityCert::try_from(leaf).map_err(|_| OwnFault::Malformed)?;
         match certified.keys_match() {
             Ok(()) => {}
             Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-                return Err(EntryFault::KeyUnknown);
+                return Err(OwnFault::KeyUnknown);
             }
-            Err(_) => return Err(EntryFault::KeyMismatch),
+            Err(_) => return Err(OwnFault::KeyMismatch),
         }
         if certificate.is_ca() {
-            return Err(EntryFault::Authority);
+            return Err(OwnFault::Authority);
         }
         let validity = certificate.validity();
         if now > validity.not_after.timestamp() {
-            return Err(EntryFault::Expired {
+            return Err(OwnFault::Expired {
                 not_after: validity.not_after.timestamp(),
             });
         }
         if now < validity.not_before.timestamp() {
-            return Err(EntryFault::NotYetValid {
+            return Err(OwnFault::NotYetValid {
                 not_before: validity.not_before.timestamp(),
             });
         }
@@ -71,10 +71,10 @@ impl Entry {
                 )
             }
             Ok(None) => (true, true),
-            Err(_) => return Err(EntryFault::Malformed),
+            Err(_) => return Err(OwnFault::Malformed),
         };
         let not_after = validity.not_after.timestamp();
-        Ok(Entry {
+        Ok(OwnCertificate {
             name,
             fingerprint,
             hosts: Arc::new(Hosts::of(&certificate)),
@@ -86,22 +86,22 @@ impl Entry {
     }
 
     /// Whether it can be shown to clients of a listener.
-    pub fn check_serves(&self) -> Result<(), EntryFault> {
+    pub fn check_serves(&self) -> Result<(), OwnFault> {
         if !self.serves {
-            return Err(EntryFault::NotForServers);
+            return Err(OwnFault::NotForServers);
         }
         if self.hosts.is_empty() {
-            return Err(EntryFault::NoName);
+            return Err(OwnFault::NoName);
         }
         Ok(())
     }
 
     /// Whether it can prove to an upstream who we are.
-    pub fn check_proves(&self) -> Result<(), EntryFault> {
+    pub fn check_proves(&self) -> Result<(), OwnFault> {
         if self.proves {
             Ok(())
         } else {
-            Err(EntryFault::NotForClients)
+            Err(OwnFault::NotForClients)
         }
     }
 
@@ -133,7 +133,7 @@ impl Entry {
 
 /// Why a certificate of the gateway cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryFault {
+pub enum OwnFault {
     /// The chain holds no certificate.
     Empty,
     /// The leaf cannot be read.
@@ -162,36 +162,36 @@ pub enum EntryFault {
     NoName,
 }
 
-impl fmt::Display for EntryFault {
+impl fmt::Display for OwnFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let date = |seconds: i64| audit::event::Time::from_unix_seconds(seconds);
         match self {
-            EntryFault::Empty => f.write_str("there is no certificate in it"),
-            EntryFault::Malformed => f.write_str("its first certificate is not well-formed"),
-            EntryFault::KeyMismatch => {
+            OwnFault::Empty => f.write_str("there is no certificate in it"),
+            OwnFault::Malformed => f.write_str("its first certificate is not well-formed"),
+            OwnFault::KeyMismatch => {
                 f.write_str("the key does not belong to its first certificate")
             }
-            EntryFault::KeyUnknown => {
+            OwnFault::KeyUnknown => {
                 f.write_str("it cannot be told whether the key belongs to its first certificate")
             }
-            EntryFault::Authority => {
+            OwnFault::Authority => {
                 f.write_str("its first certificate is that of an authority; the leaf comes first")
             }
-            EntryFault::NotForServers => {
+            OwnFault::NotForServers => {
                 f.write_str("its first certificate is not meant for servers (extended key usage)")
             }
-            EntryFault::NotForClients => {
+            OwnFault::NotForClients => {
                 f.write_str("its first certificate is not meant for clients (extended key usage)")
             }
-            EntryFault::Expired { not_after } => {
+            OwnFault::Expired { not_after } => {
                 write!(f, "its first certificate expired at {}", date(*not_after))
             }
-            EntryFault::NotYetValid { not_before } => write!(
+            OwnFault::NotYetValid { not_before } => write!(
                 f,
                 "its first certificate is not valid before {}",
                 date(*not_before)
             ),
-            EntryFault::NoName => {
+            OwnFault::NoName => {
                 f.write_str("its first certificate names no host (subject alternative name)")
             }
         }

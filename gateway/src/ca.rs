@@ -15,7 +15,7 @@ use crate::identity::IssuerKey;
 
 /// The certificate of an authority that may sign others.
 #[derive(Debug, Clone)]
-pub struct Authority {
+pub struct CaCertificate {
     der: CertificateDer<'static>,
     anchor: TrustAnchor<'static>,
     key: IssuerKey,
@@ -24,19 +24,18 @@ pub struct Authority {
     not_after: i64,
 }
 
-impl Authority {
+impl CaCertificate {
     /// Judges a certificate. `now` in seconds since 1970.
-    pub fn judge(der: &CertificateDer<'_>, now: i64) -> Result<Authority, AuthorityFault> {
+    pub fn judge(der: &CertificateDer<'_>, now: i64) -> Result<CaCertificate, CaFault> {
         let Ok(([], certificate)) = X509Certificate::from_der(der) else {
-            return Err(AuthorityFault::Malformed);
+            return Err(CaFault::Malformed);
         };
         for check in CHECKS {
             (check.judge)(&certificate, now)?;
         }
         let key_usage = certificate.key_usage().ok().flatten();
-        let anchor =
-            webpki::anchor_from_trusted_cert(der).map_err(|_| AuthorityFault::Malformed)?;
-        Ok(Authority {
+        let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_| CaFault::Malformed)?;
+        Ok(CaCertificate {
             anchor: anchor.to_owned(),
             key: IssuerKey::of(certificate.public_key().raw),
             subject: certificate.subject().to_string().into(),
@@ -79,7 +78,7 @@ impl Authority {
 
 /// One thing that must hold of an authority's certificate.
 struct Check {
-    judge: fn(&X509Certificate<'_>, i64) -> Result<(), AuthorityFault>,
+    judge: fn(&X509Certificate<'_>, i64) -> Result<(), CaFault>,
     #[expect(dead_code, reason = "the citation is for readers")]
     citation: &'static str,
 }
@@ -93,31 +92,31 @@ const CHECKS: &[Check] = &[
     Check { judge: is_in_date,         citation: "RFC 5280 6.1.3 (a)(2)" },
 ];
 
-fn is_version_3(certificate: &X509Certificate<'_>, _: i64) -> Result<(), AuthorityFault> {
+fn is_version_3(certificate: &X509Certificate<'_>, _: i64) -> Result<(), CaFault> {
     if certificate.version().0 == 2 {
         Ok(())
     } else {
-        Err(AuthorityFault::Version)
+        Err(CaFault::Version)
     }
 }
 
-fn is_authority(certificate: &X509Certificate<'_>, _: i64) -> Result<(), AuthorityFault> {
+fn is_authority(certificate: &X509Certificate<'_>, _: i64) -> Result<(), CaFault> {
     match certificate.basic_constraints() {
         Ok(Some(constraints)) if constraints.value.ca => Ok(()),
-        Ok(_) => Err(AuthorityFault::NotAnAuthority),
-        Err(_) => Err(AuthorityFault::Malformed),
+        Ok(_) => Err(CaFault::NotAnAuthority),
+        Err(_) => Err(CaFault::Malformed),
     }
 }
 
-fn may_sign(certificate: &X509Certificate<'_>, _: i64) -> Result<(), AuthorityFault> {
+fn may_sign(certificate: &X509Certificate<'_>, _: i64) -> Result<(), CaFault> {
     match certificate.key_usage() {
-        Ok(Some(usage)) if !usage.value.key_cert_sign() => Err(AuthorityFault::MayNotSign),
+        Ok(Some(usage)) if !usage.value.key_cert_sign() => Err(CaFault::MayNotSign),
         Ok(_) => Ok(()),
-        Err(_) => Err(AuthorityFault::Malformed),
+        Err(_) => Err(CaFault::Malformed),
     }
 }
 
-fn is_understood(certificate: &X509Certificate<'_>, _: i64) -> Result<(), AuthorityFault> {
+fn is_understood(certificate: &X509Certificate<'_>, _: i64) -> Result<(), CaFault> {
     use x509_parser::oid_registry as oid;
     // What webpki reads, and so acts upon, when it is critical.
     let known = [
@@ -132,22 +131,22 @@ fn is_understood(certificate: &X509Certificate<'_>, _: i64) -> Result<(), Author
         .iter()
         .find(|extension| extension.critical && !known.contains(&extension.oid))
     {
-        Some(extension) => Err(AuthorityFault::UnknownCritical {
+        Some(extension) => Err(CaFault::UnknownCritical {
             oid: extension.oid.to_id_string().into(),
         }),
         None => Ok(()),
     }
 }
 
-fn is_in_date(certificate: &X509Certificate<'_>, now: i64) -> Result<(), AuthorityFault> {
+fn is_in_date(certificate: &X509Certificate<'_>, now: i64) -> Result<(), CaFault> {
     let validity = certificate.validity();
     if now < validity.not_before.timestamp() {
-        return Err(AuthorityFault::NotYetValid {
+        return Err(CaFault::NotYetValid {
             not_before: validity.not_before.timestamp(),
         });
     }
     if now > validity.not_after.timestamp() {
-        return Err(AuthorityFault::Expired {
+        return Err(CaFault::Expired {
             not_after: validity.not_after.timestamp(),
         });
     }
@@ -156,7 +155,7 @@ fn is_in_date(certificate: &X509Certificate<'_>, now: i64) -> Result<(), Authori
 
 /// Why a certificate is not one of an authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthorityFault {
+pub enum CaFault {
     /// It cannot be read.
     Malformed,
     /// It is of an old version that cannot say what it is for.
@@ -182,25 +181,23 @@ pub enum AuthorityFault {
     },
 }
 
-impl fmt::Display for AuthorityFault {
+impl fmt::Display for CaFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let date = |seconds: i64| audit::event::Time::from_unix_seconds(seconds);
         match self {
-            AuthorityFault::Malformed => f.write_str("it is not a well-formed certificate"),
-            AuthorityFault::Version => f.write_str("it is not an X.509 version 3 certificate"),
-            AuthorityFault::NotAnAuthority => f.write_str(
+            CaFault::Malformed => f.write_str("it is not a well-formed certificate"),
+            CaFault::Version => f.write_str("it is not an X.509 version 3 certificate"),
+            CaFault::NotAnAuthority => f.write_str(
                 "it is not the certificate of an authority (basic constraints do not say CA)",
             ),
-            AuthorityFault::MayNotSign => {
-                f.write_str("its key usage does not let it sign certificates")
-            }
-            AuthorityFault::UnknownCritical { oid } => {
+            CaFault::MayNotSign => f.write_str("its key usage does not let it sign certificates"),
+            CaFault::UnknownCritical { oid } => {
                 write!(f, "its critical extension {oid} is not understood")
             }
-            AuthorityFault::NotYetValid { not_before } => {
+            CaFault::NotYetValid { not_before } => {
                 write!(f, "it is not valid before {}", date(*not_before))
             }
-            AuthorityFault::Expired { not_after } => {
+            CaFault::Expired { not_after } => {
                 write!(f, "it expired at {}", date(*not_after))
             }
         }
@@ -216,14 +213,14 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    fn judge(change: impl FnOnce(&mut CertificateParams)) -> Result<Authority, AuthorityFault> {
+    fn judge(change: impl FnOnce(&mut CertificateParams)) -> Result<CaCertificate, CaFault> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2040, 1, 1);
         change(&mut params);
-        Authority::judge(
+        CaCertificate::judge(
             params
                 .self_signed(&KeyPair::generate().unwrap())
                 .unwrap()
@@ -251,30 +248,30 @@ mod tests {
     fn what_is_no_authority_is_refused() {
         assert_eq!(
             judge(|params| params.is_ca = IsCa::ExplicitNoCa).unwrap_err(),
-            AuthorityFault::NotAnAuthority
+            CaFault::NotAnAuthority
         );
         assert_eq!(
             judge(|params| params.is_ca = IsCa::NoCa).unwrap_err(),
-            AuthorityFault::NotAnAuthority
+            CaFault::NotAnAuthority
         );
         assert_eq!(
             judge(|params| params.key_usages = vec![KeyUsagePurpose::DigitalSignature])
                 .unwrap_err(),
-            AuthorityFault::MayNotSign
+            CaFault::MayNotSign
         );
         let garbage = CertificateDer::from(vec![0x30, 3, 1, 2, 3]);
         assert_eq!(
-            Authority::judge(&garbage, NOW).unwrap_err(),
-            AuthorityFault::Malformed
+            CaCertificate::judge(&garbage, NOW).unwrap_err(),
+            CaFault::Malformed
         );
     }
 
     #[test]
     fn an_authority_out_of_date_is_refused() {
         let expired = judge(|params| params.not_after = rcgen::date_time_ymd(2021, 1, 1));
-        assert!(matches!(expired, Err(AuthorityFault::Expired { .. })));
+        assert!(matches!(expired, Err(CaFault::Expired { .. })));
         let early = judge(|params| params.not_before = rcgen::date_time_ymd(2039, 1, 1));
-        assert!(matches!(early, Err(AuthorityFault::NotYetValid { .. })));
+        assert!(matches!(early, Err(CaFault::NotYetValid { .. })));
     }
 
     #[test]
@@ -286,7 +283,7 @@ mod tests {
         });
         assert_eq!(
             refused.unwrap_err(),
-            AuthorityFault::UnknownCritical {
+            CaFault::UnknownCritical {
                 oid: "1.2.3.4".into()
             }
         );
