@@ -22,6 +22,9 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve a configuration. SIGHUP reloads it, SIGTERM drains.
+    ///
+    /// Tells on standard error what an operator should know: lines for people on a terminal, JSON
+    /// elsewhere. The environment variable PHIGATE_LOG sets the level: error, warn, info, debug.
     #[command(after_help = "Example:\n  gateway run --config /etc/phigate/gateway.toml")]
     Run {
         /// The configuration file.

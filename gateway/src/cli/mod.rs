@@ -77,7 +77,8 @@ fn start_logging() {
 }
 
 fn run_demo(directory: &Path, listen: Option<SocketAddr>, once: bool) -> ExitCode {
-    if std::env::var_os("PHIGATE_LOG").is_some() {
+    // A demo that stays is a gateway like any other: what becomes of a reload must be told.
+    if !once || std::env::var_os("PHIGATE_LOG").is_some() {
         start_logging();
     }
     let mut out = io::stdout();
