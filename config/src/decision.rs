@@ -2,7 +2,7 @@
 //!
 //! 45 CFR 164.306(d)(3) wants the reason in writing wherever an addressable specification is not
 //! carried out. Each rationale in use becomes a [`Decision`]; what needs one is the table
-//! `ADDRESSABLE` in [`crate::resolve::addressable`].
+//! `ADDRESSABLE` in `resolve/addressable.rs`.
 
 use std::fmt;
 
