@@ -1,6 +1,8 @@
 //! The path of a connection: permit, hello and handshake under one deadline, then the protocol that
 //! ALPN chose, until it ends. Whatever happens, one record says how.
 
+mod wire;
+
 mod http1;
 
 mod http2;

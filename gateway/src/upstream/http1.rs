@@ -4,10 +4,8 @@
 //! a request (RFC 9112 9.3), and one that waits for us while we wait for it would wait forever.
 //! Whoever polls the answer therefore drives the request first.
 
-use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use ::http1::body::{Decoder, Frame as Part};
 use ::http1::connection::{Persistence, persistence};
@@ -18,11 +16,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
-use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::connect::refused;
 use super::pool::Lent;
+use super::timer::Timer;
+use super::upload::{SMALL, Upload, UploadState};
 use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
 use crate::endpoint::Endpoint;
 use crate::headers;
@@ -34,9 +33,6 @@ const MAX_INTERIM: u8 = 8;
 
 /// So much is read at once.
 const READ: usize = 16 * 1024;
-
-/// Pieces up to this size are copied together with what stands before them.
-const SMALL: usize = 16 * 1024;
 
 /// Sends a request and reads the head of its answer.
 pub(super) async fn exchange(
@@ -170,81 +166,6 @@ struct Exchange {
     upload: Upload,
     content: Content,
     timer: Timer,
-}
-
-/// What is to be written next.
-struct Upload {
-    /// Bytes of ours: the head, chunk framing, small pieces.
-    head: BytesMut,
-    /// A piece of content that follows `head` and is not copied.
-    piece: Bytes,
-    framing: Framing,
-    /// Bytes that the connection took.
-    sent: u64,
-    /// Whether any content was taken from the client.
-    taken: bool,
-    /// Whether it is the client who keeps us waiting: that is not held against the upstream.
-    waits_for_client: bool,
-    state: UploadState,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UploadState {
-    /// More content may come.
-    Reading,
-    /// All content is in `head` and `piece`.
-    Last,
-    /// All of it is written.
-    Done,
-    /// The upstream takes no more; it may have answered all the same.
-    Deaf,
-}
-
-impl Upload {
-    /// Whether neither the upstream has seen the request nor we have taken content off it.
-    fn is_untouched(&self) -> bool {
-        self.sent == 0 && !self.taken
-    }
-
-    fn add(&mut self, frame: Frame<Bytes>) {
-        self.taken = true;
-        match frame.into_data() {
-            Ok(data) if data.is_empty() => {}
-            Ok(data) => {
-                if let (Framing::Chunked, Some(length)) =
-                    (self.framing, NonZeroUsize::new(data.len()))
-                {
-                    encode::chunk_head(&mut self.head, length);
-                }
-                if data.len() <= SMALL {
-                    self.head.extend_from_slice(&data);
-                    self.end_chunk();
-                } else {
-                    self.piece = data;
-                }
-            }
-            Err(frame) => {
-                let mut trailers = frame.into_trailers().unwrap_or_default();
-                headers::filter_trailers(&mut trailers);
-                self.end(&trailers);
-            }
-        }
-    }
-
-    fn end_chunk(&mut self) {
-        if self.framing == Framing::Chunked {
-            self.head.extend_from_slice(encode::CHUNK_END);
-        }
-    }
-
-    fn end(&mut self, trailers: &HeaderMap) {
-        if self.framing == Framing::Chunked && encode::last_chunk(&mut self.head, trailers).is_err()
-        {
-            // Trailers that cannot be written are left out: they are not content.
-            let _ = encode::last_chunk(&mut self.head, &HeaderMap::new());
-        }
-        self.state = UploadState::Last;
-    }
 }
 
 impl Exchange {
@@ -452,40 +373,5 @@ impl Answer {
         {
             exchange.lent.give_back();
         }
-    }
-}
-
-/// A time-out that costs nothing until somebody waits.
-struct Timer {
-    patience: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    since: Option<Instant>,
-}
-
-impl Timer {
-    fn new(patience: Duration) -> Timer {
-        Timer {
-            patience,
-            sleep: None,
-            since: None,
-        }
-    }
-
-    /// Something happened: the wait begins anew.
-    fn restart(&mut self) {
-        self.since = None;
-    }
-
-    /// Ends when nothing has happened for as long as is allowed.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let due = since + self.patience;
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if sleep.deadline() != due {
-            sleep.as_mut().reset(due);
-        }
-        Future::poll(sleep.as_mut(), context)
     }
 }

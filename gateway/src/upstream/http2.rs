@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::connect::Transport;
+use super::timer::Timer;
 use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
 use crate::endpoint::{Endpoint, Security};
 use crate::headers;
@@ -154,8 +155,7 @@ pub(super) async fn exchange(
         AnswerContent::Http2(Box::new(Answer {
             body,
             watch,
-            patience: patience(endpoint),
-            timer: None,
+            timer: Timer::new(patience(endpoint)),
             finished: false,
             _place: place,
         }))
@@ -258,8 +258,7 @@ impl Body for Watched {
 pub struct Answer {
     body: Incoming,
     watch: Rc<Watch>,
-    patience: Duration,
-    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    timer: Timer,
     finished: bool,
     _place: Place,
 }
@@ -278,7 +277,7 @@ impl Answer {
         }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(mut frame))) => {
-                self.timer = None;
+                self.timer.restart();
                 if let Some(trailers) = frame.trailers_mut() {
                     headers::filter_trailers(trailers);
                 }
@@ -296,12 +295,12 @@ impl Answer {
                 self.finished = true;
                 Poll::Ready(None)
             }
-            Poll::Pending if self.watch.waits_for_client.get() => Poll::Pending,
+            Poll::Pending if self.watch.waits_for_client.get() => {
+                self.timer.restart();
+                Poll::Pending
+            }
             Poll::Pending => {
-                let timer = self
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience)));
-                ready!(timer.as_mut().poll(context));
+                ready!(self.timer.poll(context));
                 self.finished = true;
                 Poll::Ready(Some(Err(AnswerFault::Stalled)))
             }

@@ -16,6 +16,10 @@ mod connect;
 
 mod pool;
 
+mod timer;
+
+mod upload;
+
 mod http1;
 
 mod http2;
