@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use audit::storage::{Segment, Storage};
 
@@ -31,9 +32,26 @@ struct State {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SimulatedDisk {
     state: Arc<Mutex<State>>,
+    /// Whoever writes to a file takes a turn.
+    turn: Arc<Mutex<()>>,
 }
 
 impl SimulatedDisk {
+    /// Until what it returns is dropped, whoever writes to a file waits: a disk that stalls.
+    pub(crate) fn stall(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the log to have its next segment prepared, so that the disk's next operation is
+    /// the write of a batch.
+    pub(crate) fn wait_for_spare(&self) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.state.lock().unwrap().files.contains_key("spare") {
+            assert!(Instant::now() < until, "no spare segment is made");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub(crate) fn fail_at(&self, operation: u64, times: u64, fault: Fault) {
         let mut state = self.state.lock().unwrap();
         state.operations = 0;
@@ -57,6 +75,7 @@ impl SimulatedDisk {
                 files,
                 ..State::default()
             })),
+            turn: Arc::default(),
         }
     }
 
@@ -178,6 +197,7 @@ struct OpenFile {
 
 impl Segment for OpenFile {
     fn write_at(&mut self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        let _turn = self.disk.stall();
         self.disk.change(blocks.len(), |files, bytes| {
             let content = files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
             let from = usize::try_from(offset).unwrap();

@@ -80,8 +80,7 @@ fn a_write_that_fails_once_is_made_again_in_a_fresh_segment() {
         let disk = SimulatedDisk::default();
         let (log, committer) = open(&disk);
         log.append_blocking(&entry(0), PATIENCE).unwrap();
-        // Let the spare be ready, so that the next operation is the write of the batch.
-        std::thread::sleep(Duration::from_millis(100));
+        disk.wait_for_spare();
         disk.fail_at(0, 1, fault);
         log.append_blocking(&entry(1), PATIENCE)
             .expect("written at the second attempt");
@@ -187,7 +186,7 @@ fn a_write_that_failed_and_landed_never_hides_what_was_written_after_a_restart()
     let disk = SimulatedDisk::default();
     let (log, _committer) = open(&disk);
     log.append_blocking(&entry(0), PATIENCE).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    disk.wait_for_spare();
     // The write reports an error and lands. The next segment gets its header and its name, and the
     // disk fails for good before the batch is in it.
     disk.fail_at(0, 1, Fault::FailedButDone);
@@ -214,7 +213,7 @@ fn remains_that_were_forged_are_never_shown() {
     let disk = SimulatedDisk::default();
     let (log, committer) = open(&disk);
     log.append_blocking(&entry(0), PATIENCE).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    disk.wait_for_spare();
     disk.fail_at(0, 1, Fault::FailedButDone);
     log.append_blocking(&entry(1), PATIENCE).unwrap();
     committer.close(PATIENCE).unwrap();
