@@ -301,18 +301,19 @@ impl Record {
     /// A method that a client made up could say anything: those that are named are the registered
     /// ones, and those that the operator named in a route.
     fn method_name<'a>(&self, method: &'a Method) -> &'a str {
-        let registered = [
-            Method::GET,
-            Method::HEAD,
-            Method::POST,
-            Method::PUT,
-            Method::DELETE,
-            Method::PATCH,
-            Method::OPTIONS,
-            Method::TRACE,
-            Method::CONNECT,
-        ];
-        if self.route.is_some() || registered.contains(method) {
+        let is_registered = matches!(
+            *method,
+            Method::GET
+                | Method::HEAD
+                | Method::POST
+                | Method::PUT
+                | Method::DELETE
+                | Method::PATCH
+                | Method::OPTIONS
+                | Method::TRACE
+                | Method::CONNECT
+        );
+        if self.route.is_some() || is_registered {
             method.as_str()
         } else {
             "(other)"
