@@ -66,13 +66,13 @@ impl Shared {
             .max_concurrent_reset_streams(32)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(endpoint.connect);
-        let (sender, connection) =
-            builder
-                .handshake(TokioIo::new(transport))
-                .await
-                .map_err(|_| UpstreamRefusal::Broken {
-                    how: "it does not speak HTTP/2",
-                })?;
+        let handshake = builder.handshake(TokioIo::new(transport));
+        let (sender, connection) = tokio::time::timeout(endpoint.connect, handshake)
+            .await
+            .map_err(|_| UpstreamRefusal::ConnectTimeout)?
+            .map_err(|_| UpstreamRefusal::Broken {
+                how: "it does not speak HTTP/2",
+            })?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to an upstream ended");
