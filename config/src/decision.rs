@@ -28,6 +28,10 @@ pub enum Control {
     StaleCrl,
     /// Certificates cannot be revoked.
     RevocationOff,
+    /// Nobody signs the audit log, and no patient is named in it.
+    UnsignedAudit,
+    /// Audit records lie readable on the disk.
+    ReadableAudit,
     /// Audit records do not survive a loss of power.
     BufferedAudit,
     /// The audit log lies on a file system that may not keep its word.
@@ -46,6 +50,8 @@ impl Control {
             Self::UnprovenGateway => "unproven-gateway",
             Self::StaleCrl => "stale-crl",
             Self::RevocationOff => "revocation-off",
+            Self::UnsignedAudit => "unsigned-audit",
+            Self::ReadableAudit => "readable-audit",
             Self::BufferedAudit => "buffered-audit",
             Self::WeakFileSystem => "weak-file-system",
         }

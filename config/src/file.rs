@@ -65,6 +65,12 @@ table! {
     Audit {
         /// The folder of the log. One gateway writes to it, nobody else.
         directory: PathText => required("\"/var/lib/phigate/audit\"");
+        /// The log's own keys, as `audit keygen` makes them: what its checkpoints are signed with and
+        /// what patients are named with. Without them a rationale is needed.
+        keys: SecretText => optional;
+        /// Public keys of those who may read the records, which are encrypted to them. Without any a
+        /// rationale is needed.
+        readers: List<PathText> => optional;
         /// What a record has survived when its response leaves: a loss of power, or only a crash
         /// of the gateway. "buffered" needs a rationale.
         durability: Durability => or_default(Durability::Durable);
@@ -77,8 +83,8 @@ table! {
         min_free: ByteSize => or_default(ByteSize::mib(256)), within ByteSize::mib(1), ByteSize::gib(1024);
         /// Size of a segment file, a multiple of 4096B.
         segment_size: ByteSize => or_default(ByteSize::mib(64)), within ByteSize::mib(1), ByteSize::gib(4);
-        /// Why the log may be buffered, or lie on a file system that may not keep its word (tmpfs,
-        /// overlay, network).
+        /// Why the log may be unsigned, readable or buffered, or lie on a file system that may not
+        /// keep its word (tmpfs, overlay, network).
         rationale: RationaleText => optional;
     }
 

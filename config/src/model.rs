@@ -121,6 +121,10 @@ pub enum Rationale {
 pub struct Audit {
     /// The folder of the log, of which there is one writer.
     pub directory: FilePath,
+    /// Where the log's own keys are, if it has any.
+    pub keys: Option<Secret>,
+    /// Files with the public keys that records are encrypted to. Without any they are not.
+    pub readers: Vec<FilePath>,
     /// What a record has to survive before the response that waits for it leaves.
     pub durability: Placed<Durability>,
     /// How many records may wait for the disk. One more is refused.
@@ -131,8 +135,11 @@ pub struct Audit {
     pub min_free: ByteSize,
     /// The size of one segment file, a multiple of 4096 bytes.
     pub segment_size: ByteSize,
-    /// Covers buffered durability and a file system that may not keep its word.
+    /// Covers missing keys and readers, buffered durability, and a file system that may not keep its
+    /// word.
     pub rationale: Rationale,
+    /// Where the table stands.
+    pub place: Place,
 }
 
 /// What a record has survived when its response leaves.

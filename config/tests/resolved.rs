@@ -223,7 +223,7 @@ fn paths_are_relative_to_the_file_and_keep_their_place() {
     assert_eq!(key.path, Path::new("/etc/phigate/api.key.pem"));
     assert_eq!(
         key.place.to_string(),
-        "/etc/phigate/gateway.toml:14:9: certificates.api.key"
+        "/etc/phigate/gateway.toml:16:9: certificates.api.key"
     );
     assert_eq!(
         config.audit.directory.path,

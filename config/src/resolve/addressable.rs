@@ -11,8 +11,8 @@ use super::Draft;
 use crate::decision::{Control, Decision};
 use crate::error::{Finding, Report, Severity};
 use crate::model::{
-    Allow, Clients, Config, Durability, Rationale, Revocation, Route, Server, UpstreamIdentity,
-    WhenStale,
+    Allow, Audit, Clients, Config, Durability, Rationale, Revocation, Route, Server,
+    UpstreamIdentity, WhenStale,
 };
 use crate::name::SHORTEST_RATIONALE;
 use crate::place::{Place, Placed, quoted};
@@ -104,6 +104,20 @@ pub const ADDRESSABLE: &[Addressable] = &[
         weakened: "a lost or stolen certificate is good until it expires",
         instead: "name revocation lists: revocation = { crls = [...] }",
         found: Found::Here(revocation_off),
+    },
+    Addressable {
+        control: Control::UnsignedAudit,
+        paragraph: "45 CFR 164.312(c)(2)",
+        weakened: "nobody signs the audit log, or names patients in it",
+        instead: "make keys with `audit keygen` and name them: keys = \"file:audit.keys\"",
+        found: Found::Here(unsigned_audit),
+    },
+    Addressable {
+        control: Control::ReadableAudit,
+        paragraph: "45 CFR 164.312(a)(2)(iv)",
+        weakened: "records are not encrypted: whoever has the disk reads who did what",
+        instead: "name who may read them: readers = [\"reader.pem\"]",
+        found: Found::Here(readable_audit),
     },
     Addressable {
         control: Control::BufferedAudit,
@@ -294,6 +308,21 @@ fn revocations(draft: &Draft, weakens: fn(&Revocation) -> bool) -> Vec<Weak<'_>>
         .values()
         .filter(|trust| weakens(&trust.revocation.value));
     sets.map(|trust| weak(&trust.revocation.place, &trust.rationale))
+        .collect()
+}
+
+fn unsigned_audit(draft: &Draft) -> Vec<Weak<'_>> {
+    audit_without(draft, |audit| audit.keys.is_none())
+}
+
+fn readable_audit(draft: &Draft) -> Vec<Weak<'_>> {
+    audit_without(draft, |audit| audit.readers.is_empty())
+}
+
+fn audit_without(draft: &Draft, lacks: fn(&Audit) -> bool) -> Vec<Weak<'_>> {
+    let audit = draft.audit.iter().filter(|audit| lacks(audit));
+    audit
+        .map(|audit| weak(&audit.place, &audit.rationale))
         .collect()
 }
 

@@ -33,7 +33,19 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
             "segments are written in whole blocks of the disk",
         );
     }
+    let keys = match table.keys {
+        Optional::Absent => None,
+        Optional::Given(keys) => Some(context.required_secret(Some(keys), &table.place)),
+        Optional::Wrong => Some(context.required_secret(None, &table.place)),
+    };
+    let readers = match table.readers {
+        Optional::Absent => Vec::new(),
+        Optional::Given(readers) => context.files(readers.value.0),
+        Optional::Wrong => vec![context.required_file(None, &table.place)],
+    };
     Audit {
+        keys,
+        readers,
         directory: context.required_file(table.directory, &table.place),
         durability: table.durability,
         queue_entries: table.queue_entries.value,
@@ -41,6 +53,7 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
         min_free: table.min_free.value,
         segment_size: table.segment_size.value,
         rationale: rationale(table.rationale, &table.place),
+        place: table.place,
     }
 }
 

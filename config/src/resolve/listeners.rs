@@ -7,27 +7,12 @@ use super::{Context, Draft, must_exist, rationale};
 use crate::collect::Optional;
 use crate::error::Report;
 use crate::file::{self, CertificateUse};
-use crate::model::{Admin, Certificate, Clients, Limits, Listener, Secret};
+use crate::model::{Admin, Certificate, Clients, Limits, Listener};
 use crate::name::TrustName;
 use crate::place::{Place, Placed};
-use crate::secret::SecretText;
 
 pub(super) fn certificate(table: file::Certificate, context: &mut Context<'_>) -> Certificate {
-    let key = match table.key {
-        None => Secret::File(context.required_file(None, &table.place)),
-        Some(Placed {
-            value: SecretText::File(path),
-            place,
-        }) => Secret::File(context.file(Placed { value: path, place })),
-        Some(Placed {
-            value: SecretText::Env(name),
-            place,
-        }) => Secret::Env(Placed { value: name, place }),
-        Some(Placed {
-            value: SecretText::Credential(name),
-            place,
-        }) => Secret::Credential(Placed { value: name, place }),
-    };
+    let key = context.required_secret(table.key, &table.place);
     let chain = context.required_file(table.chain, &table.place);
     Certificate {
         place: table.place,

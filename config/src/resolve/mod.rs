@@ -24,13 +24,13 @@ use crate::error::{Advice, Findings, Report, did_you_mean, nearest};
 use crate::file::File;
 use crate::model::{
     AccessLog, Admin, Audit, Certificate, Config, FilePath, Listener, Rationale, Role, Route,
-    Server, Trust, Upstream, Workers,
+    Secret, Server, Trust, Upstream, Workers,
 };
 use crate::name::{
     CertificateName, ListenerName, RationaleText, RoleName, Sentence, TrustName, UpstreamName,
 };
 use crate::place::{Place, Placed, quoted};
-use crate::secret::PathText;
+use crate::secret::{PathText, SecretText};
 use crate::word::StandIn;
 
 /// What could be resolved, before it is known whether all of it could.
@@ -198,6 +198,18 @@ impl Context<'_> {
             place: place.clone(),
         };
         path.map_or_else(missing, |path| self.file(path))
+    }
+
+    /// Where the secret is, or a stand-in where that is missing or wrong and is noted.
+    fn required_secret(&self, secret: Option<Placed<SecretText>>, place: &Place) -> Secret {
+        let Some(Placed { value, place }) = secret else {
+            return Secret::File(self.required_file(None, place));
+        };
+        match value {
+            SecretText::File(path) => Secret::File(self.file(Placed { value: path, place })),
+            SecretText::Env(name) => Secret::Env(Placed { value: name, place }),
+            SecretText::Credential(name) => Secret::Credential(Placed { value: name, place }),
+        }
     }
 }
 
