@@ -1,7 +1,9 @@
 //! Putting a configuration in force, at start and again: resolve and load everything, bind what is
 //! new, put it on record, and only then swap. On any failure the old one stays, and says why.
 
+use std::ffi::OsStr;
 use std::io;
+use std::mem::Discriminant;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +14,7 @@ use audit::event::{
 };
 use audit::log::Log;
 use audit::queue::Share;
-use config::{Config, Finding, Findings, Place};
+use config::{Config, FilePath, Finding, Findings, Place, Secret};
 use tokio::sync::oneshot;
 
 use crate::digest::sha256;
@@ -159,18 +161,19 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
         )
     };
     let mut findings = Vec::new();
-    let audit = |config: &Config| {
-        let audit = &config.audit;
+    fn audit(audit: &config::Audit) -> impl PartialEq + '_ {
         (
-            audit.directory.path.clone(),
+            audit.directory.path.as_path(),
+            audit.keys.as_ref().map(source_of),
+            paths(&audit.readers),
             audit.durability.value,
             audit.queue_entries,
             audit.queue_bytes.get(),
             audit.segment_size.get(),
             audit.min_free.get(),
         )
-    };
-    if audit(new) != audit(old) {
+    }
+    if audit(&new.audit) != audit(&old.audit) {
         findings.push(restart(&new.audit.directory.place, "the audit log"));
     }
     let whole = Place::whole(&new.path);
@@ -188,6 +191,19 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
         findings.push(restart(&whole, "the access log"));
     }
     findings
+}
+
+/// Where a secret comes from, wherever the file says so.
+fn source_of(secret: &Secret) -> (Discriminant<Secret>, &OsStr) {
+    let name = match secret {
+        Secret::File(file) => file.path.as_os_str(),
+        Secret::Env(name) | Secret::Credential(name) => OsStr::new(&name.value),
+    };
+    (std::mem::discriminant(secret), name)
+}
+
+fn paths(files: &[FilePath]) -> Vec<&Path> {
+    files.iter().map(|file| file.path.as_path()).collect()
 }
 
 /// Puts a configuration on record: every rationale in use, what is revoked, and last, so that it

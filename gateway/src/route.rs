@@ -252,6 +252,7 @@ mod tests {
         let mut text = r#"
             [audit]
             directory = "audit"
+            rationale = "a test of routes"
             [trust.devices]
             roots = ["root.pem"]
             revocation = { crls = ["crl"] }

@@ -1,8 +1,12 @@
 //! The world as one configuration says it is: loaded, and never changed. A reload makes another one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
+use audit::merkle::key::Signer;
+use audit::seal::pseudonym::TenantKey;
+use audit::seal::reader::Reader;
 use config::{ListenerName, Role, RoleName, UpstreamName};
 
 use crate::endpoint::Endpoint;
@@ -30,9 +34,32 @@ pub struct Site {
     pub roles: BTreeMap<RoleName, Role>,
     /// Upstreams.
     pub upstreams: HashMap<UpstreamName, Arc<Endpoint>>,
+    /// The keys of the audit log. A reload does not change them.
+    pub audit_keys: AuditKeys,
     /// Every weakened control with its rationale: those of the configuration and those that only
     /// the machine shows.
     pub decisions: Vec<config::Decision>,
+}
+
+/// The keys of the audit log.
+#[derive(Clone, Default)]
+pub struct AuditKeys {
+    /// Signs checkpoints; without one nobody does.
+    pub signer: Option<Arc<Signer>>,
+    /// Names patients; without it none is named.
+    pub patients: Option<Arc<TenantKey>>,
+    /// Whom records are encrypted to; without any they are not.
+    pub readers: Vec<Reader>,
+}
+
+/// Says which they are, and nothing secret.
+impl fmt::Debug for AuditKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditKeys")
+            .field("signer", &self.signer)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A listener.

@@ -132,6 +132,16 @@ impl fmt::Display for Records {
     }
 }
 
+/// `audit keygen` into a directory: audit.keys, reader.key, reader.pem.
+#[track_caller]
+pub fn keygen(directory: &Path) {
+    Program::ours("audit")
+        .args(["keygen", "--name", "log.test/audit", "--out"])
+        .arg(directory)
+        .run()
+        .expect_code(0);
+}
+
 /// `audit verify` of a log.
 #[track_caller]
 pub fn verify(directory: &Path) -> Ran {

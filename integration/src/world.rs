@@ -8,6 +8,7 @@ use crate::gateway::{ADMIN, Gateway, LISTEN};
 use crate::line::{Caller, Line};
 use crate::origin::{self, Conversation, Origin, Seen};
 use crate::place::Place;
+use crate::records;
 use crate::wait::OrFail;
 
 /// The name of the device.
@@ -37,6 +38,7 @@ impl World {
         let place = Place::new();
         let authority = Authority::init(&place, "pki");
         let hosts = ["api.test", "other.test", "127.0.0.1"];
+        records::keygen(&place.path(""));
         World {
             server: authority.server(&place.path("server"), &hosts),
             device: authority.device(&place.path("device"), DEVICE),
@@ -56,6 +58,8 @@ impl World {
 count = 2
 [audit]
 directory = "audit"
+keys = "file:audit.keys"
+readers = ["reader.pem"]
 segment_size = "2MiB"
 min_free = "1MiB"
 rationale = "a test, wherever its directory lies"

@@ -16,6 +16,7 @@ use terminal::{Progress, Shell, complain, counted};
 
 use crate::entry;
 use crate::frame::Fault;
+use crate::keygen::{self, KeygenError};
 use crate::merkle::key::{KeyError, Verifier};
 use crate::read::{self, Reader, Step};
 use crate::show::{Human, Line};
@@ -71,6 +72,22 @@ enum Command {
         #[arg(long)]
         follow: bool,
     },
+    /// Make the keys of a log, and a key pair for whoever reads it.
+    ///
+    /// Writes audit.keys and reader.pem, which the gateway's configuration names, and reader.key, which
+    /// belongs to whoever reads the log. Nothing that exists is replaced.
+    #[command(
+        after_help = "Example:\n  audit keygen --name clinic.example/audit --out /etc/phigate"
+    )]
+    Keygen {
+        /// The log's name, which stands in every checkpoint: a host of yours and a path, without a
+        /// scheme.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// The directory to write to, which must exist.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  audit completions bash > /etc/bash_completion.d/audit")]
     Completions {
@@ -117,6 +134,10 @@ pub fn main() -> ExitCode {
             json,
             follow,
         } => show(&directory, json, follow, &mut out),
+        Command::Keygen {
+            name,
+            out: directory,
+        } => keygen(&name, &directory, &mut out),
         Command::Completions { shell } => {
             drop(out);
             return terminal::completions(Arguments::command(), shell);
@@ -153,6 +174,10 @@ enum Failure {
         path: PathBuf,
         error: KeyError,
     },
+    Name {
+        error: KeyError,
+    },
+    Keygen(KeygenError),
 }
 
 impl Failure {
@@ -182,6 +207,11 @@ impl Failure {
                 format_args!("the log cannot be read further: {at} is {fault}"),
                 Some("`audit verify` says what is wrong"),
             ),
+            Failure::Name { error } => terminal::misused(
+                format_args!("--name: {error}"),
+                "a log is named by a host of yours and a path, such as clinic.example/audit",
+            ),
+            Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
             Failure::KeyFile { path, error } => {
                 let error = format_args!("cannot read the key {}: {error}", path.display());
                 complain(error, Some("--key names a file that holds the public key"));
@@ -385,6 +415,15 @@ fn show(
             }
         }
     }
+}
+
+fn keygen(name: &str, directory: &Path, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let name = name.parse().map_err(|error| Failure::Name { error })?;
+    let paths = keygen::keygen(directory, &name).map_err(Failure::Keygen)?;
+    for path in paths {
+        writeln!(out, "{}", path.display()).map_err(Failure::Output)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn pause() {

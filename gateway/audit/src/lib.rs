@@ -31,6 +31,8 @@ pub mod merkle;
 
 pub mod seal;
 
+pub mod keys;
+
 pub mod frame;
 
 pub mod error;
@@ -62,5 +64,7 @@ pub mod read;
 pub mod verify;
 
 pub mod show;
+
+pub mod keygen;
 
 pub mod cli;

@@ -3,7 +3,8 @@
 //!
 //! A directory is the demo's when the authority in its `pki/` bears the demo's name; in any other
 //! that is not empty nothing is made. Nothing is ever removed but files of the four names that
-//! `pki issue` writes, in a directory that holds no others.
+//! `pki issue` writes, in a directory that holds no others, and a reader's key pair that a start which
+//! was killed left without a log.
 //!
 //! Each step can be the last one before a kill: the next start takes up what it finds. A certificate
 //! is issued aside and takes its place whole, and a device that should be revoked is revoked at every
@@ -13,6 +14,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use audit::keygen;
 use jiff::{SignedDuration, Timestamp};
 use pki::files::read_bounded;
 use pki::staging::Staging;
@@ -33,6 +35,9 @@ pub(super) const CONFIGURATION: &str = "gateway.toml";
 
 /// What the demo writes there.
 pub(super) const TEMPLATE: &str = include_str!("gateway.toml");
+
+/// What the demo's log is called.
+const LOG_NAME: &str = "demo.invalid/audit";
 
 /// What `pki issue` writes into the directory of a certificate.
 const FILES: [&str; 4] = ["cert.pem", "chain.pem", "key.pem", "trust.pem"];
@@ -106,8 +111,35 @@ impl Home {
                 .map_err(failed)?;
         }
         ca.sign_crls(None, now).map_err(failed)?;
+        audit_keys(&directory)?;
         Ok(remarks)
     }
+}
+
+/// Makes the keys of the log, unless they are there. A start that was killed in between left a
+/// reader without a log, whom nothing was ever encrypted to.
+fn audit_keys(directory: &Path) -> Result<(), DemoError> {
+    if directory.join(keygen::KEYS).exists() {
+        return Ok(());
+    }
+    for name in [keygen::READER_SECRET, keygen::READER_PUBLIC] {
+        let path = directory.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                let path = path.display();
+                return Err(DemoError::new(format_args!(
+                    "cannot remove {path}: {error}"
+                )));
+            }
+            _ => {}
+        }
+    }
+    let name = LOG_NAME.parse().map_err(DemoError::new)?;
+    keygen::keygen(directory, &name).map_err(|error| {
+        let hint = error.hint();
+        DemoError::new(error).hint(hint)
+    })?;
+    Ok(())
 }
 
 fn open(directory: &Path, pki: &Path) -> Result<Ca, DemoError> {

@@ -81,7 +81,7 @@ impl Loader {
     }
 
     /// What a secret names, and how it is called in messages.
-    fn secret(&mut self, secret: &Secret) -> Option<(Zeroizing<Vec<u8>>, String)> {
+    pub(super) fn secret(&mut self, secret: &Secret) -> Option<(Zeroizing<Vec<u8>>, String)> {
         let place = place_of(secret);
         match secret {
             Secret::File(file) => {
@@ -95,7 +95,7 @@ impl Loader {
                     return Some((Zeroizing::new(value.into_bytes()), origin));
                 }
                 let message = format!("{origin} is not set, or is not text");
-                let hint = "let whatever starts the gateway set it to the key in PEM form";
+                let hint = "let whatever starts the gateway set it to the secret itself";
                 self.error(place, message, Some(hint));
                 None
             }
@@ -147,7 +147,7 @@ pub(super) fn what_to_do(fault: OwnFault) -> &'static str {
     }
 }
 
-fn place_of(secret: &Secret) -> &Place {
+pub(super) fn place_of(secret: &Secret) -> &Place {
     match secret {
         Secret::File(file) => &file.place,
         Secret::Env(name) | Secret::Credential(name) => &name.place,

@@ -12,6 +12,8 @@ mod entries;
 
 mod lists;
 
+mod audit_keys;
+
 mod trust;
 
 mod endpoints;
@@ -157,6 +159,7 @@ impl Loader {
     fn site(&mut self, config: Config, previous: Option<&Site>) -> Site {
         let mut decisions = config.decisions.clone();
         decisions.extend(self.medium(&config));
+        let audit_keys = self.audit_keys(&config.audit, previous);
         let entries = self.entries(&config.certificates);
         let trust = self.trust_sets(&config.trust, previous);
         let upstreams = self.upstreams(&config, &entries, previous);
@@ -172,6 +175,7 @@ impl Loader {
             routes,
             roles: config.roles.clone(),
             upstreams,
+            audit_keys,
             decisions,
             config,
         }

@@ -31,6 +31,8 @@ impl Place {
         fs::write(at("pki/trust.pem"), place.ca.certificate.pem()).unwrap();
         fs::write(at("server/chain.pem"), server.pem()).unwrap();
         fs::write(at("server/key.pem"), key.serialize_pem()).unwrap();
+        let name = "clinic.example/audit".parse().unwrap();
+        audit::keygen::keygen(place.directory.path(), &name).unwrap();
         let text = include_str!("../demo/gateway.toml")
             .replace("@LISTEN@", "127.0.0.1:1")
             .replace("@ADMIN@", "127.0.0.1:2")

@@ -105,6 +105,7 @@ fn every_mistake_of_a_file_is_named_at_once_with_its_place() {
         "wrong.toml",
         "[audit]\n\
          directory = \"audit\"\n\
+         rationale = \"a test of mistakes\"\n\
          [trust.devices]\n\
          roots = [\"pki/trust.pem\"]\n\
          revocation = { crls = [\"pki/crl/\"] }\n\
@@ -131,12 +132,12 @@ fn every_mistake_of_a_file_is_named_at_once_with_its_place() {
     let ran = check(&file).expect_code(1);
     assert_eq!(ran.stdout, "", "{ran:?}");
     for (line, key) in [
-        (7, "chian"),
-        (10, "listen"),
-        (11, "certificates"),
-        (16, "servers"),
-        (21, "path"),
-        (23, "allow"),
+        (8, "chian"),
+        (11, "listen"),
+        (12, "certificates"),
+        (17, "servers"),
+        (22, "path"),
+        (24, "allow"),
     ] {
         let place = format!("wrong.toml:{line}:");
         let found = ran.stderr.lines().find(|said| said.contains(&place));
@@ -159,7 +160,7 @@ fn every_mistake_of_a_file_is_named_at_once_with_its_place() {
         .arg(&file)
         .run()
         .expect_code(1);
-    assert!(run.stderr.contains("wrong.toml:7:"), "{run:?}");
+    assert!(run.stderr.contains("wrong.toml:8:"), "{run:?}");
     assert!(!world.place.path("audit").exists(), "nothing half-done");
     // For programs, the same as one object.
     let json = gateway(&["check", "--json", "--config"]).arg(&file).run();

@@ -15,10 +15,11 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use pem_rfc7468::PemLabel;
+use pem_rfc7468::{LineEnding, PemLabel};
 use zeroize::Zeroizing;
 
 use super::hpke::{HpkeError, KEY, PublicKey, SecretKey, setup_sender};
+use super::random::Random;
 use crate::event::Digest;
 
 /// What comes before the key in a SubjectPublicKeyInfo: SEQUENCE, id-X25519, BIT STRING.
@@ -87,6 +88,27 @@ pub fn reader_id(key: &PublicKey) -> Digest {
 pub fn parse_secret(pem: &[u8]) -> Result<SecretKey, ReaderError> {
     let key = unwrap(pem, SecretPem::PEM_LABEL, SECRET_HEAD)?;
     Ok(SecretKey::new(&key))
+}
+
+/// A fresh pair, as OpenSSL would write it: the secret half, which belongs to the reader alone, and the
+/// public half, which belongs to the gateway.
+///
+/// # Errors
+/// [`ReaderError::Library`] when the cryptography library fails.
+pub fn draw(random: &mut impl Random) -> Result<(Zeroizing<String>, String), ReaderError> {
+    let secret = SecretKey::draw(random).map_err(|_| ReaderError::Library)?;
+    let public = secret.public().map_err(|_| ReaderError::Library)?;
+    let der = Zeroizing::new([SECRET_HEAD, secret.expose()].concat());
+    let wrap = |label, der: &[u8]| {
+        pem_rfc7468::encode_string(label, LineEnding::LF, der).map_err(|_| ReaderError::Library)
+    };
+    Ok((
+        Zeroizing::new(wrap(SecretPem::PEM_LABEL, &der)?),
+        wrap(
+            PublicPem::PEM_LABEL,
+            &[PUBLIC_HEAD, public.bytes()].concat(),
+        )?,
+    ))
 }
 
 /// Why a key is not taken.
@@ -202,6 +224,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_that_was_drawn_is_read_back() {
+        let mut seeded = super::super::tests::seeded(3);
+        let (secret, public) = draw(&mut seeded).unwrap();
+        let reader = Reader::parse(public.as_bytes(), Scope::Entries).unwrap();
+        let secret = parse_secret(secret.as_bytes()).unwrap();
+        assert_eq!(*secret.public().unwrap().bytes(), *reader.key.bytes());
+    }
+
+    #[test]
     fn a_key_of_another_kind_or_half_is_refused_by_name() {
         let public = |pem: &str| Reader::parse(pem.as_bytes(), Scope::Targets).err();
         let secret = |pem: &str| parse_secret(pem.as_bytes()).err();
@@ -222,8 +253,7 @@ mod tests {
     #[test]
     fn a_public_key_that_protects_nothing_is_refused() {
         let der = [PUBLIC_HEAD, &[0; KEY]].concat();
-        let pem =
-            pem_rfc7468::encode_string("PUBLIC KEY", pem_rfc7468::LineEnding::LF, &der).unwrap();
+        let pem = pem_rfc7468::encode_string("PUBLIC KEY", LineEnding::LF, &der).unwrap();
         let refused = Reader::parse(pem.as_bytes(), Scope::Entries);
         assert_eq!(refused, Err(ReaderError::Weak));
     }
@@ -231,8 +261,7 @@ mod tests {
     #[test]
     fn a_longer_encoding_of_the_same_key_is_refused() {
         let der = [PUBLIC_HEAD, &[9; KEY], &[0]].concat();
-        let pem =
-            pem_rfc7468::encode_string("PUBLIC KEY", pem_rfc7468::LineEnding::LF, &der).unwrap();
+        let pem = pem_rfc7468::encode_string("PUBLIC KEY", LineEnding::LF, &der).unwrap();
         let refused = Reader::parse(pem.as_bytes(), Scope::Entries);
         assert_eq!(refused, Err(ReaderError::NotX25519));
     }
@@ -242,7 +271,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>, der in prop::collection::vec(any::<u8>(), 0..80), public: bool) {
             let _ = Reader::parse(&bytes, Scope::Entries);
             let label = if public { "PUBLIC KEY" } else { "PRIVATE KEY" };
-            let pem = pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, &der).unwrap();
+            let pem = pem_rfc7468::encode_string(label, LineEnding::LF, &der).unwrap();
             let _ = Reader::parse(pem.as_bytes(), Scope::Entries);
             let _ = parse_secret(pem.as_bytes());
         }

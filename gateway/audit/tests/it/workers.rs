@@ -83,7 +83,10 @@ fn appends_end_in_their_order_and_a_batch_wakes_the_worker_once() {
     assert_eq!(outcomes, (0..20).map(Ok).collect::<Vec<_>>());
     let batches = log.status().batches;
     assert!(batches <= 2, "{batches} batches");
-    assert!(wakes <= batches + 1, "{wakes} wake-ups for {batches} batches");
+    assert!(
+        wakes <= batches + 1,
+        "{wakes} wake-ups for {batches} batches"
+    );
     committer.close(Duration::from_secs(10)).unwrap();
 }
 
