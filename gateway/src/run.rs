@@ -12,7 +12,7 @@ use audit::event::{Entry, Event, Start, Stop, Time};
 use audit::log::{Committer, Log, Options};
 use audit::queue::Limits;
 use audit::storage::Durability;
-use config::{AccessLog as Access, Admin, Config, Finding, Findings};
+use config::{AccessLog as Access, Admin, Finding, Findings};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -161,11 +161,10 @@ impl Running {
         if let Err(error) = descriptors::raise() {
             tracing::warn!(%error, "the limit on file descriptors could not be raised");
         }
-        let (log, committer) =
-            Log::open(&options(&site.config)).map_err(|error| RunError::Audit {
-                place: site.config.audit.directory.place.clone(),
-                error,
-            })?;
+        let (log, committer) = Log::open(&options(&site)).map_err(|error| RunError::Audit {
+            place: site.config.audit.directory.place.clone(),
+            error,
+        })?;
         let metrics = Metrics::new();
         let access = match site.config.access_log {
             Access::Off => AccessLog::off(metrics.clone()),
@@ -321,8 +320,8 @@ async fn bind_admin(admin: &Admin) -> Result<Option<TcpListener>, RunError> {
     })
 }
 
-fn options(config: &Config) -> Options {
-    let audit = &config.audit;
+fn options(site: &Site) -> Options {
+    let audit = &site.config.audit;
     Options {
         directory: audit.directory.path.clone(),
         durability: match audit.durability.value {
@@ -334,6 +333,7 @@ fn options(config: &Config) -> Options {
             entries: audit.queue_entries.get() as usize,
             bytes: usize::try_from(audit.queue_bytes.get()).unwrap_or(usize::MAX),
         },
+        readers: site.audit_keys.readers.clone(),
     }
 }
 

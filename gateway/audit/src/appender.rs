@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use crate::entry;
+use crate::encoder::Encoder;
 use crate::error::AppendError;
 use crate::event::Entry;
 use crate::log::Log;
@@ -35,7 +35,7 @@ struct Inner {
     waiting: RefCell<Waiting>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     /// In the order of their sequence numbers.
     queue: VecDeque<Waiter>,
@@ -45,7 +45,8 @@ struct Waiting {
     failures: u64,
     /// Appends since the committer was last told.
     quiet: u32,
-    scratch: Vec<u8>,
+    encoder: Encoder,
+    leaf: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -63,8 +64,12 @@ impl Appender {
     #[must_use]
     pub fn new(log: &Log) -> Appender {
         let waiting = Waiting {
+            queue: VecDeque::new(),
+            expired_below: 0,
             failures: log.shared.failures.load(Ordering::Acquire),
-            ..Waiting::default()
+            quiet: 0,
+            encoder: Encoder::new(log.shared.keyring.clone()),
+            leaf: Vec::new(),
         };
         Appender {
             inner: Rc::new(Inner {
@@ -92,9 +97,9 @@ impl Appender {
         let inner = &*self.inner;
         let mut waiting = inner.waiting.borrow_mut();
         let waiting = &mut *waiting;
-        waiting.scratch.clear();
-        entry::encode(entry, &mut waiting.scratch);
-        let sequence = inner.log.push(&waiting.scratch, share)?;
+        waiting.leaf.clear();
+        waiting.encoder.encode(entry, &mut waiting.leaf)?;
+        let sequence = inner.log.push(&waiting.leaf, share)?;
         waiting.queue.push_back(Waiter {
             sequence,
             since: Instant::now(),

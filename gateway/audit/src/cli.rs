@@ -4,22 +4,21 @@
 //! stderr as `error:` and `hint:` lines. Exit codes of `verify`: 0 good, 1 tampered, 2 truncated, 3
 //! cannot verify, 4 I/O; of the rest: 0 done, 1 failed; 64 wrong usage.
 
+mod show;
+
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 use terminal::{Progress, Shell, complain, counted};
 
-use crate::entry;
 use crate::frame::Fault;
 use crate::keygen::{self, KeygenError};
 use crate::merkle::key::{KeyError, Verifier};
-use crate::read::{self, Reader, Step};
-use crate::show::{Human, Line};
+use crate::seal::reader::ReaderError;
 use crate::verify::{self, Finding, Report, Verdict};
 
 /// Verify and read an audit log of phigate.
@@ -71,6 +70,10 @@ enum Command {
         /// Wait for more at the end, until interrupted.
         #[arg(long)]
         follow: bool,
+        /// A file with the secret key of a reader that the records were encrypted to. Without it,
+        /// reader.key beside the log's directory.
+        #[arg(long, value_name = "FILE")]
+        reader: Option<PathBuf>,
     },
     /// Make the keys of a log, and a key pair for whoever reads it.
     ///
@@ -133,7 +136,15 @@ pub fn main() -> ExitCode {
             directory,
             json,
             follow,
-        } => show(&directory, json, follow, &mut out),
+            reader,
+        } => {
+            let asked = show::Asked {
+                json,
+                follow,
+                reader,
+            };
+            show::show(&directory, &asked, &mut out)
+        }
         Command::Keygen {
             name,
             out: directory,
@@ -174,6 +185,14 @@ enum Failure {
         path: PathBuf,
         error: KeyError,
     },
+    ReaderFile {
+        path: PathBuf,
+        error: io::Error,
+    },
+    Reader {
+        path: PathBuf,
+        error: ReaderError,
+    },
     Name {
         error: KeyError,
     },
@@ -206,6 +225,14 @@ impl Failure {
             Failure::Stuck { at, fault } => terminal::fail(
                 format_args!("the log cannot be read further: {at} is {fault}"),
                 Some("`audit verify` says what is wrong"),
+            ),
+            Failure::ReaderFile { path, error } => terminal::fail(
+                format_args!("cannot read the key {}: {error}", path.display()),
+                Some("--reader names a file that holds the secret key of a reader"),
+            ),
+            Failure::Reader { path, error } => terminal::fail(
+                format_args!("{} holds no reader's secret key: {error}", path.display()),
+                Some("it is the file reader.key that `audit keygen` wrote"),
             ),
             Failure::Name { error } => terminal::misused(
                 format_args!("--name: {error}"),
@@ -358,65 +385,6 @@ fn print_report_json(report: &Report, verdict: Verdict, out: &mut impl Write) ->
     writeln!(out, "{document}")
 }
 
-/// Fails in the end when an entry could not be read, and shows all others.
-fn show(
-    directory: &Path,
-    json: bool,
-    follow: bool,
-    out: &mut impl Write,
-) -> Result<ExitCode, Failure> {
-    let failed = |error| Failure::Read {
-        directory: directory.to_owned(),
-        error,
-        code: 1,
-    };
-    if !directory.join("wal").is_dir() {
-        return Err(failed(io::ErrorKind::NotFound.into()));
-    }
-    let mut reader = Reader::new(directory);
-    // On a live log the last batch can be seen half-written; one more look tells.
-    let mut faults = 0;
-    let mut all = true;
-    loop {
-        match reader.step().map_err(failed)? {
-            Step::Segment(_) => {}
-            Step::Batch {
-                sequence, records, ..
-            } => {
-                faults = 0;
-                for (sequence, bytes) in read::entries(sequence, &records) {
-                    all &= print_entry(sequence, bytes, json, out).map_err(Failure::Output)?;
-                }
-            }
-            Step::End if !follow => {
-                out.flush().map_err(Failure::Output)?;
-                return Ok(if all {
-                    ExitCode::SUCCESS
-                } else {
-                    ExitCode::FAILURE
-                });
-            }
-            Step::End => {
-                out.flush().map_err(Failure::Output)?;
-                pause();
-            }
-            Step::Fault(fault) => {
-                out.flush().map_err(Failure::Output)?;
-                faults += 1;
-                if faults > 20 {
-                    let at = reader.position();
-                    let at = format!(
-                        "what stands in segment {} at byte {}",
-                        at.segment, at.offset
-                    );
-                    return Err(Failure::Stuck { at, fault });
-                }
-                pause();
-            }
-        }
-    }
-}
-
 fn keygen(name: &str, directory: &Path, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let name = name.parse().map_err(|error| Failure::Name { error })?;
     let paths = keygen::keygen(directory, &name).map_err(Failure::Keygen)?;
@@ -424,31 +392,4 @@ fn keygen(name: &str, directory: &Path, out: &mut impl Write) -> Result<ExitCode
         writeln!(out, "{}", path.display()).map_err(Failure::Output)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn pause() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a command-line tool that waits for more"
-    )]
-    std::thread::sleep(Duration::from_millis(100));
-}
-
-/// Prints an entry, and says whether it is one.
-fn print_entry(sequence: u64, bytes: &[u8], json: bool, out: &mut impl Write) -> io::Result<bool> {
-    let entry = match entry::decode(bytes) {
-        Ok(entry) => entry,
-        Err(error) => {
-            let hint = "`audit verify` says what else is wrong";
-            complain(format_args!("entry {sequence}: {error}"), Some(hint));
-            return Ok(false);
-        }
-    };
-    if json {
-        serde_json::to_writer(&mut *out, &Line::new(Some(sequence), &entry))?;
-        writeln!(out)?;
-    } else {
-        writeln!(out, "{}", Human(&entry))?;
-    }
-    Ok(true)
 }

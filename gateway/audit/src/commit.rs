@@ -101,9 +101,39 @@ impl Commit {
                 if let Err(error) = self.segments.check() {
                     self.fail(&error);
                 }
+                self.turn();
             }
             State::Unavailable => self.resume(),
             State::Lost | State::Closed => {}
+        }
+    }
+
+    /// Goes over to the key of the month that began, if one did. Until that succeeds entries go on
+    /// under the key of the month before: nothing waits for a disk here.
+    fn turn(&self) {
+        let Some(keyring) = &self.shared.keyring else {
+            return;
+        };
+        let now = now();
+        // A place first, so that the entry that tells of the key always follows its record.
+        if !keyring.is_over(now) || self.shared.reserve(Share::Proven).is_err() {
+            return;
+        }
+        match keyring.next(now) {
+            Ok((key, drawn)) => {
+                let entry = Entry {
+                    time: now,
+                    event: drawn.event(),
+                };
+                let mut leaf = Vec::new();
+                entry::encode(&entry, &mut leaf);
+                self.shared.queue().push_reserved(&leaf, Share::Proven);
+                keyring.turn(key);
+            }
+            Err(error) => {
+                self.shared.queue().cancel(Share::Proven);
+                tracing::warn!(%error, "there is no audit key for this month yet: that of the last one serves");
+            }
         }
     }
 

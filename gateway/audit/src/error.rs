@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::frame::Fault;
+use crate::seal::epoch::EpochError;
 
 /// Why the log does not open. Nothing was changed that matters; the same attempt can be made again.
 #[derive(Debug)]
@@ -47,6 +48,18 @@ pub enum OpenError {
     },
     /// The system has no randomness to name a new log by.
     NoRandomness,
+    /// There is no key that entries could be encrypted under.
+    Key {
+        /// Why.
+        error: EpochError,
+    },
+    /// The record of a key could not be written.
+    Record {
+        /// The folder of the records.
+        directory: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
 }
 
 impl OpenError {
@@ -72,6 +85,10 @@ impl OpenError {
             }
             OpenError::Stranger { .. } => "move it out of the audit directory",
             OpenError::NoRandomness => "check the system's random number generator",
+            OpenError::Key { .. } => "name one reader or more, each once",
+            OpenError::Record { .. } => {
+                "check that the folder belongs to this user and that the disk has space"
+            }
         }
     }
 }
@@ -99,6 +116,12 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Stranger { name } => write!(f, "{name:?} does not belong to an audit log"),
             OpenError::NoRandomness => f.write_str("no randomness"),
+            OpenError::Key { error } => write!(f, "entries cannot be encrypted: {error}"),
+            OpenError::Record { directory, error } => write!(
+                f,
+                "the record of a key cannot be written below {}: {error}",
+                directory.display()
+            ),
         }
     }
 }
@@ -118,6 +141,8 @@ pub enum AppendError {
     Closed,
     /// The entry is longer than the format allows.
     TooLong,
+    /// The entry could not be encrypted to its readers.
+    Unsealed,
 }
 
 impl fmt::Display for AppendError {
@@ -128,6 +153,7 @@ impl fmt::Display for AppendError {
             AppendError::Stalled => "the audit log did not answer in time",
             AppendError::Closed => "the audit log is closed",
             AppendError::TooLong => "the audit entry is too long",
+            AppendError::Unsealed => "the audit entry could not be encrypted",
         })
     }
 }

@@ -39,9 +39,15 @@ pub mod error;
 
 pub mod queue;
 
-mod shared;
-
 pub mod storage;
+
+mod key_records;
+
+mod keyring;
+
+mod encoder;
+
+mod shared;
 
 mod recover;
 
@@ -60,6 +66,8 @@ pub mod noise;
 pub mod medium;
 
 pub mod read;
+
+pub mod unseal;
 
 pub mod verify;
 

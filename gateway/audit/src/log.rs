@@ -24,10 +24,14 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::commit::Commit;
 use crate::entry;
 use crate::error::{AppendError, OpenError};
-use crate::event::{Entry, Event, Recovered, Time};
+use crate::event::{Entry, Event, Time};
+use crate::keyring::Keyring;
+use crate::keys::system_random;
 use crate::lock;
 use crate::queue::{Limits, Share};
 use crate::recover;
+use crate::seal::NoRandomness;
+use crate::seal::reader::Reader;
 use crate::segments::{Segments, WriteError};
 pub use crate::shared::Receipt;
 use crate::shared::{Shared, State};
@@ -44,6 +48,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bounds of the queue.
     pub limits: Limits,
+    /// Whom entries are encrypted to; without any they stay in the clear.
+    pub readers: Vec<Reader>,
 }
 
 /// What the log is doing, for metrics and readiness.
@@ -99,12 +105,12 @@ impl Log {
         let lock = lock::take(&options.directory)?;
         let disk = Disk::open(segments, options.durability);
         let storage = Arc::new(disk.map_err(OpenError::disk("open the directory"))?);
-        let (log, mut committer) = Log::open_on(storage, options.segment_bytes, options.limits)?;
+        let (log, mut committer) = Log::begin(storage, options)?;
         committer.lock = Some(lock);
         Ok((log, committer))
     }
 
-    /// Opens the log on a storage of any kind, without a lock.
+    /// Opens the log on a storage of any kind, without a lock and in the clear.
     ///
     /// # Errors
     /// [`OpenError`]; the log is then as it was.
@@ -113,28 +119,55 @@ impl Log {
         segment_bytes: u64,
         limits: Limits,
     ) -> Result<(Log, Committer), OpenError> {
+        let options = Options {
+            directory: PathBuf::new(),
+            durability: Durability::Durable,
+            segment_bytes,
+            limits,
+            readers: Vec::new(),
+        };
+        Log::begin(storage, &options)
+    }
+
+    fn begin(storage: Arc<dyn Storage>, options: &Options) -> Result<(Log, Committer), OpenError> {
         let mut fresh = [0; 16];
-        aws_lc_rs::rand::fill(&mut fresh).map_err(|_| OpenError::NoRandomness)?;
+        system_random(&mut fresh).map_err(|NoRandomness| OpenError::NoRandomness)?;
         let (tail, recovered) = recover::recover(storage.as_ref(), fresh)?;
+        let now = Time::from_system(SystemTime::now());
+        let keyring = if options.readers.is_empty() {
+            None
+        } else {
+            let begun = Keyring::begin(&options.directory, tail.log, &options.readers, now)?;
+            Some(begun)
+        };
+        let (keyring, drawn) = keyring.map_or((None, None), |(keyring, drawn)| {
+            (Some(Arc::new(keyring)), Some(drawn))
+        });
         let segments =
-            Segments::begin(storage, segment_bytes, &tail).map_err(|error| match error {
-                WriteError::Disk(error) => OpenError::Disk {
-                    doing: "write",
-                    error,
+            Segments::begin(storage, options.segment_bytes, &tail).map_err(
+                |error| match error {
+                    WriteError::Disk(error) => OpenError::Disk {
+                        doing: "write",
+                        error,
+                    },
+                    WriteError::Gone => OpenError::Missing {
+                        segment: tail.segment,
+                    },
                 },
-                WriteError::Gone => OpenError::Missing {
-                    segment: tail.segment,
-                },
-            })?;
-        let shared = Arc::new(Shared::new(limits, tail.sequence));
+            )?;
+        let shared = Arc::new(Shared::new(options.limits, tail.sequence, keyring));
         shared
             .free
             .store(segments.free().unwrap_or(u64::MAX), Ordering::Relaxed);
         let log = Log {
             shared: Arc::clone(&shared),
         };
+        // Before anything that is sealed under the key.
+        if let Some(drawn) = &drawn {
+            log.note(drawn.event());
+        }
         if let Some(recovered) = recovered {
-            log.note_recovered(recovered);
+            log.note(Event::Recovered(recovered));
         }
         let committing = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -161,9 +194,8 @@ impl Log {
         entry: &Entry<'_>,
         patience: Duration,
     ) -> Result<Receipt, AppendError> {
-        let mut bytes = Vec::new();
-        entry::encode(entry, &mut bytes);
-        let sequence = self.push(&bytes, Share::Proven)?;
+        let leaf = self.shared.encode(entry)?;
+        let sequence = self.push(&leaf, Share::Proven)?;
         self.shared.work.notify_one();
         self.shared.wait_for(sequence, patience)
     }
@@ -173,9 +205,8 @@ impl Log {
     /// # Errors
     /// [`AppendError`]: it is not recorded; count it, or try again later.
     pub fn append_unwaited(&self, entry: &Entry<'_>, share: Share) -> Result<(), AppendError> {
-        let mut bytes = Vec::with_capacity(256);
-        entry::encode(entry, &mut bytes);
-        self.push(&bytes, share).map(drop)
+        let leaf = self.shared.encode(entry)?;
+        self.push(&leaf, share).map(drop)
     }
 
     /// Reserves the place of a record that will be owed.
@@ -218,15 +249,17 @@ impl Log {
         Ok(sequence)
     }
 
-    fn note_recovered(&self, recovered: Recovered) {
+    /// Queues what the log says of itself when it is opened.
+    fn note(&self, event: Event<'_>) {
         let entry = Entry {
             time: Time::from_system(SystemTime::now()),
-            event: Event::Recovered(recovered),
+            event,
         };
-        let mut bytes = Vec::new();
-        entry::encode(&entry, &mut bytes);
-        // An empty queue has room for one small entry whatever its limits.
-        let _ = self.shared.queue().push(&bytes, Share::Proven);
+        let mut leaf = Vec::new();
+        // Events of this kind stay in the clear (`stays_clear`).
+        entry::encode(&entry, &mut leaf);
+        // A queue that nobody else has seen yet has room for two small entries whatever its limits.
+        let _ = self.shared.queue().push(&leaf, Share::Proven);
     }
 }
 
@@ -291,10 +324,16 @@ impl Slot {
         let Some((shared, share)) = self.reserved.take() else {
             return;
         };
-        let mut bytes = Vec::with_capacity(256);
-        entry::encode(entry, &mut bytes);
-        shared.queue().push_reserved(&bytes, share);
-        shared.pending.store(true, Ordering::Release);
+        match shared.encode(entry) {
+            Ok(leaf) => {
+                shared.queue().push_reserved(&leaf, share);
+                shared.pending.store(true, Ordering::Release);
+            }
+            Err(error) => {
+                shared.queue().cancel(share);
+                tracing::error!(%error, "a record that was owed is lost");
+            }
+        }
     }
 }
 

@@ -8,8 +8,9 @@
 
 use std::collections::VecDeque;
 
-use crate::entry::RESERVED_BYTES;
+use crate::entry;
 use crate::frame::RECORD_OVERHEAD;
+use crate::seal::sealed::leaf_bytes;
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub enum Share {
     /// Of a peer that proved nothing.
     Unproven,
 }
+
+/// What a reserved place holds, bytes: the leaf of an entry of [`entry::RESERVED_BYTES`].
+const RESERVED_BYTES: usize = leaf_bytes(entry::RESERVED_BYTES);
 
 /// What those who proved nothing may take of the queue, as a divisor.
 const UNPROVEN_SHARE: usize = 4;
@@ -102,7 +106,7 @@ impl Queue {
         Ok(self.accept(entry, share))
     }
 
-    /// Reserves a place for one entry of at most [`RESERVED_BYTES`].
+    /// Reserves a place for one entry of at most [`entry::RESERVED_BYTES`].
     ///
     /// # Errors
     /// [`Full`], as for [`Queue::push`].
@@ -170,7 +174,7 @@ impl Queue {
     }
 
     fn accept(&mut self, entry: &[u8], share: Share) -> u64 {
-        let length = u32::try_from(entry.len()).expect("entries are bounded by entry::MAX_BYTES");
+        let length = u32::try_from(entry.len()).expect("leaves are bounded by sealed::MAX_BYTES");
         self.records.extend_from_slice(&length.to_le_bytes());
         self.records.extend_from_slice(entry);
         self.waiting += 1;

@@ -6,9 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::entry;
+use crate::encoder::Encoder;
 use crate::error::AppendError;
+use crate::event::Entry;
+use crate::keyring::Keyring;
 use crate::queue::{Full, Limits, Queue, Share};
+use crate::seal::sealed;
 
 /// Proof that an entry is recorded: its position, durable as the log's options say.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +46,10 @@ pub(crate) struct Shared {
     pub(crate) refused: AtomicU64,
     pub(crate) closing: AtomicBool,
     bells: Mutex<Vec<Arc<Bell>>>,
+    /// What entries are sealed under, unless they stay in the clear.
+    pub(crate) keyring: Option<Arc<Keyring>>,
+    /// For the few entries that no worker writes.
+    encoder: Mutex<Encoder>,
     /// Threads that wait without a runtime.
     pub(crate) published_guard: Mutex<()>,
     pub(crate) published: Condvar,
@@ -98,7 +105,7 @@ impl State {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, next: u64) -> Shared {
+    pub(crate) fn new(limits: Limits, next: u64, keyring: Option<Arc<Keyring>>) -> Shared {
         Shared {
             queue: Mutex::new(Queue::new(limits, next)),
             work: Condvar::new(),
@@ -109,6 +116,8 @@ impl Shared {
             refused: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             bells: Mutex::new(Vec::new()),
+            encoder: Mutex::new(Encoder::new(keyring.clone())),
+            keyring,
             published_guard: Mutex::new(()),
             published: Condvar::new(),
             blocked: AtomicUsize::new(0),
@@ -159,7 +168,7 @@ impl Shared {
 
     pub(crate) fn accept(&self, bytes: &[u8], share: Share) -> Result<u64, AppendError> {
         self.check()?;
-        if bytes.len() > entry::MAX_BYTES {
+        if bytes.len() > sealed::MAX_BYTES {
             return Err(AppendError::TooLong);
         }
         let accepted = self.queue().push(bytes, share);
@@ -170,6 +179,15 @@ impl Shared {
         self.check()?;
         let reserved = self.queue().reserve(share);
         reserved.map_err(|Full| self.refuse(AppendError::Full))
+    }
+
+    /// The leaf of an entry that no worker writes.
+    pub(crate) fn encode(&self, entry: &Entry<'_>) -> Result<Vec<u8>, AppendError> {
+        let mut leaf = Vec::with_capacity(512);
+        // What a panic left half-done is the buffer of that call alone.
+        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        encoder.encode(entry, &mut leaf)?;
+        Ok(leaf)
     }
 
     fn refuse(&self, error: AppendError) -> AppendError {
@@ -258,7 +276,7 @@ mod tests {
             entries: 10,
             bytes: 1000,
         };
-        let shared = Shared::new(limits, 0);
+        let shared = Shared::new(limits, 0, None);
         let sequence = shared.accept(b"entry", Share::Proven).unwrap();
         shared.set_state(State::Unavailable);
         let waited = shared.wait_for(sequence, Duration::from_millis(1));

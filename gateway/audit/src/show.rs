@@ -143,6 +143,10 @@ impl Human<'_> {
                 e.offset,
                 counted(e.bytes, "byte")
             )?,
+            Event::EpochKey(e) => {
+                let readers = counted(e.readers.len(), "reader");
+                write!(f, " {} {} to {readers}", e.epoch, e.key)?;
+            }
             Event::Interrupted(e) => {
                 let refused = counted(e.refused, "append");
                 write!(f, " since {}, {refused} turned away", e.since)?;

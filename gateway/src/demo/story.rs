@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::event::Event;
+use audit::keygen::READER_SECRET;
 use audit::read::{self, Reader, Step as Read};
+use audit::seal::reader;
+use audit::unseal::Unsealer;
 use audit::verify::Verdict;
+use pki::files::read_bounded;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::credentials::DEVICE;
 use super::prepare::Prepared;
@@ -161,8 +166,24 @@ fn report(step: &Step, say: &mut dyn FnMut(&str)) -> bool {
     held
 }
 
+/// What opens the entries of the log: with the reader's key of the demo, which lies beside it.
+fn unsealer(directory: &Path) -> Result<Unsealer, String> {
+    let path = directory.with_file_name(READER_SECRET);
+    let pem = read_bounded(&path, 4096).map(Zeroizing::new);
+    // A demonstration of an older version has no reader, and nothing to open.
+    let key = match pem {
+        Ok(pem) => Some(reader::parse_secret(&pem).map_err(|error| error.to_string())?),
+        Err(_) => None,
+    };
+    Unsealer::new(directory, key).map_err(|error| error.to_string())
+}
+
 /// Whether the last run of the log holds what the story did.
 fn recorded(directory: &Path) -> String {
+    let mut unsealer = match unsealer(directory) {
+        Ok(unsealer) => unsealer,
+        Err(error) => return error,
+    };
     let mut seen: Vec<String> = Vec::new();
     let mut reader = Reader::new(directory);
     loop {
@@ -171,8 +192,12 @@ fn recorded(directory: &Path) -> String {
             Ok(Read::Batch {
                 sequence, records, ..
             }) => {
-                for (_, bytes) in read::entries(sequence, &records) {
-                    match audit::entry::decode(bytes).map(|entry| entry.event) {
+                for (_, leaf) in read::entries(sequence, &records) {
+                    let bytes = match unsealer.unseal(leaf) {
+                        Ok(bytes) => bytes,
+                        Err(error) => return error.to_string(),
+                    };
+                    match audit::entry::decode(&bytes).map(|entry| entry.event) {
                         // Only the last run counts: the directory may have seen others.
                         Ok(Event::Start(_)) => seen.clear(),
                         Ok(event) => seen.extend(mark(&event)),

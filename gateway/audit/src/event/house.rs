@@ -89,6 +89,24 @@ pub struct Revocation<'a> {
     pub generation: u64,
 }
 
+/// `epoch_key`: whom what follows is encrypted to.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct EpochKey<'a> {
+    /// Month and class, `2026-11/standard`.
+    #[cbor(b(0))]
+    pub epoch: &'a str,
+    /// The id of the key, which every entry under it bears.
+    #[cbor(b(1))]
+    pub key: &'a str,
+    /// SHA-256 of its record under `keys/`.
+    #[n(2)]
+    pub record: Digest,
+    /// The ids of the readers that it was wrapped to.
+    #[n(3)]
+    pub readers: Vec<Digest>,
+}
+
 /// `recovered`: what a crash left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]

@@ -20,9 +20,28 @@ use serde::Serialize;
 
 pub use crate::code::Code;
 pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
-pub use house::{Configuration, Decision, Interrupted, Recovered, Revocation, Start, Stop};
+pub use house::{
+    Configuration, Decision, EpochKey, Interrupted, Recovered, Revocation, Start, Stop,
+};
 pub use request::{Completion, Intent, Refusal, Release, Request};
 pub use value::{Digest, Hex16, Id, Time};
+
+/// The `type` of the event with this number on the wire.
+#[must_use]
+pub fn kind_name(number: u8) -> Option<&'static str> {
+    KINDS
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map(|(_, name)| *name)
+}
+
+#[rustfmt::skip]
+const KINDS: &[(u8, &str)] = &[
+    (0, "start"), (1, "stop"), (2, "configuration"), (3, "decision"), (4, "revocation"),
+    (5, "handshake"), (6, "handshake_refused"), (7, "close"),
+    (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
+    (12, "noise"), (13, "recovered"), (14, "interrupted"), (17, "epoch_key"),
+];
 
 /// One thing that happened, with the time at which the gateway saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -85,6 +104,10 @@ pub enum Event<'a> {
     /// The log could not be written for a while, and now it can.
     #[n(14)]
     Interrupted(#[n(0)] Interrupted),
+    /// Entries from now on are encrypted under this key. (15 and 16 are taken by `passage` and
+    /// `signing_key`.)
+    #[n(17)]
+    EpochKey(#[cbor(b(0))] EpochKey<'a>),
 }
 
 impl Event<'_> {
@@ -107,6 +130,7 @@ impl Event<'_> {
             Event::Noise(_) => "noise",
             Event::Recovered(_) => "recovered",
             Event::Interrupted(_) => "interrupted",
+            Event::EpochKey(_) => "epoch_key",
         }
     }
 
@@ -128,7 +152,8 @@ impl Event<'_> {
             | Event::Decision(_)
             | Event::Revocation(_)
             | Event::Recovered(_)
-            | Event::Interrupted(_) => None,
+            | Event::Interrupted(_)
+            | Event::EpochKey(_) => None,
         }
     }
 

@@ -47,7 +47,13 @@ use crate::event::{Event, Time};
 pub const HEADER: usize = 95;
 
 /// No leaf is longer than this, bytes. The entry in it is at most [`entry::MAX_BYTES`] long.
-pub const MAX_BYTES: usize = HEADER + (LENGTH + entry::MAX_BYTES).next_multiple_of(STEP) + TAG;
+pub const MAX_BYTES: usize = leaf_bytes(entry::MAX_BYTES);
+
+/// How long the leaf of an entry of so many bytes is, bytes.
+#[must_use]
+pub const fn leaf_bytes(entry: usize) -> usize {
+    HEADER + (LENGTH + entry).next_multiple_of(STEP) + TAG
+}
 
 pub(super) const LENGTH: usize = 2;
 /// Lengths are rounded up to a multiple of this, bytes.
@@ -65,7 +71,11 @@ const OWES_INTENT: u8 = 1;
 #[must_use]
 pub fn stays_clear(event: &Event<'_>) -> bool {
     match event {
-        Event::Start(_) | Event::Stop(_) | Event::Recovered(_) | Event::Interrupted(_) => true,
+        Event::Start(_)
+        | Event::Stop(_)
+        | Event::Recovered(_)
+        | Event::Interrupted(_)
+        | Event::EpochKey(_) => true,
         Event::Configuration(_)
         | Event::Decision(_)
         | Event::Revocation(_)

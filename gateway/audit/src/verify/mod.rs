@@ -9,16 +9,20 @@
 
 mod report;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use crate::entry;
-use crate::event::{Digest, Event, Recovered};
+use crate::event::{Digest, Event, Recovered, Time};
 use crate::frame::{self, BLOCK, Fault, MAX_BATCH};
+use crate::key_records::{self, Found, RECORDS};
 use crate::lock::{LOCK, has_writer};
 use crate::read::{self, Position, Reader, Step};
 use crate::recover::{SPARE, quarantine_origin, segment_name};
+use crate::seal::epoch::KeyId;
+use crate::seal::sealed::Leaf;
 
 pub use report::{Finding, Note, Report, Verdict};
 
@@ -52,7 +56,7 @@ pub fn verify_watched(directory: &Path, watch: &mut dyn FnMut(u64, u64)) -> io::
         report.findings.push(finding);
         return Ok(report);
     }
-    let known = ["wal", LOCK];
+    let known = ["wal", RECORDS, LOCK];
     for name in crate::storage::list(directory)? {
         if !known.contains(&name.as_str()) {
             report.findings.push(Finding::Stranger { name });
@@ -76,10 +80,14 @@ pub fn verify_watched(directory: &Path, watch: &mut dyn FnMut(u64, u64)) -> io::
         last,
         report,
         recovered: Vec::new(),
+        keys: BTreeMap::new(),
+        key: None,
         watch,
     };
     walk.run()?;
     walk.account_for(&others)?;
+    // After the walk: a record is there before the log tells of its key.
+    walk.account_for_keys(key_records::list(directory)?);
     Ok(walk.report)
 }
 
@@ -88,6 +96,10 @@ struct Walk<'a> {
     last: u64,
     report: Report,
     recovered: Vec<Recovered>,
+    /// The keys that the log told of: the names of their records, and what these must be.
+    keys: BTreeMap<String, Digest>,
+    /// One of them, which the last sealed entry was under.
+    key: Option<KeyId>,
     watch: &'a mut dyn FnMut(u64, u64),
 }
 
@@ -151,22 +163,60 @@ impl Walk<'_> {
     }
 
     fn entries(&mut self, sequence: u64, records: &[u8]) {
-        for (sequence, bytes) in read::entries(sequence, records) {
+        for (sequence, leaf) in read::entries(sequence, records) {
             self.report.entries += 1;
-            match entry::decode(bytes) {
-                Ok(entry) => {
-                    self.report.first.get_or_insert(entry.time);
-                    self.report.last = Some(entry.time);
-                    if let Event::Recovered(recovered) = entry.event {
-                        self.recovered.push(recovered);
-                    }
+            match Leaf::parse(leaf) {
+                Ok(Leaf::Clear(bytes)) => self.clear(sequence, bytes),
+                Ok(Leaf::Sealed(sealed)) => {
+                    self.saw(sealed.header.time);
+                    self.under(sequence, sealed.header.key);
                 }
-                Err(error) => self
-                    .report
-                    .findings
-                    .push(Finding::Entry { sequence, error }),
+                Err(error) => {
+                    let finding = Finding::Leaf { sequence, error };
+                    self.report.findings.push(finding);
+                }
             }
         }
+    }
+
+    fn clear(&mut self, sequence: u64, bytes: &[u8]) {
+        let entry = match entry::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let finding = Finding::Entry { sequence, error };
+                self.report.findings.push(finding);
+                return;
+            }
+        };
+        self.saw(entry.time);
+        match entry.event {
+            Event::Recovered(recovered) => self.recovered.push(recovered),
+            Event::EpochKey(key) => {
+                let name = format!("{}/{}", key.epoch, key.key);
+                self.keys.insert(name, key.record);
+            }
+            _ => {}
+        }
+    }
+
+    /// Holds the key that an entry is sealed under against those that the log told of.
+    fn under(&mut self, sequence: u64, key: KeyId) {
+        if self.key == Some(key) {
+            return;
+        }
+        let id = key.to_string();
+        let is_told = |name: &String| name.rsplit('/').next() == Some(&id);
+        if self.keys.keys().any(is_told) {
+            self.key = Some(key);
+        } else {
+            let finding = Finding::UnknownKey { sequence, key };
+            self.report.findings.push(finding);
+        }
+    }
+
+    fn saw(&mut self, time: Time) {
+        self.report.first.get_or_insert(time);
+        self.report.last = Some(time);
     }
 
     /// Judges what lies behind the end of a segment that has a successor.
@@ -249,6 +299,27 @@ impl Walk<'_> {
             Err(error) => return Err(error),
         };
         extent_of(&file, from, segment)
+    }
+
+    /// Holds the records of keys against what the log says of them.
+    fn account_for_keys(&mut self, found: Vec<Found>) {
+        for Found { name, record } in found {
+            match (self.keys.remove(&name), record) {
+                (Some(told), Some((_, digest))) if told == digest => {}
+                (Some(_), _) => {
+                    self.report.findings.push(Finding::MissingKey { name });
+                }
+                (None, Some(_)) => self.report.notes.push(Note::UnusedKey { name }),
+                (None, None) if key_records::is_leftover(&name) => {}
+                (None, None) => {
+                    let name = format!("{RECORDS}/{name}");
+                    self.report.findings.push(Finding::Stranger { name });
+                }
+            }
+        }
+        for name in std::mem::take(&mut self.keys).into_keys() {
+            self.report.findings.push(Finding::MissingKey { name });
+        }
     }
 
     /// Holds the files beside the segments against what the log says of them.

@@ -6,6 +6,8 @@ use crate::entry::EntryError;
 use crate::event::Time;
 use crate::frame::Fault;
 use crate::read::Position;
+use crate::seal::epoch::KeyId;
+use crate::seal::sealed::LeafError;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Default)]
@@ -46,6 +48,26 @@ pub enum Finding {
         sequence: u64,
         /// What is wrong with it.
         error: EntryError,
+    },
+    /// An entry is neither in the clear nor sealed in a form that is known.
+    Leaf {
+        /// Which.
+        sequence: u64,
+        /// What is wrong with it.
+        error: LeafError,
+    },
+    /// An entry is sealed under a key that the log does not tell of.
+    UnknownKey {
+        /// Which.
+        sequence: u64,
+        /// The key's id.
+        key: KeyId,
+    },
+    /// The record of a key that entries are sealed under is gone or changed: nobody reads them any
+    /// more.
+    MissingKey {
+        /// Its name below `keys/`.
+        name: String,
     },
     /// A segment ends before the place where the next one says that it ends.
     EndsEarly {
@@ -97,6 +119,11 @@ pub enum Note {
         /// Bytes that were set aside.
         bytes: u64,
     },
+    /// The record of a key that nothing was sealed under: a start that ended before it wrote.
+    UnusedKey {
+        /// Its name below `keys/`.
+        name: String,
+    },
     /// A segment was given up after a failed write; the remains of that write lie behind its end.
     GivenUp {
         /// The segment.
@@ -140,6 +167,9 @@ impl Finding {
         match self {
             Finding::Changed { .. }
             | Finding::Entry { .. }
+            | Finding::Leaf { .. }
+            | Finding::UnknownKey { .. }
+            | Finding::MissingKey { .. }
             | Finding::EndsEarly { .. }
             | Finding::Added { .. }
             | Finding::MissingQuarantine { .. }
@@ -167,6 +197,15 @@ impl fmt::Display for Finding {
                 )
             }
             Finding::Entry { sequence, error } => write!(f, "entry {sequence}: {error}"),
+            Finding::Leaf { sequence, error } => write!(f, "entry {sequence}: {error}"),
+            Finding::UnknownKey { sequence, key } => write!(
+                f,
+                "entry {sequence} is sealed under a key {key} that the log does not tell of"
+            ),
+            Finding::MissingKey { name } => write!(
+                f,
+                "the record of a key, keys/{name}, is missing or changed: what is sealed under it cannot be read"
+            ),
             Finding::EndsEarly { at } => write!(
                 f,
                 "segment {} ends at byte {}, before its successor says",
@@ -209,6 +248,9 @@ impl fmt::Display for Note {
                     f,
                     "a crash tore {bytes} bytes off segment {segment} that were never acknowledged; they are in quarantine"
                 )
+            }
+            Note::UnusedKey { name } => {
+                write!(f, "nothing is sealed under the key of keys/{name}")
             }
             Note::GivenUp { segment } => write!(
                 f,

@@ -27,6 +27,7 @@ fn make(directory: &Path) {
             entries: 1000,
             bytes: 1024 * 1024,
         },
+        readers: Vec::new(),
     };
     let (log, committer) = Log::open(&options).unwrap();
     for number in 0..3 {

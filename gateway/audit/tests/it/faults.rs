@@ -169,6 +169,7 @@ fn a_second_writer_on_one_directory_is_refused() {
         durability: audit::storage::Durability::Durable,
         segment_bytes: SEGMENT,
         limits: LIMITS,
+        readers: Vec::new(),
     };
     let (log, committer) = Log::open(&options).unwrap();
     assert!(matches!(

@@ -11,6 +11,7 @@ mod disk;
 mod faults;
 mod merkle;
 mod seal;
+mod sealed;
 mod tamper;
 mod workers;
 

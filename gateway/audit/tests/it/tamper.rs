@@ -20,6 +20,7 @@ fn options(directory: &Path) -> Options {
             entries: 1000,
             bytes: 1024 * 1024,
         },
+        readers: Vec::new(),
     }
 }
 

@@ -1,0 +1,77 @@
+//! What an entry becomes before it is queued: a leaf, sealed to the readers if there are any.
+//!
+//! Fail closed: an entry that cannot be sealed is not recorded, and what waits for it does not go on.
+
+use std::sync::Arc;
+
+use crate::entry;
+use crate::error::AppendError;
+use crate::event::Entry;
+use crate::keyring::Keyring;
+use crate::keys::system_random;
+use crate::seal::NoRandomness;
+use crate::seal::sealed::stays_clear;
+use crate::seal::sealer::{SealError, Sealer};
+
+/// Makes leaves, for one thread at a time.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    sealing: Option<Sealing>,
+}
+
+/// The system's generator.
+type System = fn(&mut [u8]) -> Result<(), NoRandomness>;
+
+#[derive(Debug)]
+struct Sealing {
+    keyring: Arc<Keyring>,
+    sealer: Sealer<System>,
+    /// The turn of the keyring that the sealer knows.
+    turns: u64,
+}
+
+impl Encoder {
+    /// Without a keyring leaves are in the clear.
+    pub(crate) fn new(keyring: Option<Arc<Keyring>>) -> Encoder {
+        Encoder {
+            sealing: keyring.map(|keyring| Sealing {
+                // Looked at first: a key that comes in between is taken up at the next entry.
+                turns: keyring.turns(),
+                sealer: Sealer::new(keyring.current(), keyring.join(), system_random),
+                keyring,
+            }),
+        }
+    }
+
+    /// Appends the leaf of `entry` to `out`.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLong`], [`AppendError::Unsealed`]; the entry must count as not recorded.
+    pub(crate) fn encode(
+        &mut self,
+        entry: &Entry<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AppendError> {
+        let Some(sealing) = self.sealing.as_mut().filter(|_| !stays_clear(&entry.event)) else {
+            let start = out.len();
+            entry::encode(entry, out);
+            return if out.len() - start <= entry::MAX_BYTES {
+                Ok(())
+            } else {
+                Err(AppendError::TooLong)
+            };
+        };
+        let turns = sealing.keyring.turns();
+        if sealing.turns != turns {
+            sealing.turns = turns;
+            sealing.sealer.turn(sealing.keyring.current());
+        }
+        sealing
+            .sealer
+            .seal(entry, out)
+            .map_err(|error| match error {
+                SealError::TooLong { .. } | SealError::TargetTooLong { .. } => AppendError::TooLong,
+                SealError::NoRandomness | SealError::Library => AppendError::Unsealed,
+            })
+    }
+}

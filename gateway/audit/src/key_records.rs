@@ -1,0 +1,112 @@
+//! The records of the keys that the log was written under, as files.
+//!
+//! ```text
+//! DIR/keys/2026-11/standard/5d0c7f3a9b21e604   the key of this id, wrapped to each reader
+//! ```
+//!
+//! One is written aside and renamed, so there is no half of it; `*.new` is what a crash left of that.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use crate::event::Digest;
+use crate::seal::epoch::{Epoch, KeyId, KeyRecord, MAX_RECORD};
+use crate::storage::{self, Disk, Durability, Storage as _};
+
+/// The folder of the records, in the log's directory.
+pub(crate) const RECORDS: &str = "keys";
+
+/// Writes a record; durable when it returns, all names included.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn write(directory: &Path, epoch: &Epoch, id: KeyId, bytes: &[u8]) -> io::Result<()> {
+    // An epoch is written `month/class`, each a name that a file can have.
+    let place = directory.join(RECORDS).join(epoch.to_string());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&place)?;
+    Disk::open(place.clone(), Durability::Durable)?.create(&id.to_string(), bytes)?;
+    // The folders may be new.
+    let above = place.ancestors().skip(1);
+    for folder in above.take_while(|folder| folder.starts_with(directory)) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// A record as it lies in the log's directory.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Its path below the folder of the records: `2026-11/standard/5d0c7f3a9b21e604`.
+    pub(crate) name: String,
+    /// What it is; `None`: something else, or another name than the one that belongs to it.
+    pub(crate) record: Option<(KeyRecord, Digest)>,
+}
+
+/// Every file below the folder of the records.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn list(directory: &Path) -> io::Result<Vec<Found>> {
+    let records = directory.join(RECORDS);
+    let mut found = Vec::new();
+    if !records.try_exists()? {
+        return Ok(found);
+    }
+    for month in storage::list(&records)? {
+        let path = records.join(&month);
+        for class in folders(&path, &month, &mut found)? {
+            let name = format!("{month}/{class}");
+            let path = path.join(&class);
+            for key in folders(&path, &name, &mut found)? {
+                let name = format!("{name}/{key}");
+                let record = read(&path.join(&key), &name)?;
+                found.push(Found { name, record });
+            }
+        }
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+/// What lies in a folder; a file where a folder belongs is a stranger.
+fn folders(path: &Path, name: &str, found: &mut Vec<Found>) -> io::Result<Vec<String>> {
+    if std::fs::symlink_metadata(path)?.is_dir() {
+        return storage::list(path);
+    }
+    found.push(Found {
+        name: name.to_owned(),
+        record: None,
+    });
+    Ok(Vec::new())
+}
+
+/// Whether a file of this name is what a crash left of a record that was being written.
+pub(crate) fn is_leftover(name: &str) -> bool {
+    let id = name
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.strip_suffix(".new"));
+    id.is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The record in a file, if the file is one and bears its name.
+fn read(path: &Path, name: &str) -> io::Result<Option<(KeyRecord, Digest)>> {
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_RECORD as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    let is_named = |record: &KeyRecord| {
+        let names = record.names();
+        names.is_some_and(|(epoch, id)| format!("{epoch}/{id}") == name)
+    };
+    let record = KeyRecord::decode(&bytes).ok().filter(is_named);
+    Ok(record.map(|record| (record, Digest::of(&bytes))))
+}
