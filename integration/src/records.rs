@@ -62,14 +62,20 @@ impl fmt::Display for Record {
 pub struct Records(Vec<Record>);
 
 impl Records {
-    /// Those of a log, which a gateway may be writing to.
+    /// Those of a log, which a gateway may be writing to. The reader's key is the nearest one above.
     #[track_caller]
     pub fn of(directory: &Path) -> Records {
-        let ran = Program::ours("audit")
+        let mut show = Program::ours("audit")
             .args(["show", "--json"])
-            .arg(directory)
-            .run()
-            .expect_code(0);
+            .arg(directory);
+        let above = directory.ancestors().skip(1);
+        if let Some(key) = above
+            .map(|above| above.join("reader.key"))
+            .find(|key| key.exists())
+        {
+            show = show.arg("--reader").arg(key);
+        }
+        let ran = show.run().expect_code(0);
         Records::parse(&ran.stdout)
     }
 

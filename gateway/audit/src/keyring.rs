@@ -171,3 +171,52 @@ fn draw(
     };
     Ok((key, drawn))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::reader::{Scope, draw};
+
+    /// The last nanosecond of November 2026.
+    const LAST: Time = Time(1_796_083_199_999_999_999);
+    const NEXT: Time = Time(LAST.0 + 1);
+
+    fn reader() -> Reader {
+        let (_, public) = draw(&mut system_random).unwrap();
+        Reader::parse(public.as_bytes(), Scope::Entries).unwrap()
+    }
+
+    #[test]
+    fn a_month_that_begins_has_a_key_of_its_own_whose_record_is_there_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let (keyring, drawn) =
+            Keyring::begin(directory.path(), [7; 16], &[reader()], LAST).unwrap();
+        assert!(!keyring.is_over(LAST) && keyring.is_over(NEXT));
+        let first = keyring.current().id();
+        let (key, next) = keyring.next(NEXT).unwrap();
+        // Nobody seals under it before it is recorded.
+        assert_eq!((keyring.current().id(), keyring.turns()), (first, 0));
+        let names: Vec<_> = key_records::list(directory.path())
+            .unwrap()
+            .into_iter()
+            .map(|found| (found.name, found.record.unwrap().1))
+            .collect();
+        let told = |drawn: &Drawn| (format!("{}/{}", drawn.epoch, drawn.key), drawn.record);
+        assert_eq!(names, [told(&drawn), told(&next)]);
+        assert!(names[0].0.starts_with("2026-11/") && names[1].0.starts_with("2026-12/"));
+        keyring.turn(key);
+        assert_ne!(keyring.current().id(), first);
+        assert_eq!(keyring.turns(), 1);
+        assert!(!keyring.is_over(NEXT) && keyring.is_over(LAST));
+    }
+
+    #[test]
+    fn a_key_whose_record_cannot_be_kept_does_not_come_into_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let (keyring, _) = Keyring::begin(directory.path(), [7; 16], &[reader()], LAST).unwrap();
+        std::fs::write(directory.path().join("keys/2026-12"), "in the way").unwrap();
+        let first = keyring.current().id();
+        assert!(matches!(keyring.next(NEXT), Err(DrawError::Disk(_))));
+        assert_eq!(keyring.current().id(), first);
+    }
+}

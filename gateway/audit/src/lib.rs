@@ -1,13 +1,14 @@
 //! The audit log: a durable record of every request before its answer leaves.
 //!
 //! ```text
-//! event --> entry --> queue --> log (one committer thread) --> segments --> storage
-//! words     bytes     bounded   batches, group commit          files        disk
-//!                       |           |
-//!                  appender <-------+   woken once a batch
+//! event --> encoder --> queue --> log (one committer thread) --> segments --> storage
+//! words     sealed      bounded   batches, group commit          files        disk
+//!             |           |           |
+//!          keyring   appender <-------+   woken once a batch
 //!
 //! recover: where the log ends after a crash      verify: is what is there whole and unchanged
-//! read:    entries in order, also of a live log  noise:  bounds for peers that proved nothing
+//! read:    entries in order, also of a live log  unseal: what a reader's key opens of them
+//! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! ```
 //!
 //! An append returns a [`Receipt`](log::Receipt) when its batch is durable, and only then may go on
@@ -15,8 +16,7 @@
 //! program `audit` verifies a log without the gateway.
 //!
 //! Not here yet, each with its place: tiles and signed checkpoints (their pure part stands in `merkle`;
-//! nothing writes them), encryption to the readers' keys (its pure part stands in `seal`; nothing calls
-//! it), exports (`export/`). Until there are signed checkpoints, verifying finds every change
+//! nothing writes them), exports (`export/`). Until there are signed checkpoints, verifying finds every change
 //! that does not rewrite the whole log, and says that it can find no more.
 
 pub mod digest;

@@ -23,6 +23,8 @@ mod nginx;
 
 mod audit_gate;
 
+mod sealed;
+
 mod crash;
 
 mod limits;

@@ -100,10 +100,7 @@ fn a_reader_reads_all_runs_and_nobody_else_reads_any() {
     let (other, _) = pair();
     run(directory.path(), &[reader], 0..5);
     run(directory.path(), &[reader], 5..9);
-    assert_eq!(
-        read(directory.path(), Some(secret)),
-        ((0..9).collect(), 0)
-    );
+    assert_eq!(read(directory.path(), Some(secret)), ((0..9).collect(), 0));
     assert_eq!(read(directory.path(), Some(other)), (Vec::new(), 9));
     assert_eq!(read(directory.path(), None), (Vec::new(), 9));
     let report = verify(directory.path()).unwrap();
