@@ -1,13 +1,11 @@
-//! Sealing by the figures of the design: how long an entry is on disk, and what sealing costs.
+//! Sealing by the figures of the design: how long an entry is on disk.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use audit::event::{Digest, Entry, Event, Id, Release, Request, Time};
 use audit::seal::NoRandomness;
 use audit::seal::epoch::WritingKey;
 use audit::seal::hpke::SecretKey;
-use audit::seal::pseudonym::TenantKey;
 use audit::seal::reader::{Reader, Scope};
 use audit::seal::sealer::{JoinKey, Sealer};
 
@@ -73,53 +71,4 @@ fn an_ordinary_release_takes_at_most_450_bytes_on_disk() {
     );
     // Room is left for what is to come, rounded up as the format does.
     assert!(on_disk + TO_COME.next_multiple_of(32) <= 450, "{on_disk}");
-}
-
-/// Ignored because it is a measurement: `cargo test -p audit --release -- --ignored --nocapture sealing_costs`.
-#[test]
-#[ignore = "a measurement, for a quiet machine"]
-fn sealing_costs_less_than_two_microseconds() {
-    const ROUNDS: u32 = 500;
-    let mut sealer = sealer();
-    let mut out = Vec::with_capacity(4096);
-    // The best of many short runs: what it costs when nobody else has the processor.
-    let nanos = |what: &str, run: &mut dyn FnMut()| {
-        let best = (0..400).map(|_| {
-            let began = Instant::now();
-            (0..ROUNDS).for_each(|_| run());
-            began.elapsed() / ROUNDS
-        });
-        let best = best.min().unwrap();
-        println!("{what}: {best:?}");
-        best.as_nanos()
-    };
-    let entry = release();
-    let encoding = nanos("encoding alone", &mut || {
-        out.clear();
-        audit::entry::encode(&entry, &mut out);
-    });
-    let sealing = nanos("encoding and sealing", &mut || {
-        out.clear();
-        sealer.seal(&entry, &mut out).unwrap();
-    });
-    nanos("with a raw target of 40 bytes", &mut || {
-        out.clear();
-        let slot = sealer.slot(entry.time).unwrap();
-        slot.target(&[7; 40], &mut out).unwrap();
-        slot.seal(&entry, &mut out).unwrap();
-    });
-    let tenant = TenantKey::parse(b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
-    nanos("a pseudonym", &mut || {
-        std::hint::black_box(tenant.pseudonym("https://ehr.example/fhir", "Patient/17"));
-    });
-    let began = Instant::now();
-    let turns = 200;
-    for n in 0..turns {
-        out.clear();
-        let time = Time(n * 60_000_000_000);
-        sealer.seal(&Entry { time, ..release() }, &mut out).unwrap();
-    }
-    let turns = u32::try_from(turns).unwrap();
-    println!("a new sub-key: {:?}", began.elapsed() / turns);
-    assert!(sealing - encoding < 2_000, "{}", sealing - encoding);
 }

@@ -8,8 +8,6 @@ mod random;
 
 mod scanning;
 
-mod speed;
-
 mod support;
 
 mod targets;

@@ -13,6 +13,8 @@ const CORE: &[&str] = &[
     "gateway/audit/src/event",
     "gateway/audit/src/entry",
     "gateway/audit/src/frame",
+    "gateway/audit/src/merkle",
+    "gateway/audit/src/seal",
     "gateway/audit/src/noise",
     "gateway/src/authorize",
     "gateway/src/ca",

@@ -1,0 +1,104 @@
+//! How long does a durable append take, with 1, 8 and 64 in flight? One worker, one committer, sealed
+//! entries; a round is so many appends that are queued together and waited for together.
+//!
+//! The log lies in a new folder below `PHIGATE_BENCH_DIR`, else below the build's own folder: its disk
+//! is what is measured.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use audit::appender::{Append, Appender};
+use audit::event::{Close, Code, Entry, Event, Id, Time};
+use audit::keys::system_random;
+use audit::log::{Log, Options};
+use audit::queue::{Limits, Share};
+use audit::seal::reader::{self, Reader, Scope};
+use audit::storage::Durability;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn entry(number: u64) -> Entry<'static> {
+    Entry {
+        time: Time(1_795_000_000_000_000_000 + number),
+        event: Event::Close(Close {
+            connection_id: Id::new([1; 16]),
+            code: Code::Complete,
+            requests: number,
+            milliseconds: 0,
+        }),
+    }
+}
+
+/// Appends so many entries and waits until all of them are durable.
+fn round(worker: &Appender, log: &Log, count: u64) {
+    let bell = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut drive = pin!(worker.drive());
+    let append = |number| {
+        worker
+            .append(&entry(number), Share::Proven)
+            .expect("the log takes entries")
+    };
+    let mut waiting: Vec<Append> = (0..count).map(append).collect();
+    log.kick();
+    let mut none = Context::from_waker(Waker::noop());
+    loop {
+        let Poll::Pending = drive.as_mut().poll(&mut Context::from_waker(&bell));
+        waiting.retain_mut(|append| match Pin::new(append).poll(&mut none) {
+            Poll::Pending => true,
+            Poll::Ready(done) => {
+                done.expect("the entry is durable");
+                false
+            }
+        });
+        if waiting.is_empty() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+fn latencies(criterion: &mut Criterion) {
+    let below = std::env::var_os("PHIGATE_BENCH_DIR").map_or_else(
+        || env!("CARGO_TARGET_TMPDIR").into(),
+        std::path::PathBuf::from,
+    );
+    let directory = tempfile::tempdir_in(below).expect("a folder");
+    let (_, public) = reader::draw(&mut system_random).expect("a pair");
+    let reader = Reader::parse(public.as_bytes(), Scope::Targets).expect("a reader");
+    let options = Options {
+        directory: directory.path().join("audit"),
+        durability: Durability::Durable,
+        segment_bytes: 64 * 1024 * 1024,
+        limits: Limits {
+            entries: 65_536,
+            bytes: 64 * 1024 * 1024,
+        },
+        readers: vec![reader],
+    };
+    let (log, committer) = Log::open(&options).expect("a log");
+    let worker = Appender::new(&log);
+    let mut group = criterion.benchmark_group("append");
+    for in_flight in [1, 8, 64] {
+        group.throughput(Throughput::Elements(in_flight));
+        group.bench_function(format!("{in_flight} in flight"), |bench| {
+            bench.iter(|| round(&worker, &log, in_flight));
+        });
+    }
+    group.finish();
+    drop(worker);
+    committer
+        .close(Duration::from_secs(30))
+        .expect("all is on record");
+}
+
+criterion_group!(appending, latencies);
+criterion_main!(appending);
