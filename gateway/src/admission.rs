@@ -29,10 +29,12 @@ pub struct Admitted {
 /// the refusal that follows says how it ended.
 pub async fn admit(verified: Verified, record: &mut Record) -> Result<Admitted, AppendError> {
     record.permitted(verified.rule())?;
-    if needs_intent(verified.received(), verified.route()) {
-        let _receipt = record.intent(verified.received().content.length())?.await?;
+    let needs_intent = needs_intent(verified.received(), verified.route());
+    let (mut received, route) = verified.into_parts();
+    received.content = record.read_along(received.content, &received.head.headers);
+    if needs_intent {
+        let _receipt = record.intent(received.content.length())?.await?;
     }
-    let (received, route) = verified.into_parts();
     Ok(Admitted { received, route })
 }
 

@@ -198,6 +198,28 @@ pub fn strip_aliases(headers: &mut HeaderMap) {
     }
 }
 
+/// Asks an upstream that speaks FHIR for answers that can be read: without a coding (RFC 9110 12.5.3;
+/// no field would allow any), and as JSON where the client does not mind. A client that names types gets
+/// what it names, and a Binary comes as what it is (HL7 FHIR R4, Binary, "Serving Binary Resources
+/// using the RESTful API").
+pub fn ask_for_readable(headers: &mut HeaderMap, resource: Option<&str>) {
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    let takes_any = headers.get_all(header::ACCEPT).iter().all(|value| {
+        let mut ranges = value.as_bytes().split(|byte| *byte == b',');
+        ranges.all(|range| {
+            let range = range.split(|byte| *byte == b';').next().unwrap_or_default();
+            matches!(range.trim_ascii(), b"" | b"*/*" | b"application/*")
+        })
+    });
+    if takes_any && resource != Some("Binary") {
+        let json = HeaderValue::from_static("application/fhir+json, */*;q=0.8");
+        headers.insert(header::ACCEPT, json);
+    }
+}
+
 /// Removes from an answer what is ours to say: the proof of a client, which must not travel back
 /// (RFC 9440 2), and the id of the request.
 pub fn strip_from_answer(headers: &mut HeaderMap) {
@@ -307,6 +329,41 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn json_is_asked_for_where_the_client_does_not_mind() {
+        let asked = |accept: &[&'static str], resource| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            for value in accept {
+                headers.append(header::ACCEPT, HeaderValue::from_static(value));
+            }
+            ask_for_readable(&mut headers, resource);
+            assert_eq!(headers[header::ACCEPT_ENCODING], "identity");
+            let values = headers.get_all(header::ACCEPT).iter();
+            values
+                .map(|value| value.to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let json = ["application/fhir+json, */*;q=0.8"];
+        for any in [
+            &[][..],
+            &["*/*"],
+            &["application/* ; q=1", "*/*;q=0.1"],
+            &[""],
+        ] {
+            assert_eq!(asked(any, Some("Patient")), json, "{any:?}");
+            assert_eq!(asked(any, Some("Binary")), any, "{any:?}");
+        }
+        for named in [
+            &["application/fhir+json"][..],
+            &["application/fhir+xml"],
+            &["text/html, */*;q=0.1"],
+            &["*/*", "image/png"],
+        ] {
+            assert_eq!(asked(named, None), named);
+        }
     }
 
     #[test]

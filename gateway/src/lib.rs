@@ -72,6 +72,8 @@ pub mod authorize;
 
 pub mod message;
 
+pub mod reading;
+
 pub mod record;
 
 pub mod admission;

@@ -25,29 +25,34 @@ impl Memory {
     /// Of one answer so much is gathered, bytes, if it is there already, before it is released.
     pub const GATHER: usize = 64 * 1024;
 
-    /// How much an answer may gather now, bytes.
-    pub fn room(&self) -> usize {
-        if self.0.get() < Self::MOST {
-            Self::GATHER
-        } else {
-            0
-        }
+    /// Whether an answer may gather more now.
+    pub fn has_room(&self) -> bool {
+        self.0.get() < Self::MOST
     }
 
     /// Counts what an answer holds.
     pub fn hold(&self, bytes: usize) -> Held {
-        self.0.set(self.0.get() + bytes);
-        Held {
+        let mut held = Held {
             memory: self.clone(),
-            bytes,
-        }
+            bytes: 0,
+        };
+        held.set(bytes);
+        held
+    }
+}
+
+impl Held {
+    /// Says how much it holds now, bytes.
+    pub fn set(&mut self, bytes: usize) {
+        let total = &self.memory.0;
+        total.set(total.get().saturating_sub(self.bytes) + bytes);
+        self.bytes = bytes;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let total = &self.memory.0;
-        total.set(total.get().saturating_sub(self.bytes));
+        self.set(0);
     }
 }
 
@@ -59,8 +64,8 @@ mod tests {
     fn a_connection_that_holds_too_much_gathers_nothing_until_it_is_given_back() {
         let memory = Memory::default();
         let held: Vec<_> = (0..16).map(|_| memory.hold(Memory::GATHER)).collect();
-        assert_eq!(memory.room(), 0);
+        assert!(!memory.has_room());
         drop(held);
-        assert_eq!(memory.room(), Memory::GATHER);
+        assert!(memory.has_room());
     }
 }

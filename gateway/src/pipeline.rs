@@ -63,7 +63,7 @@ impl Pipeline {
             .routes
             .choose(&received, |host| listener.side.selected(host))
             .map_err(Refusal::Route)?;
-        record.routed(&route, checks::path_of(&received.head).unwrap_or_default());
+        record.routed(&route, &received.head);
 
         let now = seconds(received.at);
         let permitted =

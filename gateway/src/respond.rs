@@ -4,8 +4,9 @@
 //! one that did not get to its end, gets its completion.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::num::NonZeroUsize;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,7 +15,6 @@ use audit::event::Code;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use http1::connection::Persistence;
 use http1::encode::{self, Answered, Hop};
 use http1::framing::Framing;
@@ -24,8 +24,7 @@ use tokio::time::{Instant, timeout};
 use crate::headers;
 use crate::memory::Held;
 use crate::record::Record;
-use crate::release::{Parts, Released, ReleasedContent, fault_code};
-use crate::upstream::{AnswerContent, AnswerFault};
+use crate::release::{Broken, Parts, Passing, Released, ReleasedContent};
 
 /// A client that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_mins(1);
@@ -75,7 +74,7 @@ pub async fn http1<W: AsyncWrite + Unpin>(
             trailers: None,
         } => Framing::Length(content.len() as u64),
         ReleasedContent::Whole { .. } => unknown,
-        ReleasedContent::Streamed { .. } => declared.map_or(unknown, Framing::Length),
+        ReleasedContent::Streamed(_) => declared.map_or(unknown, Framing::Length),
     };
     let last = ends
         || !keep
@@ -117,7 +116,7 @@ pub async fn http1<W: AsyncWrite + Unpin>(
             }
             written
         }
-        ReleasedContent::Streamed { first, rest } => writer.streamed(&first, rest).await,
+        ReleasedContent::Streamed(rest) => writer.streamed(*rest).await,
     };
     match outcome {
         Ok(()) => {
@@ -162,19 +161,17 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         self.flush().await
     }
 
-    async fn streamed(&mut self, first: &Bytes, mut rest: AnswerContent) -> Result<(), Code> {
-        if !self.skip {
-            self.piece(first).await?;
-        }
+    async fn streamed(&mut self, mut rest: Passing) -> Result<(), Code> {
         loop {
-            let next = {
-                let mut frame = pin!(rest.frame());
-                if let Some(next) = poll_once(frame.as_mut()).await {
-                    next
-                } else {
+            let mut record = self.record.as_deref_mut();
+            let polled = poll_fn(|context| Poll::Ready(next(&mut rest, &mut record, context)));
+            let next = match polled.await {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
                     // What is in hand leaves before anybody waits for more.
                     self.flush().await?;
-                    frame.await
+                    let mut record = self.record.as_deref_mut();
+                    poll_fn(|context| next(&mut rest, &mut record, context)).await
                 }
             };
             match next {
@@ -187,10 +184,10 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
                         return self.flush().await;
                     }
                 },
-                Some(Err(fault)) => {
+                Some(Err(broken)) => {
                     // What was written must not look whole: the connection ends without an end.
                     let _ = self.flush().await;
-                    return Err(fault_code(&fault));
+                    return Err(broken.code());
                 }
                 None => {
                     self.end(None);
@@ -256,13 +253,16 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     }
 }
 
-/// The output of a future, if it is there already.
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    std::future::poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
+/// The next of an answer that passes. Without a record nothing does.
+fn next(
+    rest: &mut Passing,
+    record: &mut Option<&mut Record>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    match record {
+        Some(record) => rest.poll_frame(context, record),
+        None => Poll::Ready(Some(Err(Broken::Unrecorded))),
+    }
 }
 
 /// An answer for hyper's HTTP/2, which writes it as the stream allows. How long the client lets it
@@ -281,7 +281,7 @@ pub fn http2(released: Released, is_head: bool, watch: Watch) -> Response<Outgoi
     let (first, trailers, rest) = match content {
         _ if bodiless => (Bytes::new(), None, None),
         ReleasedContent::Whole { content, trailers } => (content, trailers, None),
-        ReleasedContent::Streamed { first, rest } => (first, None, Some(rest)),
+        ReleasedContent::Streamed(rest) => (Bytes::new(), None, Some(rest)),
     };
     if let Some(declared) = declared
         && status != http::StatusCode::NO_CONTENT
@@ -344,7 +344,7 @@ pub struct Outgoing {
     /// The last byte of the piece that was handed out.
     tail: Option<Bytes>,
     trailers: Option<HeaderMap>,
-    rest: Option<AnswerContent>,
+    rest: Option<Box<Passing>>,
     record: Option<Record>,
     /// What was gathered; given back once the client took of it.
     held: Option<Held>,
@@ -383,12 +383,12 @@ impl Outgoing {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = AnswerFault;
+    type Error = Broken;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         this.watch.asked();
         if let Some(tail) = this.tail.take() {
@@ -408,7 +408,7 @@ impl Body for Outgoing {
             this.finish(Code::Complete);
             return Poll::Ready(None);
         };
-        let next = ready!(Pin::new(rest).poll_frame(context));
+        let next = ready!(next(rest, &mut this.record.as_mut(), context));
         Poll::Ready(match next {
             Some(Ok(frame)) => Some(Ok(match frame.into_data() {
                 Ok(data) => this.hand(data),
@@ -417,9 +417,9 @@ impl Body for Outgoing {
                     trailers
                 }
             })),
-            Some(Err(fault)) => {
-                this.finish(fault_code(&fault));
-                Some(Err(fault))
+            Some(Err(broken)) => {
+                this.finish(broken.code());
+                Some(Err(broken))
             }
             None => {
                 this.finish(Code::Complete);

@@ -38,6 +38,9 @@ pub struct RouteEntry {
     pub endpoint: Arc<Endpoint>,
     /// The clients' rates, if it limits them.
     pub rates: Option<Arc<Rates>>,
+    /// Within what an id of its upstream's patients is unique: the upstream's `fhir_base`, or where
+    /// that is not said a URN with the upstream's name.
+    pub patients: Box<str>,
 }
 
 #[derive(Debug, Default)]
@@ -284,6 +287,7 @@ mod tests {
                 route,
                 endpoint,
                 rates: None,
+                patients: Box::default(),
             })
         }))
     }

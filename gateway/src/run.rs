@@ -175,6 +175,7 @@ impl Running {
             site.config.audit.min_free.get(),
             metrics.clone(),
             access,
+            site.audit_keys.patients.clone(),
         ));
         let current = Arc::new(site);
         let common = Common {

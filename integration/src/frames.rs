@@ -45,6 +45,7 @@ impl Frame {
 
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
@@ -65,6 +66,15 @@ impl Frames {
         let window = [&[0, 4], &window.to_be_bytes()[..]].concat();
         line.send(encode(SETTINGS, 0, 0, &window))?;
         Ok(Frames { line })
+    }
+
+    /// Lets the answers of the connection bring so many bytes more in all (RFC 9113 6.9).
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn widen(&mut self, bytes: u32) -> io::Result<()> {
+        self.line
+            .send(encode(WINDOW_UPDATE, 0, 0, &bytes.to_be_bytes()))
     }
 
     /// Sends a request without content to `https://api.test` on a stream of this number.

@@ -92,6 +92,8 @@ mod tests {
                     route,
                     rule: None,
                     resource: None,
+                    interaction: None,
+                    subjects: None,
                 },
                 status,
                 bytes,

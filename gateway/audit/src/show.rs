@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::counted;
 
-use crate::event::{Entry, Event, Time};
+use crate::event::{Entry, Event, Subjects, Time};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
 #[derive(Debug, Serialize)]
@@ -133,6 +133,10 @@ impl Human<'_> {
             )?,
             Event::Intent(_) => {}
             Event::Release(e) => write!(f, " {}", e.status)?,
+            Event::Passage(e) => {
+                let bytes = counted(e.bytes, "byte");
+                write!(f, " {bytes} behind {}", e.offset)?;
+            }
             Event::Completion(e) => write!(f, " {}, {}", counted(e.bytes, "byte"), e.code)?,
             Event::Refusal(e) => write!(f, " {} {}", e.status, e.code)?,
             Event::Noise(e) => write!(f, " {} {} {}", e.prefix, counted(e.count, "time"), e.code)?,
@@ -152,8 +156,37 @@ impl Human<'_> {
                 write!(f, " since {}, {refused} turned away", e.since)?;
             }
         }
+        if let Some(request) = self.0.event.request() {
+            if let Some(interaction) = request.interaction {
+                let resource = request.resource.unwrap_or_default();
+                write!(f, ", {interaction} {resource}")?;
+            }
+            if let Some(subjects) = &request.subjects {
+                whom(subjects, f)?;
+            }
+        }
         Ok(())
     }
+}
+
+/// The patients of a record; of many, how many more there are.
+fn whom(subjects: &Subjects, f: &mut impl Write) -> fmt::Result {
+    const SHOWN: usize = 4;
+    let patients = subjects.patients();
+    for (number, patient) in patients.iter().take(SHOWN).enumerate() {
+        write!(
+            f,
+            "{} {patient}",
+            if number == 0 { ", patients" } else { "" }
+        )?;
+    }
+    if patients.len() > SHOWN {
+        write!(f, " and {} more", patients.len() - SHOWN)?;
+    }
+    if let Some(reason) = subjects.unknown() {
+        write!(f, ", subjects unknown: {}", reason.name())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

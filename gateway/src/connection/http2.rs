@@ -248,7 +248,7 @@ struct Stream {
 
 impl Body for Stream {
     type Data = Bytes;
-    type Error = crate::upstream::AnswerFault;
+    type Error = crate::release::Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use audit::medium::Medium;
-use config::{Config, Finding, Findings, Mistaken, Rate, Severity, UpstreamName};
+use config::{Config, FhirBase, Finding, Findings, Mistaken, Rate, Severity, UpstreamName};
 
 use self::loader::Loader;
 use crate::descriptors;
@@ -223,10 +223,19 @@ fn routes(
         Some(Arc::new(RouteEntry {
             rates: rates(&route.rate, kept.map(|(_, rates)| rates)),
             endpoint: Arc::clone(endpoint),
+            patients: patients(config, &route.upstream.value),
             route: route.clone(),
         }))
     });
     RouteTable::build(routes.collect::<Vec<_>>())
+}
+
+/// Within what an id of a patient on this upstream is unique.
+fn patients(config: &Config, upstream: &UpstreamName) -> Box<str> {
+    match config.upstreams.get(upstream).map(|it| &it.fhir_base) {
+        Some(FhirBase::Stated(base)) => base.value.as_str().into(),
+        Some(FhirBase::Unstated) | None => format!("urn:phigate:upstream:{upstream}").into(),
+    }
 }
 
 fn rates(rate: &Rate, kept: Option<&Arc<Rates>>) -> Option<Arc<Rates>> {

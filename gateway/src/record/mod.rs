@@ -6,9 +6,11 @@
 //! a device could need, and never wait.
 //!
 //! Codes come in as [`Code`], never as the refusals that they stand for. No payload, no query and no
-//! path goes in.
+//! path goes in; a patient goes in as a pseudonym.
 
 mod connection;
+
+mod subjects;
 
 mod request;
 
@@ -27,6 +29,7 @@ use audit::event::{
 use audit::log::Log;
 use audit::noise::{NoiseTable, Verdict};
 use audit::queue::Share;
+use audit::seal::pseudonym::TenantKey;
 
 use crate::access::AccessLog;
 use crate::hello::{ClientHello, ServerName};
@@ -58,17 +61,25 @@ pub struct RecorderShared {
     pub metrics: Metrics,
     /// Lines for operators.
     pub access: AccessLog,
+    /// What patients are named with. Without it none is, and each record says so.
+    patients: Option<Arc<TenantKey>>,
 }
 
 impl RecorderShared {
     /// Nothing recorded yet.
-    pub fn new(min_free: u64, metrics: Metrics, access: AccessLog) -> RecorderShared {
+    pub fn new(
+        min_free: u64,
+        metrics: Metrics,
+        access: AccessLog,
+        patients: Option<Arc<TenantKey>>,
+    ) -> RecorderShared {
         RecorderShared {
             noise: Mutex::default(),
             min_free,
             cutting: AtomicBool::new(false),
             metrics,
             access,
+            patients,
         }
     }
 

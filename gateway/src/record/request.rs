@@ -6,13 +6,20 @@ use std::time::Instant;
 
 use audit::appender::Append;
 use audit::error::AppendError;
-use audit::event::{Code, Completion, Digest, Entry, Event, Id, Intent, Refusal, Release, Request};
+use audit::event::{
+    Code, Completion, Digest, Entry, Event, Id, Intent, Passage, Refusal, Release, Request,
+    Subjects, Unknown,
+};
 use audit::log::Slot;
-use http::Method;
+use http::{HeaderMap, Method, StatusCode};
 
+use super::subjects::Concerned;
 use super::{ConnectionRecord, Recorder, now};
 use crate::authorize::Rule;
+use crate::checks;
 use crate::peer::{Client, Peer};
+use crate::reading::{Part, Reading};
+use crate::request::{Content, Head};
 use crate::route::RouteEntry;
 
 /// The record of a request, owed until it is settled. Dropped unsettled, it says why the connection
@@ -28,6 +35,8 @@ pub struct Record {
     route: Option<Arc<RouteEntry>>,
     rule: Option<Rule>,
     resource: Option<&'static str>,
+    /// Whom the request concerns; on FHIR routes.
+    concerned: Option<Box<Concerned>>,
     attempts: u8,
     since: Instant,
     /// Bytes of the answer's content that were handed to the connection.
@@ -84,6 +93,7 @@ impl Record {
             route: None,
             rule: None,
             resource: None,
+            concerned: None,
             attempts: 0,
             since: Instant::now(),
             sent: 0,
@@ -106,14 +116,33 @@ impl Record {
         Ok(())
     }
 
-    /// Notes the route that was taken.
-    pub fn routed(&mut self, route: &Arc<RouteEntry>, path: &str) {
-        self.resource = if route.route.fhir {
-            fhir::resource_type(path)
-        } else {
-            None
-        };
+    /// Notes the route that was taken, and on a FHIR route what is asked for and of whom.
+    pub fn routed(&mut self, route: &Arc<RouteEntry>, head: &Head) {
+        if route.route.fhir {
+            let path = checks::path_of(head).unwrap_or_default();
+            let key = self.recorder.shared.patients.as_ref();
+            let concerned = Concerned::of(head, route, key);
+            self.resource = concerned.resource().or_else(|| fhir::resource_type(path));
+            self.concerned = Some(Box::new(concerned));
+        }
         self.route = Some(Arc::clone(route));
+    }
+
+    /// Content of the request that is read while it passes, on FHIR routes.
+    pub fn read_along(&mut self, content: Content, headers: &HeaderMap) -> Content {
+        match &mut self.concerned {
+            Some(concerned) => concerned.read_along(content, headers),
+            None => content,
+        }
+    }
+
+    /// How an answer with this head is read.
+    pub fn reading(&self, status: StatusCode, headers: &HeaderMap) -> Reading {
+        match &self.concerned {
+            None => Reading::Unasked,
+            Some(concerned) if concerned.has_key() => Reading::of_answer(status, headers),
+            Some(_) => Reading::Unread(Unknown::NoKey),
+        }
     }
 
     /// Notes the rule that permitted the request. From here on even a client without a name has a
@@ -138,21 +167,32 @@ impl Record {
     ///
     /// # Errors
     /// [`AppendError`]: do not forward.
-    pub fn intent(&self, content_length: Option<u64>) -> Result<Append, AppendError> {
+    pub fn intent(&mut self, content_length: Option<u64>) -> Result<Append, AppendError> {
+        let subjects = self
+            .concerned
+            .as_mut()
+            .map(|concerned| concerned.intended());
         self.append(Event::Intent(Intent {
-            request: self.request(),
+            request: self.request(subjects),
             content_length,
         }))
     }
 
     /// The record before the first byte of an answer; the future ends when it is durable. What is
-    /// still owed after it is how the answer ends.
+    /// still owed after it is how the answer ends. `part` is what is known of its first window.
     ///
     /// # Errors
     /// [`AppendError`]: nothing of the answer may leave.
-    pub fn release(&mut self, answer: &AnswerFacts<'_>) -> Result<Append, AppendError> {
+    pub fn release(
+        &mut self,
+        answer: &AnswerFacts<'_>,
+        part: &Part,
+    ) -> Result<Append, AppendError> {
+        let accepted = (200..300).contains(&answer.status);
+        let concerned = self.concerned.as_mut();
+        let subjects = concerned.map(|concerned| concerned.released(part, accepted));
         let append = self.append(Event::Release(Release {
-            request: self.request(),
+            request: self.request(subjects.clone()),
             status: answer.status,
             content_type: answer.content_type,
             bytes: answer.length,
@@ -160,11 +200,50 @@ impl Record {
             upstream: answer.upstream,
             attempts: self.attempts,
         }))?;
+        if let (Some(concerned), Some(subjects)) = (&mut self.concerned, &subjects) {
+            concerned.stands(subjects);
+        }
         self.stage = Stage::Released {
             status: answer.status,
         };
         self.release_queued = true;
         Ok(append)
+    }
+
+    /// Whom a further window of the answer concerns.
+    pub fn passing(&mut self, part: &Part) -> Option<Subjects> {
+        let concerned = self.concerned.as_mut();
+        concerned.map(|concerned| concerned.passed(part))
+    }
+
+    /// The record before a further window of the answer, `offset` bytes into it; the future ends when
+    /// it is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]: nothing of the window may leave.
+    pub fn passage(
+        &self,
+        offset: u64,
+        bytes: u64,
+        subjects: Option<Subjects>,
+    ) -> Result<Append, AppendError> {
+        self.append(Event::Passage(Passage {
+            request: self.request(subjects),
+            offset,
+            bytes,
+        }))
+    }
+
+    /// Notes what was known at the end of an answer, where its last window had left before.
+    pub fn read_to_its_end(&mut self, part: Part) {
+        if let Some(concerned) = &mut self.concerned {
+            concerned.ended(part);
+        }
+    }
+
+    /// Whether the log takes records at the moment.
+    pub fn is_recordable(&self) -> bool {
+        self.recorder.log.log().status().available
     }
 
     /// The record in place of a release. The future ends when it is durable; there is none for a
@@ -178,16 +257,25 @@ impl Record {
         code: Code,
         detail: Option<&str>,
     ) -> Result<Option<Append>, AppendError> {
-        let event = Event::Refusal(Refusal {
-            request: self.request(),
-            address: self.peer().address,
-            status,
-            code,
-            detail,
-            attempts: self.attempts,
-        });
+        // Whom somebody names who proved nothing is not kept.
+        let proved = self.slot.is_some();
+        let concerned = self.concerned.as_mut().filter(|_| proved);
+        let subjects = concerned.map(|concerned| concerned.refused());
+        let event = |subjects| {
+            Event::Refusal(Refusal {
+                request: self.request(subjects),
+                address: self.peer().address,
+                status,
+                code,
+                detail,
+                attempts: self.attempts,
+            })
+        };
         self.count(status);
-        self.recorder.shared.access.write(&event);
+        if self.recorder.shared.access.is_on() {
+            self.recorder.shared.access.write(&event(None));
+        }
+        let event = event(subjects);
         let append = match (&self.peer().client, &self.rule) {
             (Client::Anonymous, None) => {
                 let share = self.connection.share();
@@ -207,8 +295,16 @@ impl Record {
         self.sent += bytes;
     }
 
-    /// Settles an answer that left as its release promised: nothing more needs to be said of it.
+    /// Settles an answer that left as its release promised: nothing more needs to be said of it,
+    /// unless the request went on to name somebody.
     pub fn left_whole(mut self) {
+        if self
+            .concerned
+            .as_ref()
+            .is_some_and(|concerned| concerned.has_more())
+        {
+            return self.settle(Code::Complete);
+        }
         if let Stage::Released { status } = self.stage {
             self.report(status, Code::Complete);
         }
@@ -257,7 +353,11 @@ impl Record {
         self.stage = Stage::Settled;
         self.report(status.unwrap_or(0), code);
         if let Some(slot) = self.slot.take() {
-            let event = Event::Completion(self.completion(status, code));
+            let subjects = match &mut self.concerned {
+                Some(concerned) => concerned.rest(),
+                None => None,
+            };
+            let event = Event::Completion(self.completion(status, code, subjects));
             slot.fill(&Entry { time: now(), event });
         }
     }
@@ -266,7 +366,7 @@ impl Record {
         self.count(status);
         if self.recorder.shared.access.is_on() {
             let status = (status > 0).then_some(status);
-            let event = Event::Completion(self.completion(status, code));
+            let event = Event::Completion(self.completion(status, code, None));
             self.recorder.shared.access.write(&event);
         }
     }
@@ -276,16 +376,21 @@ impl Record {
         metrics.request(self.route_name(), status, self.since.elapsed());
     }
 
-    fn completion(&self, status: Option<u16>, code: Code) -> Completion<'_> {
+    fn completion(
+        &self,
+        status: Option<u16>,
+        code: Code,
+        subjects: Option<Subjects>,
+    ) -> Completion<'_> {
         Completion {
-            request: self.request(),
+            request: self.request(subjects),
             status,
             bytes: self.sent,
             code,
         }
     }
 
-    fn request(&self) -> Request<'_> {
+    fn request(&self, subjects: Option<Subjects>) -> Request<'_> {
         Request {
             request_id: self.id,
             connection_id: self.peer().connection,
@@ -295,6 +400,8 @@ impl Record {
             route: self.route_name(),
             rule: self.rule.as_ref().map(Rule::as_str),
             resource: self.resource,
+            interaction: self.concerned.as_ref().and_then(|it| it.interaction()),
+            subjects,
         }
     }
 

@@ -33,6 +33,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::admission::Admitted;
+use crate::checks;
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Proved};
 use crate::peer::Client;
@@ -189,7 +190,8 @@ pub async fn forward(
 ) -> Result<Answered, UpstreamRefusal> {
     let upstream = admitted.route().endpoint.name.clone();
     let pool = pools.of(&admitted.route().endpoint);
-    let mut outgoing = Outgoing::new(admitted.into_received());
+    let is_fhir = admitted.route().route.fhir;
+    let mut outgoing = Outgoing::new(admitted.into_received(), is_fhir);
     loop {
         let outcome = match pool.lease().await? {
             pool::Lease::Http1(connection) => {
@@ -252,7 +254,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn new(received: Received) -> Outgoing {
+    fn new(received: Received, is_fhir: bool) -> Outgoing {
         let Received {
             head,
             peer,
@@ -277,12 +279,17 @@ impl Outgoing {
             Some(target) if target.starts_with('?') => Bytes::from(format!("/{target}")),
             Some(target) => Bytes::copy_from_slice(target.as_bytes()),
         };
+        let path = checks::path_of(&head).filter(|_| is_fhir);
+        let resource = path.and_then(fhir::resource_type);
         let mut headers = head.headers;
         headers::strip_hop_by_hop(&mut headers);
         headers::strip_aliases(&mut headers);
         // The answer to it was ours to give.
         headers.remove(header::EXPECT);
         headers.remove(header::CONTENT_LENGTH);
+        if is_fhir {
+            headers::ask_for_readable(&mut headers, resource);
+        }
         let identity = match &peer.client {
             Client::Anonymous => None,
             Client::Known(identity) => Some(identity),

@@ -37,6 +37,10 @@ mod operation;
 
 mod cuts;
 
+mod patients;
+
+mod windows;
+
 mod strangers;
 
 mod spelling;

@@ -13,6 +13,8 @@ mod house;
 
 mod connection;
 
+mod subjects;
+
 mod request;
 
 use minicbor::{Decode, Encode};
@@ -23,7 +25,8 @@ pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Off
 pub use house::{
     Configuration, Decision, EpochKey, Interrupted, Recovered, Revocation, Start, Stop,
 };
-pub use request::{Completion, Intent, Refusal, Release, Request};
+pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
+pub use subjects::{Pseudonym, Subjects, Unknown};
 pub use value::{Digest, Hex16, Id, Time};
 
 /// The `type` of the event with this number on the wire.
@@ -40,7 +43,7 @@ const KINDS: &[(u8, &str)] = &[
     (0, "start"), (1, "stop"), (2, "configuration"), (3, "decision"), (4, "revocation"),
     (5, "handshake"), (6, "handshake_refused"), (7, "close"),
     (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
-    (12, "noise"), (13, "recovered"), (14, "interrupted"), (17, "epoch_key"),
+    (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (17, "epoch_key"),
 ];
 
 /// One thing that happened, with the time at which the gateway saw it.
@@ -104,8 +107,10 @@ pub enum Event<'a> {
     /// The log could not be written for a while, and now it can.
     #[n(14)]
     Interrupted(#[n(0)] Interrupted),
-    /// Entries from now on are encrypted under this key. (15 and 16 are taken by `passage` and
-    /// `signing_key`.)
+    /// A further window of a streamed answer is about to leave (AUDIT.md, P1).
+    #[n(15)]
+    Passage(#[cbor(b(0))] Passage<'a>),
+    /// Entries from now on are encrypted under this key. (16 is taken by `signing_key`.)
     #[n(17)]
     EpochKey(#[cbor(b(0))] EpochKey<'a>),
 }
@@ -130,6 +135,7 @@ impl Event<'_> {
             Event::Noise(_) => "noise",
             Event::Recovered(_) => "recovered",
             Event::Interrupted(_) => "interrupted",
+            Event::Passage(_) => "passage",
             Event::EpochKey(_) => "epoch_key",
         }
     }
@@ -141,7 +147,7 @@ impl Event<'_> {
             Event::Handshake(_) => Some("established"),
             Event::HandshakeRefused(_) | Event::Refusal(_) | Event::Noise(_) => Some("refused"),
             Event::Intent(_) => Some("intended"),
-            Event::Release(_) => Some("released"),
+            Event::Release(_) | Event::Passage(_) => Some("released"),
             Event::Completion(c) if c.code == Code::Complete => Some("complete"),
             Event::Completion(_) => Some("broken_off"),
             Event::Close(_) => Some("closed"),
@@ -163,6 +169,7 @@ impl Event<'_> {
         match self {
             Event::Intent(r) => Some(&r.request),
             Event::Release(r) => Some(&r.request),
+            Event::Passage(r) => Some(&r.request),
             Event::Completion(r) => Some(&r.request),
             Event::Refusal(r) => Some(&r.request),
             _ => None,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::{Code, Digest, Id};
+use super::{Code, Digest, Id, Subjects};
 
 /// What every record of a request says of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -35,6 +35,14 @@ pub struct Request<'a> {
     /// FHIR resource type, on FHIR routes.
     #[cbor(b(7))]
     pub resource: Option<&'a str>,
+    /// FHIR interaction (R4, code system `restful-interaction`), on FHIR routes.
+    #[cbor(b(8))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interaction: Option<&'a str>,
+    /// Whom it concerns, as far as this record is the one to say it; on FHIR routes.
+    #[n(9)]
+    #[serde(flatten)]
+    pub subjects: Option<Subjects>,
 }
 
 /// `intent`: written before a request with effects is forwarded.
@@ -80,6 +88,23 @@ pub struct Release<'a> {
     /// How many times the request was given to an upstream connection.
     #[n(6)]
     pub attempts: u8,
+}
+
+/// `passage`: written before a further window of a streamed answer leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Passage<'a> {
+    /// The request.
+    #[cbor(b(0))]
+    #[serde(flatten)]
+    pub request: Request<'a>,
+    /// Where the window begins in the content of the answer, bytes: as much is covered by the records
+    /// before. Two of one request with the same offset are one window, recorded again.
+    #[n(1)]
+    pub offset: u64,
+    /// The bytes of the window where it was in hand, else the most that may leave in it.
+    #[n(2)]
+    pub bytes: u64,
 }
 
 /// `completion`: how the answer ended.

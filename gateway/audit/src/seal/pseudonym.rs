@@ -14,10 +14,9 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use minicbor::bytes::ByteArray;
-use minicbor::{Decode, Encode};
-use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
+
+pub use crate::event::Pseudonym;
 
 const LABEL: &[u8] = b"phigate patient pseudonym 1";
 const KEY: usize = 32;
@@ -67,30 +66,14 @@ impl TenantKey {
         context.update(value.as_bytes());
         let mut pseudonym = [0; 16];
         pseudonym.copy_from_slice(&context.sign().as_ref()[..16]);
-        Pseudonym(pseudonym.into())
+        Pseudonym::new(pseudonym)
     }
 }
 
-/// A patient, to whoever has the tenant key: 16 bytes, written as 32 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(transparent)]
-pub struct Pseudonym(#[n(0)] ByteArray<16>);
-
-impl fmt::Display for Pseudonym {
+/// Nothing of it.
+impl fmt::Debug for TenantKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Pseudonym {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Pseudonym {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        f.write_str("TenantKey")
     }
 }
 

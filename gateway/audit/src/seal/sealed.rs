@@ -84,6 +84,7 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::Close(_)
         | Event::Intent(_)
         | Event::Release(_)
+        | Event::Passage(_)
         | Event::Completion(_)
         | Event::Refusal(_)
         | Event::Noise(_) => false,

@@ -42,6 +42,8 @@ fn release() -> Entry<'static> {
         route: Some("patients"),
         rule: Some("pumps-read"),
         resource: Some("Observation"),
+        interaction: None,
+        subjects: None,
     };
     Entry {
         time: Time(1_795_000_000_123_456_789),

@@ -27,6 +27,7 @@ const CORE: &[&str] = &[
     "gateway/src/identity",
     "gateway/src/path",
     "gateway/src/peer",
+    "gateway/src/record/subjects",
     "gateway/src/refusal",
     "gateway/src/revocation",
     "gateway/src/route",
@@ -140,6 +141,7 @@ fn only_records_build_events_of_connections_and_requests() {
         &[
             "Event::Intent(",
             "Event::Release(",
+            "Event::Passage(",
             "Event::Completion(",
             "Event::Refusal(",
             "Event::Handshake(",

@@ -76,6 +76,8 @@ pub(super) fn request<'a>(id: u8, method: &'a str, client: &'a str) -> Request<'
         route: Some("patients"),
         rule: None,
         resource: None,
+        interaction: None,
+        subjects: None,
     }
 }
 

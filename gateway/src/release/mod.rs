@@ -5,25 +5,24 @@
 //! 503 of [`unavailable`], which carries no byte of an upstream and says that nothing could be
 //! recorded. Where a route is declared to carry no ePHI, its answers are recorded and not waited for.
 //!
-//! Windows of streamed answers, and their `passage` records, have their place here.
+//! A streamed answer passes in windows ([`Passing`]), each behind a record of its own.
 
-use std::pin::Pin;
-use std::task::Poll;
+mod window;
 
 use audit::error::AppendError;
-use audit::event::Code;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use http_body::Body;
 
 use crate::digest::sha256;
 use crate::headers::X_REQUEST_ID;
 use crate::memory::{Held, Memory};
 use crate::record::{AnswerFacts, Record, Recorder};
-use crate::refusal::{Refusal, content_code};
+use crate::refusal::Refusal;
 use crate::request::RequestId;
-use crate::upstream::{AnswerContent, AnswerFault, Answered, UpstreamRefusal};
+use crate::upstream::{AnswerFault, Answered, UpstreamRefusal};
+
+pub use window::{Broken, Passing};
 
 /// An answer that may leave.
 #[derive(Debug)]
@@ -47,17 +46,13 @@ pub enum ReleasedContent {
         /// The trailers.
         trailers: Option<HeaderMap>,
     },
-    /// Its beginning.
-    Streamed {
-        /// What is in hand.
-        first: Bytes,
-        /// The rest.
-        rest: AnswerContent,
-    },
+    /// Its beginning, and the rest as its records allow.
+    Streamed(Box<Passing>),
 }
 
-/// Releases the answer of an upstream once its record is durable. As much of it as
-/// `memory` has room for is gathered before.
+/// Releases the answer of an upstream once its record is durable. Of an answer that is read for
+/// patients the first window is gathered before, of another one what is there already; as far as
+/// `memory` has room for it.
 ///
 /// # Errors
 /// [`Refusal`]: nothing of it may leave; to be released by [`refuse`].
@@ -71,22 +66,19 @@ pub async fn answer(
     let upstream = answered.upstream().clone();
     let (status, declared) = (answered.status(), answered.declared());
     let content_type = media_type(answered.headers());
+    let reading = record.reading(status, answered.headers());
     let (_, headers, content) = answered.into_parts();
-    let content = gather(content, memory.room())
-        .await
-        .map_err(Refusal::Upstream)?;
-    let held = match &content {
-        ReleasedContent::Whole { content, .. } => memory.hold(content.len()),
-        ReleasedContent::Streamed { first, .. } => memory.hold(first.len()),
-    };
-    let (length, digest) = match &content {
-        ReleasedContent::Whole { content, .. } if *method == Method::HEAD => {
+    let mut passing = Passing::new(content, reading, memory, ephi);
+    let gathered = passing.begin().await;
+    gathered.map_err(|fault| Refusal::Upstream(broken(fault)))?;
+    let part = passing.first_part();
+    let whole = passing.whole();
+    let (length, digest) = match &whole {
+        Some((content, _)) if *method == Method::HEAD => {
             (declared.or(Some(content.len() as u64)), None)
         }
-        ReleasedContent::Whole { content, .. } => {
-            (Some(content.len() as u64), Some(sha256(content)))
-        }
-        ReleasedContent::Streamed { .. } => (declared, None),
+        Some((content, _)) => (Some(content.len() as u64), Some(sha256(content))),
+        None => (declared, None),
     };
     let facts = AnswerFacts {
         status: status.as_u16(),
@@ -95,10 +87,20 @@ pub async fn answer(
         digest,
         upstream: upstream.as_str(),
     };
-    let append = record.release(&facts).map_err(Refusal::Audit)?;
+    let append = record.release(&facts, &part).map_err(Refusal::Audit)?;
     if ephi {
         let _receipt = append.await.map_err(Refusal::Audit)?;
     }
+    let (content, held) = match whole {
+        Some((content, trailers)) => (
+            ReleasedContent::Whole { content, trailers },
+            Some(passing.into_held()),
+        ),
+        None => {
+            passing.open();
+            (ReleasedContent::Streamed(Box::new(passing)), None)
+        }
+    };
     Ok(Prepared {
         status,
         headers,
@@ -115,7 +117,8 @@ pub struct Prepared {
     headers: HeaderMap,
     declared: Option<u64>,
     content: ReleasedContent,
-    held: Held,
+    /// Of content that is whole.
+    held: Option<Held>,
 }
 
 impl Prepared {
@@ -128,7 +131,7 @@ impl Prepared {
             declared: self.declared,
             content: self.content,
             record: Some(record),
-            held: Some(self.held),
+            held: self.held,
             ends_connection: false,
         }
     }
@@ -220,57 +223,6 @@ fn problem(refusal: &Refusal, id: &RequestId) -> Released {
     }
 }
 
-/// Takes what is there of an answer's content without waiting for more.
-async fn gather(
-    mut content: AnswerContent,
-    room: usize,
-) -> Result<ReleasedContent, UpstreamRefusal> {
-    let mut pieces = Vec::new();
-    let mut held = 0;
-    let mut trailers = None;
-    let end = std::future::poll_fn(|context| {
-        while held < room {
-            match Pin::new(&mut content).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        held += data.len();
-                        pieces.push(data);
-                    }
-                    Err(frame) => trailers = frame.into_trailers().ok(),
-                },
-                Poll::Ready(Some(Err(fault))) => return Poll::Ready(Err(broken(fault))),
-                Poll::Ready(None) => return Poll::Ready(Ok(true)),
-                Poll::Pending => return Poll::Ready(Ok(false)),
-            }
-        }
-        Poll::Ready(Ok(content.is_end_stream()))
-    });
-    let whole = end.await?;
-    let first = join(pieces);
-    Ok(if whole {
-        ReleasedContent::Whole {
-            content: first,
-            trailers,
-        }
-    } else {
-        ReleasedContent::Streamed {
-            first,
-            rest: content,
-        }
-    })
-}
-
-fn join(mut pieces: Vec<Bytes>) -> Bytes {
-    if pieces.len() == 1 {
-        return pieces.pop().unwrap_or_default();
-    }
-    let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    for piece in &pieces {
-        joined.extend_from_slice(piece);
-    }
-    joined.freeze()
-}
-
 fn broken(fault: AnswerFault) -> UpstreamRefusal {
     match fault {
         AnswerFault::Broken => UpstreamRefusal::Broken {
@@ -278,15 +230,6 @@ fn broken(fault: AnswerFault) -> UpstreamRefusal {
         },
         AnswerFault::Stalled => UpstreamRefusal::Timeout,
         AnswerFault::Content(fault) => UpstreamRefusal::Content(fault),
-    }
-}
-
-/// The code of an answer that broke off after it was released.
-pub fn fault_code(fault: &AnswerFault) -> Code {
-    match fault {
-        AnswerFault::Broken => Code::UpstreamBroken,
-        AnswerFault::Stalled => Code::UpstreamStalled,
-        AnswerFault::Content(fault) => content_code(fault),
     }
 }
 
