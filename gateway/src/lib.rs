@@ -11,7 +11,7 @@
 //!          --> message      content under the limits of its route                   Verified
 //!          --> admission    what can have an effect: intent durable first           Admitted
 //!          --> upstream     the only function that takes Admitted                   Answered
-//!          --> release      record durable before the first byte leaves             Released
+//!          --> release      record durable before the first byte of each window     Released
 //!          --> respond      the only function that takes Released
 //! any no   --> refusal      one enum -> alert | status | code, then release
 //! ```

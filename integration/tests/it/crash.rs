@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -226,9 +227,6 @@ fn a_write_that_a_crash_tore_is_set_aside_and_on_record() {
 
 #[test]
 fn a_record_is_on_disk_before_the_first_byte_of_its_answer_is_sent() {
-    if !program::is_installed("strace") {
-        return wait::cannot_run("crash::a_record_is_on_disk", "strace is not installed");
-    }
     let world = World::new();
     let _origin = world.answering(|seen| match seen.target.as_bytes().last() {
         Some(b'9') => {
@@ -237,28 +235,9 @@ fn a_record_is_on_disk_before_the_first_byte_of_its_answer_is_sent() {
         }
         _ => ok("canary"),
     });
-    // In the clear, so that a record is found in what was written.
-    let configuration = world.configuration().without("audit.readers");
-    let file = world.place.write("gateway.toml", configuration.text());
-    let trace = world.place.path("trace.txt");
-    let traced = Program::of_the_machine("strace")
-        // The tracer stands aside, so that the process is the gateway's.
-        .args(["-D", "-f", "-y", "-xx", "-s", "70000", "-o"])
-        .arg(&trace)
-        .args(["-e", "trace=openat,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,recvfrom,fdatasync,fsync"])
-        .arg(program::binary("gateway"))
-        .args(["run", "--config"])
-        .arg(&file);
-    let probe = Program::of_the_machine("strace")
-        .args(["-o", "/dev/null", "true"])
-        .run();
-    if probe.code() != 0 {
-        return wait::cannot_run(
-            "crash::a_record_is_on_disk",
-            "this user may not trace a process",
-        );
-    }
-    let gateway = Gateway::from_program(&world.place, traced);
+    let Some(gateway) = Traced::start(&world, "crash::a_record_is_on_disk") else {
+        return;
+    };
     let mut line = world.line();
     let mut asked = Vec::new();
     for number in 10..30 {
@@ -272,18 +251,7 @@ fn a_record_is_on_disk_before_the_first_byte_of_its_answer_is_sent() {
         assert_eq!(answer.text(), "canary");
         asked.push((method, path, answer.id().to_owned()));
     }
-    let stopped = gateway.stop();
-    assert!(stopped.status.success());
-    let trace = wait::until("the end of the trace", || {
-        let text = std::fs::read_to_string(&trace).ok()?;
-        let whole = text
-            .trim_end()
-            .rsplit('\n')
-            .next()?
-            .contains("+++ exited with 0 +++");
-        whole.then_some(text)
-    });
-    let trace = Trace::parse(&trace);
+    let trace = gateway.end();
     let client = trace.client();
     for (method, path, id) in asked {
         let forwarded = trace
@@ -311,6 +279,92 @@ fn a_record_is_on_disk_before_the_first_byte_of_its_answer_is_sent() {
             release < answered,
             "{path}: sent at line {answered}, durable at line {release} of the trace"
         );
+    }
+}
+
+#[test]
+fn a_passage_is_on_disk_before_the_first_byte_of_its_window_is_sent() {
+    const WINDOW: u64 = 1024 * 1024;
+    let world = World::new();
+    let content = "x".repeat(3_500_000);
+    let _origin = world.answering(move |_| ok(&content));
+    let Some(gateway) = Traced::start(&world, "crash::a_passage_is_on_disk") else {
+        return;
+    };
+    let mut line = world.line();
+    line.send("GET /x HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        .unwrap();
+    let answer = line.answer().or_fail("get an answer");
+    assert_eq!(answer.body.len(), 3_500_000);
+    let trace = gateway.end();
+    let durable = trace.durable(answer.id());
+    assert!(
+        durable.len() >= 4,
+        "a release and three passages: {durable:?}"
+    );
+    let (client, mut sent) = (trace.client(), 0);
+    for call in trace.sends().filter(|call| file(&call.text) == client) {
+        sent += u64::try_from(call.result).unwrap_or(0);
+        let records = durable.iter().filter(|line| **line < call.began).count() as u64;
+        // What TLS adds is less than a hundredth, and the handshake comes first.
+        assert!(
+            sent <= records * WINDOW * 101 / 100 + 8192,
+            "{sent} bytes were sent at line {} of the trace, with {records} records durable",
+            call.began
+        );
+    }
+    assert!(sent > 3_500_000);
+}
+
+/// A gateway whose system calls are noted.
+struct Traced {
+    gateway: Gateway,
+    trace: PathBuf,
+}
+
+impl Traced {
+    /// `None`, and a word, when this user may not trace a process.
+    fn start(world: &World, test: &str) -> Option<Traced> {
+        let may_trace = program::is_installed("strace")
+            && Program::of_the_machine("strace")
+                .args(["-o", "/dev/null", "true"])
+                .run()
+                .code()
+                == 0;
+        if !may_trace {
+            wait::cannot_run(test, "this user may not trace a process");
+            return None;
+        }
+        // In the clear, so that a record is found in what was written.
+        let configuration = world.configuration().without("audit.readers");
+        let file = world.place.write("gateway.toml", configuration.text());
+        let trace = world.place.path("trace.txt");
+        let traced = Program::of_the_machine("strace")
+            // The tracer stands aside, so that the process is the gateway's.
+            .args(["-D", "-f", "-y", "-xx", "-s", "70000", "-o"])
+            .arg(&trace)
+            .args(["-e", "trace=openat,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,recvfrom,fdatasync,fsync"])
+            .arg(program::binary("gateway"))
+            .args(["run", "--config"])
+            .arg(&file);
+        let gateway = Gateway::from_program(&world.place, traced);
+        Some(Traced { gateway, trace })
+    }
+
+    /// Ends it, and reads what it did.
+    fn end(self) -> Trace {
+        let stopped = self.gateway.stop();
+        assert!(stopped.status.success());
+        let trace = wait::until("the end of the trace", || {
+            let text = std::fs::read_to_string(&self.trace).ok()?;
+            let whole = text
+                .trim_end()
+                .rsplit('\n')
+                .next()?
+                .contains("+++ exited with 0 +++");
+            whole.then_some(text)
+        });
+        Trace::parse(&trace)
     }
 }
 
@@ -384,16 +438,19 @@ impl Trace {
     /// The line at which the first send began that holds this text, on this socket, after a line.
     fn sent(&self, socket: Option<&str>, text: &str, after: usize) -> Option<usize> {
         let text = hex(text.as_bytes());
-        let sends = self
-            .calls
-            .iter()
-            .filter(|call| ["write", "writev", "sendto", "sendmsg"].contains(&call.name.as_str()));
-        let mut sends = sends.filter(|call| {
+        let mut sends = self.sends().filter(|call| {
             call.began > after && socket.is_none_or(|socket| file(&call.text) == socket)
         });
         sends
             .find(|call| call.text.contains(&text))
             .map(|call| call.began)
+    }
+
+    /// The calls that send.
+    fn sends(&self) -> impl Iterator<Item = &Call> {
+        self.calls
+            .iter()
+            .filter(|call| ["write", "writev", "sendto", "sendmsg"].contains(&call.name.as_str()))
     }
 
     /// The lines at which writes to the log that hold this id were durable: their own ends where the

@@ -327,6 +327,33 @@ fn whom_the_content_of_a_request_names_is_on_record() {
 }
 
 #[test]
+fn links_of_a_client_count_once_the_upstream_took_them() {
+    let world = World::new();
+    let _origin = world.answering(|seen| {
+        let status = if seen.target.ends_with("18") {
+            "422 No"
+        } else {
+            "200 OK"
+        };
+        format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").into_bytes()
+    });
+    let gateway = gateway(&world);
+    for (id, groups) in [("17", 1), ("18", 0)] {
+        let target = format!("/fhir/Patient/{id}");
+        let update = with_content(
+            "PUT",
+            &target,
+            "application/fhir+json",
+            &patient(id).to_string(),
+        );
+        let answer = world.caller().ask(&update).or_fail("get an answer");
+        let record = release(&gateway, &answer);
+        assert_eq!(patients(&record).len(), 3, "{record}");
+        assert_eq!(links(&record).len(), groups, "{record}");
+    }
+}
+
+#[test]
 fn a_patient_has_one_name_whatever_the_server_is_called() {
     let world = World::new();
     let _origin = api(&world);

@@ -564,3 +564,61 @@ fn an_answer_that_is_in_hand_has_one_record() {
         assert_eq!(checked.map(|(_, value)| value.as_str()), trailer);
     }
 }
+
+#[test]
+fn windows_of_a_client_that_takes_nothing_are_bounded_for_its_connection() {
+    const CONNECTIONS: u32 = 10;
+    const STREAMS: u32 = 50;
+    let world = World::new();
+    let _origin = large(&world);
+    let more = format!("[upstreams.origin]\nconnections = 1000\n{FHIR}");
+    let mut gateway = world.gateway(&more);
+    world.is_served();
+    let before = gateway.process().memory();
+    let mut greedy = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut frames = Frames::open(&world.caller(), 0).unwrap();
+        for stream in 0..STREAMS {
+            frames
+                .ask(2 * stream + 1, "GET", "/fhir/Observation?lines")
+                .unwrap();
+        }
+        greedy.push(frames);
+    }
+    let all = (CONNECTIONS * STREAMS) as usize;
+    wait::until("a release of each", || {
+        (gateway.records().of_kind("release").len() > all).then_some(())
+    });
+    let held = gateway.process().memory().saturating_sub(before);
+    // A mebibyte for each connection, and for each stream a piece, a scanner and what belongs to it.
+    let most = u64::from(CONNECTIONS) * (1 << 20) + u64::from(CONNECTIONS * STREAMS) * 80 * 1024;
+    assert!(held < most, "{held} bytes for windows that nobody takes");
+    drop(greedy);
+    world.is_served();
+}
+
+#[test]
+fn a_window_is_over_after_a_minute() {
+    if !wait::long() {
+        return wait::cannot_run(
+            "windows::a_window_is_over_after_a_minute",
+            "takes a minute; --long runs it",
+        );
+    }
+    let world = World::new();
+    let _origin = streaming(&world);
+    let gateway = world.gateway(FHIR);
+    let mut line = world.line();
+    let id = begin(&mut line, "/endless");
+    // What comes meanwhile is taken, and far below a window in bytes.
+    let passage = std::thread::scope(|scope| {
+        scope.spawn(move || line.end());
+        wait::within(3 * wait::PATIENCE, || {
+            let records = gateway.records();
+            let passage = passages(&records, &id).first().copied().cloned();
+            passage
+        })
+    });
+    let passage = passage.or_fail("see a passage");
+    assert!(passage.number("offset") < Some(WINDOW), "{passage}");
+}
