@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration::disk::Disk;
 use integration::frames::{Frame, Frames};
@@ -19,6 +19,9 @@ use integration::world::{DEVICE, World};
 /// The largest window of what is read for patients, and of anything else.
 const READ_WINDOW: u64 = 256 * 1024;
 const WINDOW: u64 = 1024 * 1024;
+
+/// Far longer than a stream lives without the log, far shorter than a window lasts.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A FHIR API below `/fhir`, and everything else beside it.
 const FHIR: &str = r#"
@@ -440,8 +443,10 @@ fn a_stream_is_cut_when_the_log_is_out_and_its_record_says_so() {
             .or_fail("send");
         (asking.answer().or_fail("get an answer").status == 503).then_some(())
     });
+    let began = Instant::now();
     for (path, line, _) in &mut lines {
         assert_eq!(line.end(), End::Cut, "{path}: no goodbye");
+        assert!(began.elapsed() < SOON, "{path}: not while its window lasts");
     }
     let (rest, _) = frames_until_reset(&mut frames);
     assert!(!rest.iter().any(Frame::ends_stream), "{rest:?}");
