@@ -620,8 +620,7 @@ fn a_window_is_over_after_a_minute() {
         scope.spawn(move || line.end());
         wait::within(3 * wait::PATIENCE, || {
             let records = gateway.records();
-            let passage = passages(&records, &id).first().copied().cloned();
-            passage
+            passages(&records, &id).first().copied().cloned()
         })
     });
     let passage = passage.or_fail("see a passage");
