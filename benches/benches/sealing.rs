@@ -23,6 +23,8 @@ fn release(time: Time) -> Entry<'static> {
         route: Some("patients"),
         rule: Some("pumps-read"),
         resource: Some("Observation"),
+        interaction: None,
+        subjects: None,
     };
     Entry {
         time,

@@ -16,6 +16,7 @@ mod request;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +51,6 @@ pub struct Recorder {
 }
 
 /// What all workers share of it.
-#[derive(Debug)]
 pub struct RecorderShared {
     noise: Mutex<NoiseTable>,
     /// Below so much free space peers that proved nothing are counted only.
@@ -63,6 +63,17 @@ pub struct RecorderShared {
     pub access: AccessLog,
     /// What patients are named with. Without it none is, and each record says so.
     patients: Option<Arc<TenantKey>>,
+}
+
+/// Nothing of the key.
+impl fmt::Debug for RecorderShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecorderShared")
+            .field("min_free", &self.min_free)
+            .field("cutting", &self.cutting)
+            .field("names_patients", &self.patients.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl RecorderShared {

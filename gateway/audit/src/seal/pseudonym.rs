@@ -70,13 +70,6 @@ impl TenantKey {
     }
 }
 
-/// Nothing of it.
-impl fmt::Debug for TenantKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TenantKey")
-    }
-}
-
 /// Why a tenant key is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TenantKeyError {
