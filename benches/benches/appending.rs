@@ -83,6 +83,7 @@ fn latencies(criterion: &mut Criterion) {
             bytes: 64 * 1024 * 1024,
         },
         readers: vec![reader],
+        signer: None,
     };
     let (log, committer) = Log::open(&options).expect("a log");
     let worker = Appender::new(&log);

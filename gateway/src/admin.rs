@@ -190,7 +190,8 @@ fn status(told: &Told) -> String {
             "key": decision.place.key,
             "rationale": decision.rationale.value.as_str(),
         })).collect::<Vec<_>>(),
-        "audit": { "available": log.available, "entries": log.durable, "queued": log.queued, "free_bytes": log.free },
+        "audit": { "available": log.available, "entries": log.durable, "queued": log.queued, "free_bytes": log.free,
+            "signed": log.signed, "signed_at": log.signed_at },
     });
     format!("{document}\n")
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use audit::event::Code;
+use audit::event::{Code, Time};
 use audit::log::Status;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -53,6 +53,49 @@ struct AuditGauges {
     bytes: Gauge<u64, AtomicU64>,
     write_micros: Gauge<u64, AtomicU64>,
     free: Gauge<u64, AtomicU64>,
+    signed: Gauge<u64, AtomicU64>,
+    signed_at: Gauge,
+}
+
+impl AuditGauges {
+    fn register(registry: &mut Registry) -> AuditGauges {
+        let gauges = AuditGauges::default();
+        macro_rules! register {
+            ($field:ident, $name:literal, $help:literal) => {
+                registry.register($name, $help, gauges.$field.clone());
+            };
+        }
+        register!(
+            available,
+            "audit_available",
+            "1 while the audit log takes entries"
+        );
+        register!(entries, "audit_entries", "Entries in the audit log");
+        register!(queued, "audit_queued", "Entries that wait for the disk");
+        register!(batches, "audit_batches", "Batches written");
+        register!(bytes, "audit_bytes", "Bytes written to the audit log");
+        register!(
+            write_micros,
+            "audit_write_microseconds",
+            "Time spent waiting for the disk"
+        );
+        register!(
+            free,
+            "audit_free_bytes",
+            "Bytes free on the audit log's file system"
+        );
+        register!(
+            signed,
+            "audit_signed_entries",
+            "Entries of the audit log that the last checkpoint is about"
+        );
+        register!(
+            signed_at,
+            "audit_checkpoint_seconds",
+            "When the audit log was last signed, seconds since 1970; 0 before this process did"
+        );
+        gauges
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -197,39 +240,7 @@ impl Metrics {
                 "When the first revocation list grows stale, seconds since 1970",
                 Family::default()
             ),
-            audit: AuditGauges {
-                available: register!(
-                    "audit_available",
-                    "1 while the audit log takes entries",
-                    Gauge::default()
-                ),
-                entries: register!(
-                    "audit_entries",
-                    "Entries in the audit log",
-                    Gauge::default()
-                ),
-                queued: register!(
-                    "audit_queued",
-                    "Entries that wait for the disk",
-                    Gauge::default()
-                ),
-                batches: register!("audit_batches", "Batches written", Gauge::default()),
-                bytes: register!(
-                    "audit_bytes",
-                    "Bytes written to the audit log",
-                    Gauge::default()
-                ),
-                write_micros: register!(
-                    "audit_write_microseconds",
-                    "Time spent waiting for the disk",
-                    Gauge::default()
-                ),
-                free: register!(
-                    "audit_free_bytes",
-                    "Bytes free on the audit log's file system",
-                    Gauge::default()
-                ),
-            },
+            audit: AuditGauges::register(&mut registry),
             registry,
         };
         Metrics {
@@ -357,6 +368,9 @@ impl Metrics {
         audit.bytes.set(log.bytes);
         audit.write_micros.set(log.write_micros);
         audit.free.set(log.free);
+        audit.signed.set(log.signed);
+        let signed_at = log.signed_at.map_or(0, Time::unix_seconds);
+        audit.signed_at.set(signed_at);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.inner.registry);
@@ -391,6 +405,8 @@ mod tests {
             "phigate_panics_total 1",
             "phigate_audit_available 1",
             "phigate_audit_entries 7",
+            "phigate_audit_signed_entries 5",
+            "phigate_audit_checkpoint_seconds 1700000000",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
@@ -420,6 +436,8 @@ mod tests {
             bytes: 4096,
             write_micros: 3,
             free: 9,
+            signed: 5,
+            signed_at: Some(Time(1_700_000_000_123_456_789)),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use audit::event::{Entry, Event, Start, Stop, Time};
 use audit::log::{Committer, Log, Options};
+use audit::public_key::{self, PublicKeyError};
 use audit::queue::Limits;
 use audit::storage::Durability;
 use config::{AccessLog as Access, Admin, Finding, Findings};
@@ -43,6 +44,13 @@ pub enum RunError {
         /// Why.
         error: audit::error::OpenError,
     },
+    /// The public key beside the audit log is not the one that it is signed with.
+    PublicKey {
+        /// Where the configuration names the log.
+        place: config::Place,
+        /// Why.
+        error: PublicKeyError,
+    },
     /// Nothing could be put on record.
     Record(audit::error::AppendError),
     /// A worker has ended by itself.
@@ -71,6 +79,9 @@ impl std::fmt::Display for RunError {
                 "error: {place}: the audit log does not open: {error}\nhint: {}",
                 error.hint()
             ),
+            RunError::PublicKey { place, error } => {
+                write!(f, "error: {place}: {error}\nhint: {}", error.hint())
+            }
             RunError::Record(error) => write!(
                 f,
                 "error: {error}\nhint: nothing is served that cannot be recorded; check the disk of the audit log"
@@ -161,10 +172,7 @@ impl Running {
         if let Err(error) = descriptors::raise() {
             tracing::warn!(%error, "the limit on file descriptors could not be raised");
         }
-        let (log, committer) = Log::open(&options(&site)).map_err(|error| RunError::Audit {
-            place: site.config.audit.directory.place.clone(),
-            error,
-        })?;
+        let (log, committer) = open_log(&site)?;
         let metrics = Metrics::new();
         let access = match site.config.access_log {
             Access::Off => AccessLog::off(metrics.clone()),
@@ -321,6 +329,34 @@ async fn bind_admin(admin: &Admin) -> Result<Option<TcpListener>, RunError> {
     })
 }
 
+/// Opens the log. Its public key lies beside it, from the first start on: looked at before the log is
+/// touched, written when the log has taken the key.
+fn open_log(site: &Site) -> Result<(Log, Committer), RunError> {
+    let directory = &site.config.audit.directory;
+    let place = || directory.place.clone();
+    let published = match &site.audit_keys.signer {
+        Some(signer) => public_key::is_published(&directory.path, signer.verifier()),
+        None => Ok(true),
+    };
+    let place_of_key = place();
+    let published = published.map_err(|error| RunError::PublicKey {
+        place: place_of_key,
+        error,
+    })?;
+    let opened = Log::open(&options(site)).map_err(|error| RunError::Audit {
+        place: place(),
+        error,
+    })?;
+    if let Some(signer) = &site.audit_keys.signer
+        && !published
+        && let Err(error) = public_key::publish(&directory.path, signer.verifier())
+    {
+        let path = public_key::beside(&directory.path);
+        tracing::warn!(%error, path = %path.display(), key = %signer.verifier(), "the public key of the audit log is not written beside it: keep it yourself");
+    }
+    Ok(opened)
+}
+
 fn options(site: &Site) -> Options {
     let audit = &site.config.audit;
     Options {
@@ -335,6 +371,7 @@ fn options(site: &Site) -> Options {
             bytes: usize::try_from(audit.queue_bytes.get()).unwrap_or(usize::MAX),
         },
         readers: site.audit_keys.readers.clone(),
+        signer: site.audit_keys.signer.clone(),
     }
 }
 

@@ -4,10 +4,11 @@
 //! stderr as `error:` and `hint:` lines. Exit codes of `verify`: 0 good, 1 tampered, 2 truncated, 3
 //! cannot verify, 4 I/O; of the rest: 0 done, 1 failed; 64 wrong usage.
 
+mod prove;
+
 mod show;
 
-use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,8 +19,11 @@ use terminal::{Progress, Shell, complain, counted};
 use crate::frame::Fault;
 use crate::keygen::{self, KeygenError};
 use crate::merkle::key::{KeyError, Verifier};
+use crate::merkle::offline::OfflineError;
+use crate::prove::ProveError;
+use crate::public_key::{self, PublicKeyError};
 use crate::seal::reader::ReaderError;
-use crate::verify::{self, Finding, Report, Verdict};
+use crate::verify::{self, Asked, Finding, Report, Verdict};
 
 /// Verify and read an audit log of phigate.
 #[derive(Debug, Parser)]
@@ -44,7 +48,7 @@ enum Command {
         /// The log's directory.
         directory: PathBuf,
         /// A file with the public key that the log's checkpoints must be signed with, kept outside
-        /// of it.
+        /// of it. Else log.vkey beside the log's directory; else the key that the log names itself.
         #[arg(long, value_name = "VKEY")]
         key: Option<PathBuf>,
         /// Pass only what is signed with a key from outside.
@@ -74,6 +78,49 @@ enum Command {
         /// reader.key beside the log's directory.
         #[arg(long, value_name = "FILE")]
         reader: Option<PathBuf>,
+    },
+    /// Prove that an entry is in a log, or that the log only grew, as a text for others to check.
+    ///
+    /// An entry is proved to be in the last checkpoint (C2SP tlog-proof). Two sizes are proved to
+    /// belong to one log that only grew (C2SP tlog-witness, add-checkpoint); the larger must be that of
+    /// a checkpoint.
+    #[command(
+        after_help = "Examples:\n  audit prove /var/lib/phigate/audit --entry 4711 --leaf 4711.leaf > 4711.tlog-proof\n  audit prove /var/lib/phigate/audit --from 1000 > grown"
+    )]
+    Prove {
+        /// The log's directory.
+        directory: PathBuf,
+        /// The number of the entry, from 0, as `audit show --json` prints it.
+        #[arg(long, value_name = "N", required_unless_present = "from")]
+        entry: Option<u64>,
+        /// Where to write the bytes of the entry, which the proof is checked with.
+        #[arg(long, value_name = "FILE", requires = "entry", conflicts_with = "from")]
+        leaf: Option<PathBuf>,
+        /// The smaller size: that of a checkpoint that somebody kept.
+        #[arg(long, value_name = "SIZE", conflicts_with = "entry")]
+        from: Option<u64>,
+        /// The larger size: that of a checkpoint. Without it, the last one.
+        #[arg(long, value_name = "SIZE", requires = "from")]
+        to: Option<u64>,
+    },
+    /// Check a proof of `audit prove`, without the log.
+    ///
+    /// Exit codes: 0 it holds, 1 it does not, 64 wrong usage.
+    #[command(
+        after_help = "Examples:\n  audit check 4711.tlog-proof --key log.vkey --leaf 4711.leaf\n  audit check grown --key log.vkey --old checkpoint.of.last.year"
+    )]
+    Check {
+        /// The proof.
+        proof: PathBuf,
+        /// A file with the public key of the log.
+        #[arg(long, value_name = "VKEY")]
+        key: PathBuf,
+        /// The bytes of the entry.
+        #[arg(long, value_name = "FILE", required_unless_present = "old")]
+        leaf: Option<PathBuf>,
+        /// The older checkpoint that was kept.
+        #[arg(long, value_name = "FILE", conflicts_with = "leaf")]
+        old: Option<PathBuf>,
     },
     /// Make the keys of a log, and a key pair for whoever reads it.
     ///
@@ -123,14 +170,9 @@ pub fn main() -> ExitCode {
             quiet,
             json,
         } => {
-            let asked = Asked {
-                signature: key.is_some() || strict,
-                quiet,
-                json,
-            };
-            key.as_deref()
-                .map_or(Ok(()), read_key)
-                .and_then(|()| verify(&directory, &asked, &mut out))
+            let form = Form { quiet, json };
+            key_for(&directory, key)
+                .and_then(|key| verify(&directory, key.as_ref(), strict, form, &mut out))
         }
         Command::Show {
             directory,
@@ -144,6 +186,35 @@ pub fn main() -> ExitCode {
                 reader,
             };
             show::show(&directory, &asked, &mut out)
+        }
+        Command::Prove {
+            directory,
+            entry,
+            leaf,
+            from,
+            to,
+        } => {
+            let claim = match (entry, from) {
+                (Some(entry), _) => prove::Claim::Included { entry, leaf },
+                // One of both is there: the parser saw to it.
+                (None, from) => prove::Claim::Grown {
+                    from: from.unwrap_or(0),
+                    to,
+                },
+            };
+            prove::prove(&directory, claim, &mut out)
+        }
+        Command::Check {
+            proof,
+            key,
+            leaf,
+            old,
+        } => {
+            let against = match (leaf, old) {
+                (Some(leaf), _) => prove::Against::Leaf(leaf),
+                (None, old) => prove::Against::Old(old.unwrap_or_default()),
+            };
+            prove::check(&proof, &key, &against, &mut out)
         }
         Command::Keygen {
             name,
@@ -177,13 +248,19 @@ enum Failure {
         at: String,
         fault: Fault,
     },
-    KeyFile {
+    PublicKey(PublicKeyError),
+    Prove(ProveError),
+    Unproved {
+        path: PathBuf,
+        error: OfflineError,
+    },
+    Open {
         path: PathBuf,
         error: io::Error,
     },
-    Key {
+    Write {
         path: PathBuf,
-        error: KeyError,
+        error: io::Error,
     },
     ReaderFile {
         path: PathBuf,
@@ -239,68 +316,85 @@ impl Failure {
                 "a log is named by a host of yours and a path, such as clinic.example/audit",
             ),
             Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
-            Failure::KeyFile { path, error } => {
-                let error = format_args!("cannot read the key {}: {error}", path.display());
+            Failure::PublicKey(error @ PublicKeyError::Read { .. }) => {
                 complain(error, Some("--key names a file that holds the public key"));
                 IO.into()
             }
-            Failure::Key { path, error } => terminal::misused(
-                format_args!("{} holds no public key: {error}", path.display()),
-                "a key is one line such as log.example+033de0ae+Ac4z...",
+            Failure::Prove(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Unproved { path, error } => terminal::fail(
+                format_args!("{} proves nothing: {error}", path.display()),
+                Some("a proof holds for one entry, or one older checkpoint, and one key"),
             ),
+            Failure::Open { path, error } => terminal::fail(
+                format_args!("cannot read {}: {error}", path.display()),
+                Some(prove::hint(error)),
+            ),
+            Failure::Write { path, error } => terminal::fail(
+                format_args!("cannot write {}: {error}", path.display()),
+                Some(prove::hint(error)),
+            ),
+            Failure::PublicKey(error) => terminal::misused(error, error.hint()),
         }
     }
 }
 
-/// No file with a key is longer than this, bytes.
-const MAX_KEY_FILE: u64 = 4096;
+/// A public key, and the file that it was read from.
+struct Key {
+    path: PathBuf,
+    verifier: Verifier,
+}
 
-/// Reads the key, so that a wrong one is told from one that nothing was signed with.
-fn read_key(path: &Path) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_KEY_FILE).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        let path = path.to_owned();
-        return Err(Failure::KeyFile { path, error });
-    }
-    let key: Result<Verifier, KeyError> = String::from_utf8_lossy(&bytes).trim().parse();
-    key.map(drop).map_err(|error| Failure::Key {
-        path: path.to_owned(),
-        error,
-    })
+/// The key that was named, else the one beside the log's directory, if there is one.
+fn key_for(directory: &Path, named: Option<PathBuf>) -> Result<Option<Key>, Failure> {
+    let path = match named {
+        Some(path) => path,
+        None => match public_key::beside(directory) {
+            path if path.exists() => path,
+            _ => return Ok(None),
+        },
+    };
+    let verifier = public_key::read(&path).map_err(Failure::PublicKey)?;
+    Ok(Some(Key { path, verifier }))
 }
 
 const UNSIGNED: &str = "the log is not signed: this finds every change but one that wrote the log anew from some point on, or cut it exactly behind a batch";
 
-/// What is asked of a verification.
-struct Asked {
-    signature: bool,
+/// How a verdict is printed.
+#[derive(Clone, Copy)]
+struct Form {
     quiet: bool,
     json: bool,
 }
 
-fn verify(directory: &Path, asked: &Asked, out: &mut impl Write) -> Result<ExitCode, Failure> {
+fn verify(
+    directory: &Path,
+    key: Option<&Key>,
+    strict: bool,
+    form: Form,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
     let failed = |error| Failure::Read {
         directory: directory.to_owned(),
         error,
         code: IO,
     };
-    let progress = Progress::new(asked.quiet);
-    let mut report = verify::verify_watched(directory, &mut |segment, last| {
+    let asked = Asked {
+        key: key.map(|key| &key.verifier),
+        strict,
+    };
+    let progress = Progress::new(form.quiet);
+    let report = verify::verify_watched(directory, &asked, &mut |segment, last| {
         progress.at(format_args!("verifying segment {segment} of {last}"));
     })
     .map_err(failed)?;
     drop(progress);
-    if asked.signature && !report.findings.contains(&Finding::Empty) {
-        report.findings.push(Finding::Unsigned);
-    }
     let verdict = report.verdict();
-    let printed = if asked.json {
-        print_report_json(&report, verdict, out)
-    } else if asked.quiet && verdict == Verdict::Good {
+    let printed = if form.json {
+        print_report_json(&report, verdict, key, out)
+    } else if form.quiet && verdict == Verdict::Good {
         Ok(())
     } else {
-        print_report(&report, verdict, asked.quiet, out)
+        print_report(&report, verdict, key, form.quiet, out)
     };
     printed
         .and_then(|()| out.flush())
@@ -336,6 +430,7 @@ fn word(verdict: Verdict) -> &'static str {
 fn print_report(
     report: &Report,
     verdict: Verdict,
+    key: Option<&Key>,
     quiet: bool,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -365,14 +460,42 @@ fn print_report(
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
     }
-    writeln!(out, "note: {UNSIGNED}")
+    let Some(signed) = &report.signed else {
+        return writeln!(out, "note: {UNSIGNED}");
+    };
+    writeln!(
+        out,
+        "signed: {} in {}, {} at the end not signed yet",
+        counted(signed.entries, "entry/entries"),
+        counted(signed.checkpoints, "checkpoint"),
+        counted(report.unsigned(), "entry/entries"),
+    )?;
+    match (&signed.key, key) {
+        (Some(known), Some(key)) => writeln!(out, "key: {known} from {}", key.path.display()),
+        (Some(known), None) => writeln!(
+            out,
+            "key: self-asserted, {known}\nnote: a log that was written and signed anew as a whole would look the same; compare the key with the one that the gateway wrote, or give it with --key"
+        ),
+        (None, _) => writeln!(out, "key: unknown"),
+    }
 }
 
-fn print_report_json(report: &Report, verdict: Verdict, out: &mut impl Write) -> io::Result<()> {
+fn print_report_json(
+    report: &Report,
+    verdict: Verdict,
+    key: Option<&Key>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let text = |item: &dyn std::fmt::Display| Value::String(item.to_string());
     let document = serde_json::json!({
         "verdict": word(verdict),
-        "signed": false,
+        "signed": report.signed.is_some(),
+        "signed_entries": report.signed.as_ref().map_or(0, |signed| signed.entries),
+        "unsigned_entries": report.unsigned(),
+        "checkpoints": report.signed.as_ref().map_or(0, |signed| signed.checkpoints),
+        "key": report.signed.as_ref().and_then(|signed| signed.key.as_ref()).map(ToString::to_string),
+        "key_self_asserted": report.signed.as_ref().map(|signed| signed.self_asserted),
+        "key_file": key.map(|key| key.path.display().to_string()),
         "live": report.live,
         "segments": report.segments,
         "batches": report.batches,

@@ -6,6 +6,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::frame::Fault;
+use crate::merkle::checkpoint::CheckpointError;
+use crate::merkle::tile::Tile;
 use crate::seal::epoch::EpochError;
 
 /// Why the log does not open. Nothing was changed that matters; the same attempt can be made again.
@@ -60,6 +62,46 @@ pub enum OpenError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// The log holds fewer entries than its last checkpoint is about.
+    Shorter {
+        /// How many are signed.
+        signed: u64,
+        /// How many are there.
+        entries: u64,
+    },
+    /// The entries or tiles do not lead to the root that was signed.
+    Root {
+        /// The size of the tree.
+        size: u64,
+    },
+    /// A tile is missing, or is not the tile of this log.
+    Tile {
+        /// Which.
+        tile: Tile,
+    },
+    /// The last checkpoint is none.
+    Checkpoint {
+        /// Where it stands.
+        place: String,
+        /// What is wrong with it.
+        error: CheckpointError,
+    },
+    /// History and last checkpoint do not fit together.
+    History {
+        /// Which of them is not as it was left.
+        place: String,
+    },
+    /// An entry says that the log is signed, and there is no checkpoint.
+    NoCheckpoint,
+    /// The log is signed, and there is no key to go on with.
+    NoKey,
+    /// The log is signed with another key.
+    OtherKey {
+        /// Names and ids of the keys that the last checkpoint claims.
+        signed: String,
+        /// Our public key.
+        key: String,
+    },
 }
 
 impl OpenError {
@@ -77,7 +119,14 @@ impl OpenError {
             OpenError::Disk { .. } => {
                 "check that the directory exists, belongs to this user and has space"
             }
-            OpenError::Missing { .. } | OpenError::Damaged { .. } => {
+            OpenError::Missing { .. }
+            | OpenError::Damaged { .. }
+            | OpenError::Shorter { .. }
+            | OpenError::Root { .. }
+            | OpenError::Tile { .. }
+            | OpenError::Checkpoint { .. }
+            | OpenError::History { .. }
+            | OpenError::NoCheckpoint => {
                 "restore the directory from its backup, or move it away as evidence and start with an empty one; `audit verify` says more"
             }
             OpenError::Exposed { .. } => {
@@ -88,6 +137,12 @@ impl OpenError {
             OpenError::Key { .. } => "name one reader or more, each once",
             OpenError::Record { .. } => {
                 "check that the folder belongs to this user and that the disk has space"
+            }
+            OpenError::NoKey => {
+                "give the gateway the key that the log was signed with, or name another directory"
+            }
+            OpenError::OtherKey { .. } => {
+                "give the gateway the key that the log was signed with; with a new key, begin a new log in another directory and keep this one"
             }
         }
     }
@@ -122,6 +177,36 @@ impl fmt::Display for OpenError {
                 "the record of a key cannot be written below {}: {error}",
                 directory.display()
             ),
+            OpenError::Shorter { signed, entries } => write!(
+                f,
+                "the log was cut or rolled back: {signed} entries are signed, {entries} are there"
+            ),
+            OpenError::Root { size } => {
+                write!(f, "the first {size} entries are not those that were signed")
+            }
+            OpenError::Tile { tile } => {
+                write!(f, "{tile} is missing, or is no tile of this log")
+            }
+            OpenError::Checkpoint { place, error } => {
+                write!(
+                    f,
+                    "the last checkpoint in {place} is not to be believed: {error}"
+                )
+            }
+            OpenError::History { place } => write!(
+                f,
+                "{place} is not as it was left: `checkpoint` is the last one in `checkpoints`"
+            ),
+            OpenError::NoCheckpoint => {
+                f.write_str("an entry says that the log is signed, and its checkpoints are gone")
+            }
+            OpenError::NoKey => f.write_str("the log is signed, and there is no key to go on with"),
+            OpenError::OtherKey { signed, key } => {
+                write!(
+                    f,
+                    "the log is signed with the key {signed}, and not with {key}"
+                )
+            }
         }
     }
 }

@@ -53,7 +53,7 @@ pub fn keygen(directory: &Path, name: &KeyName) -> Result<[PathBuf; 3], KeygenEr
 }
 
 /// Writes a file that did not exist: whole, or not at all.
-fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
     match std::fs::remove_file(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

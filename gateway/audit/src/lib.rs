@@ -6,6 +6,8 @@
 //!             |           |           |
 //!          keyring   appender <-------+   woken once a batch
 //!
+//! checkpoints: what is durable, as a signed tree, beside the segments
+//!
 //! recover: where the log ends after a crash      verify: is what is there whole and unchanged
 //! read:    entries in order, also of a live log  unseal: what a reader's key opens of them
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
@@ -15,9 +17,8 @@
 //! what waited for it. The crate knows neither tokio, rustls nor hyper: futures are plain, and the
 //! program `audit` verifies a log without the gateway.
 //!
-//! Not here yet, each with its place: tiles and signed checkpoints (their pure part stands in `merkle`;
-//! nothing writes them), exports (`export/`). Until there are signed checkpoints, verifying finds every change
-//! that does not rewrite the whole log, and says that it can find no more.
+//! Not here yet, each with its place: entry bundles and recycled segments (`checkpoints`), witnesses
+//! (`ship/`), exports (`export/`).
 
 pub mod digest;
 
@@ -41,6 +42,8 @@ pub mod queue;
 
 pub mod storage;
 
+pub mod files;
+
 mod key_records;
 
 mod keyring;
@@ -50,6 +53,10 @@ mod encoder;
 mod shared;
 
 mod recover;
+
+pub mod read;
+
+pub mod checkpoints;
 
 mod segments;
 
@@ -65,8 +72,6 @@ pub mod noise;
 
 pub mod medium;
 
-pub mod read;
-
 pub mod unseal;
 
 pub mod verify;
@@ -74,5 +79,9 @@ pub mod verify;
 pub mod show;
 
 pub mod keygen;
+
+pub mod public_key;
+
+pub mod prove;
 
 pub mod cli;

@@ -21,13 +21,16 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::checkpoints::{self, Keeper, Means};
 use crate::commit::Commit;
 use crate::entry;
 use crate::error::{AppendError, OpenError};
-use crate::event::{Entry, Event, Time};
+use crate::event::{Entry, Event, SigningKey, Time};
+use crate::files::Directory;
 use crate::keyring::Keyring;
 use crate::keys::system_random;
 use crate::lock;
+use crate::merkle::key::Signer;
 use crate::queue::{Limits, Share};
 use crate::recover;
 use crate::seal::NoRandomness;
@@ -50,6 +53,9 @@ pub struct Options {
     pub limits: Limits,
     /// Whom entries are encrypted to; without any they stay in the clear.
     pub readers: Vec<Reader>,
+    /// The key that checkpoints are signed with; its name is the origin of the log. Without one,
+    /// nothing is signed, and a log that is signed does not open.
+    pub signer: Option<Arc<Signer>>,
 }
 
 /// What the log is doing, for metrics and readiness.
@@ -69,6 +75,10 @@ pub struct Status {
     pub write_micros: u64,
     /// Bytes free on the log's file system.
     pub free: u64,
+    /// Entries that the last checkpoint is about, since the log was made.
+    pub signed: u64,
+    /// When this process last signed a checkpoint.
+    pub signed_at: Option<Time>,
 }
 
 /// A handle to append with; clones lead to the same log.
@@ -82,8 +92,14 @@ pub struct Log {
 pub struct Committer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// Held as long as this lives.
-    lock: Option<File>,
+    /// Held as long as this lives, and as something is signed.
+    lock: Option<Arc<File>>,
+}
+
+/// What signing asks for.
+struct Signing {
+    means: Means,
+    lock: Arc<File>,
 }
 
 impl Log {
@@ -102,15 +118,32 @@ impl Log {
         for directory in [&options.directory, &segments] {
             judge(directory)?;
         }
-        let lock = lock::take(&options.directory)?;
+        let lock = Arc::new(lock::take(&options.directory)?);
+        let files = Directory::new(&options.directory);
+        let is_signed = || checkpoints::is_signed(&files);
+        if options.signer.is_none()
+            && is_signed().map_err(OpenError::disk("look for checkpoints"))?
+        {
+            return Err(OpenError::NoKey);
+        }
         let disk = Disk::open(segments, options.durability);
         let storage = Arc::new(disk.map_err(OpenError::disk("open the directory"))?);
-        let (log, mut committer) = Log::begin(storage, options)?;
+        let signing = options.signer.as_ref().map(|signer| Signing {
+            means: Means {
+                directory: options.directory.clone(),
+                files: Arc::new(files.clone()),
+                signer: Arc::clone(signer),
+                buffered: options.durability == Durability::Buffered,
+            },
+            lock: Arc::clone(&lock),
+        });
+        let opened = Log::begin(storage, options, signing);
+        let (log, mut committer) = opened?;
         committer.lock = Some(lock);
         Ok((log, committer))
     }
 
-    /// Opens the log on a storage of any kind, without a lock and in the clear.
+    /// Opens the log on a storage of any kind, without a lock and in the clear. Nothing is signed.
     ///
     /// # Errors
     /// [`OpenError`]; the log is then as it was.
@@ -125,15 +158,24 @@ impl Log {
             segment_bytes,
             limits,
             readers: Vec::new(),
+            signer: None,
         };
-        Log::begin(storage, &options)
+        Log::begin(storage, &options, None)
     }
 
-    fn begin(storage: Arc<dyn Storage>, options: &Options) -> Result<(Log, Committer), OpenError> {
+    fn begin(
+        storage: Arc<dyn Storage>,
+        options: &Options,
+        signing: Option<Signing>,
+    ) -> Result<(Log, Committer), OpenError> {
         let mut fresh = [0; 16];
         system_random(&mut fresh).map_err(|NoRandomness| OpenError::NoRandomness)?;
         let (tail, recovered) = recover::recover(storage.as_ref(), fresh)?;
         let now = Time::from_system(SystemTime::now());
+        let signing = match signing {
+            Some(Signing { means, lock }) => Some((Keeper::open(means, tail.sequence, now)?, lock)),
+            None => None,
+        };
         let keyring = if options.readers.is_empty() {
             None
         } else {
@@ -162,6 +204,12 @@ impl Log {
         let log = Log {
             shared: Arc::clone(&shared),
         };
+        // First of all: the entry behind the first checkpoint says which key signs.
+        if let Some((keeper, _)) = &signing
+            && keeper.owes_key(tail.sequence)
+        {
+            log.note(Event::SigningKey(SigningKey { key: &keeper.key() }));
+        }
         // Before anything that is sealed under the key.
         if let Some(drawn) = &drawn {
             log.note(drawn.event());
@@ -170,18 +218,22 @@ impl Log {
             log.note(Event::Recovered(recovered));
         }
         let committing = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("audit-commit".to_owned())
-            .spawn(move || Commit::new(committing, segments).run())
-            .map_err(OpenError::disk("start the committer"))?;
-        Ok((
-            log,
-            Committer {
-                shared,
-                thread: Some(thread),
-                lock: None,
-            },
-        ))
+        let thread = spawn("audit-commit", move || {
+            Commit::new(committing, segments).run();
+        })?;
+        let committer = Committer {
+            shared: Arc::clone(&shared),
+            thread: Some(thread),
+            lock: None,
+        };
+        if let Some((keeper, lock)) = signing {
+            shared.signing_begins(keeper.signed());
+            // If there is no such thread, the committer ends with the value that is dropped.
+            spawn("audit-sign", move || {
+                checkpoints::run(&shared, keeper, lock);
+            })?;
+        }
+        Ok((log, committer))
     }
 
     /// Records `entry` and waits for it, at most `patience`. For the few records that are not
@@ -232,7 +284,10 @@ impl Log {
     #[must_use]
     pub fn status(&self) -> Status {
         let shared = &self.shared;
+        let (signed, signed_at) = shared.signed();
         Status {
+            signed,
+            signed_at,
             available: shared.is_available(),
             durable: shared.durable.load(Ordering::Acquire),
             queued: shared.queue().depth(),
@@ -258,14 +313,15 @@ impl Log {
         let mut leaf = Vec::new();
         // Events of this kind stay in the clear (`stays_clear`).
         entry::encode(&entry, &mut leaf);
-        // A queue that nobody else has seen yet has room for two small entries whatever its limits.
+        // A queue that nobody else has seen yet has room for a few small entries whatever its limits.
         let _ = self.shared.queue().push(&leaf, Share::Proven);
     }
 }
 
 impl Committer {
-    /// Records all that is queued, closes the last segment and ends the thread; waits at most
-    /// `patience`.
+    /// Records all that is queued, closes the last segment, signs all that is signed at all, and
+    /// ends the threads; waits at most `patience`. What the disk takes and cannot be signed is signed
+    /// at the next start.
     ///
     /// # Errors
     /// [`AppendError::Unavailable`] when the disk did not take what was queued,
@@ -277,7 +333,7 @@ impl Committer {
         self.shared.work.notify_one();
         let until = Instant::now() + patience;
         let mut guard = self.shared.published_lock();
-        while State::load(&self.shared.state) != State::Closed {
+        while State::load(&self.shared.state) != State::Closed || !self.shared.is_signing_over() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(AppendError::Stalled);
@@ -343,6 +399,11 @@ impl Drop for Slot {
             shared.queue().cancel(share);
         }
     }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(OpenError::disk("start a thread"))
 }
 
 /// Whoever may write to a directory may put files into it and take files out.

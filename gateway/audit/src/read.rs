@@ -92,6 +92,71 @@ impl Reader {
         }
     }
 
+    /// A reader at the start of the segment in which the entry before `sequence` stands, so that
+    /// the entries before that segment need not be read. What links it to them is not checked.
+    ///
+    /// # Errors
+    /// What the operating system says; [`io::ErrorKind::InvalidData`] when a segment on the way has
+    /// no header.
+    pub fn near(directory: &Path, sequence: u64) -> io::Result<Reader> {
+        let mut reader = Reader::new(directory);
+        let (segments, _) = inventory(directory)?;
+        let (mut low, mut high) = (0, segments.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let number = segments[middle];
+            let Some((_, Ok(header))) = reader.header(number)? else {
+                let message = format!("segment {number} has no header");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            };
+            if number == 1 || header.first_sequence < sequence {
+                low = middle + 1;
+                reader.at.segment = number;
+                reader.next = Place {
+                    segment: number,
+                    sequence: header.first_sequence,
+                    previous: header.previous,
+                };
+            } else {
+                high = middle;
+            }
+        }
+        Ok(reader)
+    }
+
+    /// Learns where the segment ends in which the reader stands, if it has got a successor since.
+    /// Then no batch is handed out whose write failed, if it was written again in the successor.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(crate) fn look_ahead(&mut self) -> io::Result<()> {
+        if self.at.offset > 0
+            && self.end.is_none()
+            && let Some((_, Ok(successor))) = self.header(self.at.segment + 1)?
+        {
+            self.end = Some(successor.previous_end);
+        }
+        Ok(())
+    }
+
+    /// A reader at the same place, with a descriptor of its own.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(crate) fn try_clone(&self) -> io::Result<Reader> {
+        Ok(Reader {
+            directory: self.directory.clone(),
+            at: self.at,
+            file: self.file.as_ref().map(File::try_clone).transpose()?,
+            end: self.end,
+            next: self.next,
+            last: self.last,
+            again: self.again,
+            log: self.log,
+            window: Vec::new(),
+        })
+    }
+
     /// Where the next step looks.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -248,6 +313,35 @@ impl Reader {
         let filled = storage::read_at(&file, 0, &mut block)?;
         Ok(Some((file, SegmentHeader::decode(&block[..filled]))))
     }
+}
+
+/// The bytes of the entry `sequence`, as they stand in its record; nothing when it cannot be reached
+/// from the start of its segment.
+///
+/// # Errors
+/// What the operating system says.
+pub fn entry_at(directory: &Path, sequence: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(behind) = sequence.checked_add(1) else {
+        return Ok(None);
+    };
+    let mut reader = Reader::near(directory, behind)?;
+    while reader.sequence() <= sequence {
+        match reader.step()? {
+            Step::Segment(_) => {}
+            Step::Batch {
+                sequence: first,
+                records,
+                ..
+            } => {
+                let mut entries = entries(first, &records);
+                if let Some((_, entry)) = entries.find(|(number, _)| *number == sequence) {
+                    return Ok(Some(entry.to_vec()));
+                }
+            }
+            Step::End | Step::Fault(_) => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 /// The entries in `records`, each with its sequence number.

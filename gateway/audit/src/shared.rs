@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::encoder::Encoder;
 use crate::error::AppendError;
-use crate::event::Entry;
+use crate::event::{Entry, Time};
 use crate::keyring::Keyring;
 use crate::queue::{Full, Limits, Queue, Share};
 use crate::seal::sealed;
@@ -58,6 +58,35 @@ pub(crate) struct Shared {
     pub(crate) bytes: AtomicU64,
     pub(crate) write_micros: AtomicU64,
     pub(crate) free: AtomicU64,
+    signing: Signing,
+}
+
+/// How far the log is signed, and the bell of the thread that signs.
+#[derive(Debug)]
+struct Signing {
+    /// From this durable size on the thread is woken; beyond reach when it is at work.
+    due: AtomicU64,
+    guard: Mutex<()>,
+    bell: Condvar,
+    /// Entries that the last checkpoint is about.
+    size: AtomicU64,
+    /// When that was signed, as [`Time`]; 0 for never.
+    time: AtomicU64,
+    /// Whether there is no thread that signs, or no longer.
+    ended: AtomicBool,
+}
+
+impl Default for Signing {
+    fn default() -> Signing {
+        Signing {
+            due: AtomicU64::new(u64::MAX),
+            guard: Mutex::default(),
+            bell: Condvar::default(),
+            size: AtomicU64::default(),
+            time: AtomicU64::default(),
+            ended: AtomicBool::new(true),
+        }
+    }
 }
 
 /// Wakes one worker once a batch.
@@ -125,6 +154,7 @@ impl Shared {
             bytes: AtomicU64::new(0),
             write_micros: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
+            signing: Signing::default(),
         }
     }
 
@@ -245,6 +275,67 @@ impl Shared {
     pub(crate) fn publish(&self, durable: u64) {
         self.durable.store(durable, Ordering::Release);
         self.wake_all();
+        if durable >= self.signing.due.load(Ordering::Acquire) {
+            self.wake_signing();
+        }
+    }
+
+    fn wake_signing(&self) {
+        self.signing.due.store(u64::MAX, Ordering::Release);
+        drop(self.signing_lock());
+        self.signing.bell.notify_all();
+    }
+
+    fn signing_lock(&self) -> MutexGuard<'_, ()> {
+        let guard = self.signing.guard.lock();
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the log is durable up to `due`, or closed, at most `patience`. Returns whether
+    /// it is closed, so that nothing more becomes durable.
+    pub(crate) fn wait_to_sign(&self, due: u64, patience: Duration) -> bool {
+        let closed = || State::load(&self.state) == State::Closed;
+        self.signing.due.store(due, Ordering::Release);
+        // A batch that is published between the two lines wakes nobody; the patience ends it.
+        let waits = |(): &mut ()| self.durable.load(Ordering::Acquire) < due && !closed();
+        let wait = self
+            .signing
+            .bell
+            .wait_timeout_while(self.signing_lock(), patience, waits);
+        drop(wait.unwrap_or_else(PoisonError::into_inner));
+        self.signing.due.store(u64::MAX, Ordering::Release);
+        closed()
+    }
+
+    /// A thread begins to sign behind the first `size` entries.
+    pub(crate) fn signing_begins(&self, size: u64) {
+        self.signing.size.store(size, Ordering::Release);
+        self.signing.ended.store(false, Ordering::Release);
+    }
+
+    /// The log was signed so far, at this time.
+    pub(crate) fn signed_up_to(&self, size: u64, now: Time) {
+        self.signing.time.store(now.0, Ordering::Release);
+        self.signing.size.store(size, Ordering::Release);
+    }
+
+    /// How many entries are signed, and since when, if this process signed any.
+    pub(crate) fn signed(&self) -> (u64, Option<Time>) {
+        let time = self.signing.time.load(Ordering::Acquire);
+        let size = self.signing.size.load(Ordering::Acquire);
+        (size, (time > 0).then_some(Time(time)))
+    }
+
+    /// Nothing more is signed.
+    pub(crate) fn signing_ended(&self) {
+        self.signing.ended.store(true, Ordering::Release);
+        drop(self.published_lock());
+        self.published.notify_all();
+    }
+
+    /// Whether nothing more is signed.
+    pub(crate) fn is_signing_over(&self) -> bool {
+        self.signing.ended.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_state(&self, state: State) {
@@ -253,6 +344,9 @@ impl Shared {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
         self.wake_all();
+        if state == State::Closed {
+            self.wake_signing();
+        }
     }
 
     fn wake_all(&self) {

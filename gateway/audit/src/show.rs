@@ -155,6 +155,7 @@ impl Human<'_> {
                 let refused = counted(e.refused, "append");
                 write!(f, " since {}, {refused} turned away", e.since)?;
             }
+            Event::SigningKey(e) => write!(f, " {}", e.key)?,
         }
         if let Some(request) = self.0.event.request() {
             if let Some(interaction) = request.interaction {

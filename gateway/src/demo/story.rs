@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use audit::event::Event;
 use audit::keygen::READER_SECRET;
+use audit::public_key;
 use audit::read::{self, Reader, Step as Read};
 use audit::seal::reader;
 use audit::unseal::Unsealer;
-use audit::verify::Verdict;
+use audit::verify::{Asked, Report, Verdict};
 use pki::files::read_bounded;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -124,21 +125,21 @@ pub(super) async fn tell(client: &Client, say: &mut dyn FnMut(&str)) -> bool {
 /// Verifies the log that the story left, and looks for what must be in it.
 pub(super) fn verify(prepared: &Prepared, say: &mut dyn FnMut(&str)) -> bool {
     let directory = prepared.directory.join("audit");
-    let verdict = match audit::verify::verify(&directory) {
+    let verdict = match verify_signed(&directory) {
         Ok(report) => match report.verdict() {
-            Verdict::Good => "good".to_owned(),
+            Verdict::Good => "good, signed".to_owned(),
             _ => report
                 .findings
                 .first()
                 .map_or_else(|| "not good".to_owned(), ToString::to_string),
         },
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
     let recorded = recorded(&directory);
     let steps = [
         Step {
             what: "the audit log is whole",
-            expected: "good",
+            expected: "good, signed",
             happened: verdict,
         },
         Step {
@@ -154,6 +155,18 @@ pub(super) fn verify(prepared: &Prepared, say: &mut dyn FnMut(&str)) -> bool {
         "Something was not as expected."
     });
     all
+}
+
+/// Verifies the log with the public key that lies beside it.
+fn verify_signed(directory: &Path) -> Result<Report, String> {
+    let key = public_key::read(&public_key::beside(directory));
+    let key = key.map_err(|error| error.to_string())?;
+    let asked = Asked {
+        key: Some(&key),
+        strict: true,
+    };
+    audit::verify::verify_watched(directory, &asked, &mut |_, _| ())
+        .map_err(|error| error.to_string())
 }
 
 fn report(step: &Step, say: &mut dyn FnMut(&str)) -> bool {

@@ -136,3 +136,12 @@ pub struct Interrupted {
     #[n(1)]
     pub refused: u64,
 }
+
+/// `signing_key`: what the log's checkpoints are signed with from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct SigningKey<'a> {
+    /// The public key in its text form (C2SP signed-note, "Verifier keys").
+    #[cbor(b(0))]
+    pub key: &'a str,
+}

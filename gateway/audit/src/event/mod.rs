@@ -23,7 +23,7 @@ use serde::Serialize;
 pub use crate::code::Code;
 pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
 pub use house::{
-    Configuration, Decision, EpochKey, Interrupted, Recovered, Revocation, Start, Stop,
+    Configuration, Decision, EpochKey, Interrupted, Recovered, Revocation, SigningKey, Start, Stop,
 };
 pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
 pub use subjects::{Pseudonym, Subjects, Unknown};
@@ -43,7 +43,8 @@ const KINDS: &[(u8, &str)] = &[
     (0, "start"), (1, "stop"), (2, "configuration"), (3, "decision"), (4, "revocation"),
     (5, "handshake"), (6, "handshake_refused"), (7, "close"),
     (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
-    (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (17, "epoch_key"),
+    (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (16, "signing_key"),
+    (17, "epoch_key"),
 ];
 
 /// One thing that happened, with the time at which the gateway saw it.
@@ -110,7 +111,10 @@ pub enum Event<'a> {
     /// A further window of a streamed answer is about to leave (AUDIT.md, P1).
     #[n(15)]
     Passage(#[cbor(b(0))] Passage<'a>),
-    /// Entries from now on are encrypted under this key. (16 is taken by `signing_key`.)
+    /// With which key the log's checkpoints are signed from here on.
+    #[n(16)]
+    SigningKey(#[cbor(b(0))] SigningKey<'a>),
+    /// Entries from now on are encrypted under this key.
     #[n(17)]
     EpochKey(#[cbor(b(0))] EpochKey<'a>),
 }
@@ -136,6 +140,7 @@ impl Event<'_> {
             Event::Recovered(_) => "recovered",
             Event::Interrupted(_) => "interrupted",
             Event::Passage(_) => "passage",
+            Event::SigningKey(_) => "signing_key",
             Event::EpochKey(_) => "epoch_key",
         }
     }
@@ -159,7 +164,8 @@ impl Event<'_> {
             | Event::Revocation(_)
             | Event::Recovered(_)
             | Event::Interrupted(_)
-            | Event::EpochKey(_) => None,
+            | Event::EpochKey(_)
+            | Event::SigningKey(_) => None,
         }
     }
 

@@ -21,6 +21,12 @@ impl Time {
         Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Whole seconds since 1970.
+    #[must_use]
+    pub fn unix_seconds(self) -> i64 {
+        i64::try_from(self.0 / 1_000_000_000).expect("2^64 nanoseconds are less than 2^63 seconds")
+    }
+
     /// The same point in whole seconds.
     #[must_use]
     pub fn from_unix_seconds(seconds: i64) -> Time {

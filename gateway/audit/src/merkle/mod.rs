@@ -8,6 +8,7 @@
 //!                      |
 //! key --> note --------+--> checkpoint   origin, size, root, signed      (C2SP signed-note,
 //!                                                                   tlog-checkpoint, tlog-cosignature)
+//! checkpoint + proof --> offline   both as a text of its own (C2SP tlog-proof)
 //! ```
 //!
 //! A [`Head`](range::Head) (size and root together) is what everything is proved against, and a
@@ -32,3 +33,5 @@ pub mod key;
 pub mod note;
 
 pub mod checkpoint;
+
+pub mod offline;

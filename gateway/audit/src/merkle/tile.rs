@@ -21,6 +21,9 @@ pub const HEIGHT: u8 = 8;
 /// How many hashes or entries a full tile holds.
 pub const WIDTH: u16 = 1 << HEIGHT;
 
+/// How long a full tile of hashes is, bytes. No other is longer.
+pub const MAX_BYTES: usize = WIDTH as usize * Hash::BYTES;
+
 /// The levels that a tree of [`MAX_SIZE`] can have. The format allows for 64.
 pub const LEVELS: u8 = 64 / HEIGHT;
 
@@ -436,6 +439,12 @@ impl Edge {
     #[must_use]
     pub fn head(&self) -> Head {
         self.frontier.head()
+    }
+
+    /// How many leaves the tree has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
     }
 
     /// Takes the next leaf, and hands over every tile that it makes full.

@@ -75,7 +75,8 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::Stop(_)
         | Event::Recovered(_)
         | Event::Interrupted(_)
-        | Event::EpochKey(_) => true,
+        | Event::EpochKey(_)
+        | Event::SigningKey(_) => true,
         Event::Configuration(_)
         | Event::Decision(_)
         | Event::Revocation(_)

@@ -1,45 +1,72 @@
 //! Whether a log is whole and unchanged: findings with their place, not a yes or no.
 //!
 //! What is found: a changed, moved, missing or added byte, batch, segment or file, a cut end, an
-//! entry that is not what an entry is. What is not: a log that was written anew as a whole, or cut
-//! exactly behind a batch, since nothing in it is signed yet. The report says so.
+//! entry that is not what an entry is; of a signed log, every checkpoint and tile that is not what
+//! these entries make it, and a key that is not the one from outside. What is not: a change of what
+//! is not signed yet that begins or ends exactly behind a batch, and a machine that was put back as a
+//! whole. The report says how many entries are not signed.
 //!
 //! Works on the directory of a running gateway too: the batch that is being written is then not a
 //! finding. Reads no meaning and needs no secret.
 
 mod report;
 
+mod signatures;
+
+mod tree;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::checkpoints::history::CHECKPOINTS;
+use crate::checkpoints::is_signed;
+use crate::checkpoints::store::{ASIDE, CHECKPOINT, TILE};
 use crate::entry;
 use crate::event::{Digest, Event, Recovered, Time};
+use crate::files::Directory;
 use crate::frame::{self, BLOCK, Fault, MAX_BATCH};
 use crate::key_records::{self, Found, RECORDS};
 use crate::lock::{LOCK, has_writer};
+use crate::merkle::key::Verifier;
 use crate::read::{self, Position, Reader, Step};
 use crate::recover::{SPARE, quarantine_origin, segment_name};
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::Leaf;
 
-pub use report::{Finding, Note, Report, Verdict};
+use tree::Tree;
 
-/// Looks at everything in `directory`.
+pub use report::{CheckpointFault, Finding, Note, Report, Signed, TileFault, Verdict};
+
+/// What is asked of a verification.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// The key that the checkpoints must be signed with. Without one, it is the key that the log
+    /// itself names.
+    pub key: Option<&'a Verifier>,
+    /// Whether nothing passes but what is signed with a key from outside.
+    pub strict: bool,
+}
+
+/// Looks at everything in `directory`. If it is signed, the key is the one that it names itself.
 ///
 /// # Errors
 /// What the operating system says when something cannot be read.
 pub fn verify(directory: &Path) -> io::Result<Report> {
-    verify_watched(directory, &mut |_, _| ())
+    verify_watched(directory, &Asked::default(), &mut |_, _| ())
 }
 
-/// The same, for whoever waits: `watch` is told of each segment that is begun, and of how many there
-/// are.
+/// The same, with what is asked, and for whoever waits: `watch` is told of each segment that is
+/// begun, and of how many there are.
 ///
 /// # Errors
 /// What the operating system says when something cannot be read.
-pub fn verify_watched(directory: &Path, watch: &mut dyn FnMut(u64, u64)) -> io::Result<Report> {
+pub fn verify_watched(
+    directory: &Path,
+    asked: &Asked<'_>,
+    watch: &mut dyn FnMut(u64, u64),
+) -> io::Result<Report> {
     let mut report = Report {
         live: has_writer(directory)?,
         ..Report::default()
@@ -53,32 +80,38 @@ pub fn verify_watched(directory: &Path, watch: &mut dyn FnMut(u64, u64)) -> io::
             std::fs::read_dir(directory)?;
             Finding::Empty
         };
-        report.findings.push(finding);
+        report.find(finding);
         return Ok(report);
     }
-    let known = ["wal", RECORDS, LOCK];
+    let known = ["wal", RECORDS, LOCK, CHECKPOINT, CHECKPOINTS, TILE, ASIDE];
     for name in crate::storage::list(directory)? {
         if !known.contains(&name.as_str()) {
-            report.findings.push(Finding::Stranger { name });
+            report.find(Finding::Stranger { name });
         }
     }
     if std::fs::metadata(directory.join(LOCK)).is_ok_and(|lock| lock.len() > 0) {
-        report.findings.push(Finding::Stranger {
+        report.find(Finding::Stranger {
             name: LOCK.to_owned(),
         });
     }
+    // What is signed is looked at before the entries: on a live log they are then all there.
+    let tree = Tree::find(directory, report.live, asked.key, &mut report)?;
     let (segments, others) = read::inventory(directory)?;
     let Some(&last) = segments.last() else {
-        report.findings.push(Finding::Empty);
+        report.find(match &tree {
+            Some(_) => Finding::Gone,
+            None => Finding::Empty,
+        });
         return Ok(report);
     };
     if let Some(segment) = (1..=last).find(|number| !segments.contains(number)) {
-        report.findings.push(Finding::MissingSegment { segment });
+        report.find(Finding::MissingSegment { segment });
     }
     let mut walk = Walk {
         directory,
         last,
         report,
+        tree,
         recovered: Vec::new(),
         keys: BTreeMap::new(),
         key: None,
@@ -88,13 +121,25 @@ pub fn verify_watched(directory: &Path, watch: &mut dyn FnMut(u64, u64)) -> io::
     walk.account_for(&others)?;
     // After the walk: a record is there before the log tells of its key.
     walk.account_for_keys(key_records::list(directory)?);
-    Ok(walk.report)
+    let Walk {
+        mut report, tree, ..
+    } = walk;
+    match tree {
+        Some(tree) => tree.end(&mut report)?,
+        None if asked.key.is_some() || asked.strict => report.find(Finding::Unsigned),
+        None => {}
+    }
+    if asked.strict && report.signed.as_ref().is_some_and(|s| s.self_asserted) {
+        report.find(Finding::SelfAsserted);
+    }
+    Ok(report)
 }
 
 struct Walk<'a> {
     directory: &'a Path,
     last: u64,
     report: Report,
+    tree: Option<Tree>,
     recovered: Vec<Recovered>,
     /// The keys that the log told of: the names of their records, and what these must be.
     keys: BTreeMap<String, Digest>,
@@ -133,7 +178,7 @@ impl Walk<'_> {
                 } => {
                     stuck = 0;
                     self.report.batches += 1;
-                    self.entries(sequence, &records);
+                    self.entries(sequence, &records)?;
                     if caught_up {
                         // All that was there when the end was reached is whole; what a busy writer
                         // adds meanwhile is the next verification's.
@@ -162,30 +207,30 @@ impl Walk<'_> {
         }
     }
 
-    fn entries(&mut self, sequence: u64, records: &[u8]) {
+    fn entries(&mut self, sequence: u64, records: &[u8]) -> io::Result<()> {
         for (sequence, leaf) in read::entries(sequence, records) {
             self.report.entries += 1;
+            if let Some(tree) = &mut self.tree {
+                tree.take(leaf, &mut self.report)?;
+            }
             match Leaf::parse(leaf) {
-                Ok(Leaf::Clear(bytes)) => self.clear(sequence, bytes),
+                Ok(Leaf::Clear(bytes)) => self.clear(sequence, bytes)?,
                 Ok(Leaf::Sealed(sealed)) => {
                     self.saw(sealed.header.time);
                     self.under(sequence, sealed.header.key);
                 }
-                Err(error) => {
-                    let finding = Finding::Leaf { sequence, error };
-                    self.report.findings.push(finding);
-                }
+                Err(error) => self.report.find(Finding::Leaf { sequence, error }),
             }
         }
+        Ok(())
     }
 
-    fn clear(&mut self, sequence: u64, bytes: &[u8]) {
+    fn clear(&mut self, sequence: u64, bytes: &[u8]) -> io::Result<()> {
         let entry = match entry::decode(bytes) {
             Ok(entry) => entry,
             Err(error) => {
-                let finding = Finding::Entry { sequence, error };
-                self.report.findings.push(finding);
-                return;
+                self.report.find(Finding::Entry { sequence, error });
+                return Ok(());
             }
         };
         self.saw(entry.time);
@@ -195,8 +240,25 @@ impl Walk<'_> {
                 let name = format!("{}/{}", key.epoch, key.key);
                 self.keys.insert(name, key.record);
             }
+            Event::SigningKey(named) => self.signing_key(sequence, named.key)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Judges an entry that says with which key the log is signed.
+    fn signing_key(&mut self, sequence: u64, named: &str) -> io::Result<()> {
+        let finding = match &self.tree {
+            // A live log may have been signed for the first time since we looked.
+            None if self.report.live && is_signed(&Directory::new(self.directory))? => {
+                return Ok(());
+            }
+            None => Finding::NoCheckpoint { sequence },
+            Some(tree) if tree.is_other_key(named) => Finding::OtherKeyNamed { sequence },
+            Some(_) => return Ok(()),
+        };
+        self.report.find(finding);
+        Ok(())
     }
 
     /// Holds the key that an entry is sealed under against those that the log told of.
@@ -209,8 +271,7 @@ impl Walk<'_> {
         if self.keys.keys().any(is_told) {
             self.key = Some(key);
         } else {
-            let finding = Finding::UnknownKey { sequence, key };
-            self.report.findings.push(finding);
+            self.report.find(Finding::UnknownKey { sequence, key });
         }
     }
 
@@ -227,7 +288,7 @@ impl Walk<'_> {
         if failed && extent.blank_after <= end + MAX_BATCH as u64 {
             self.report.notes.push(Note::GivenUp { segment });
         } else {
-            self.report.findings.push(Finding::Added {
+            self.report.find(Finding::Added {
                 at: Position {
                     segment,
                     offset: extent.first,
@@ -252,7 +313,7 @@ impl Walk<'_> {
                     fault,
                 },
             };
-            self.report.findings.push(finding);
+            self.report.find(finding);
             return Ok(());
         }
         let Some(extent) = self.extent(at.segment, at.offset)? else {
@@ -272,7 +333,7 @@ impl Walk<'_> {
                 fault,
             },
         };
-        self.report.findings.push(finding);
+        self.report.find(finding);
         Ok(())
     }
 
@@ -307,18 +368,18 @@ impl Walk<'_> {
             match (self.keys.remove(&name), record) {
                 (Some(told), Some((_, digest))) if told == digest => {}
                 (Some(_), _) => {
-                    self.report.findings.push(Finding::MissingKey { name });
+                    self.report.find(Finding::MissingKey { name });
                 }
                 (None, Some(_)) => self.report.notes.push(Note::UnusedKey { name }),
                 (None, None) if key_records::is_leftover(&name) => {}
                 (None, None) => {
                     let name = format!("{RECORDS}/{name}");
-                    self.report.findings.push(Finding::Stranger { name });
+                    self.report.find(Finding::Stranger { name });
                 }
             }
         }
         for name in std::mem::take(&mut self.keys).into_keys() {
-            self.report.findings.push(Finding::MissingKey { name });
+            self.report.find(Finding::MissingKey { name });
         }
     }
 
@@ -339,9 +400,7 @@ impl Walk<'_> {
                     .is_some_and(|name| quarantine_origin(name).is_some()),
             };
             if !known {
-                self.report
-                    .findings
-                    .push(Finding::Stranger { name: name.clone() });
+                self.report.find(Finding::Stranger { name: name.clone() });
             }
         }
         for recovered in std::mem::take(&mut self.recovered) {
@@ -362,8 +421,7 @@ impl Walk<'_> {
             } else {
                 let (segment, offset) = (recovered.segment, recovered.offset);
                 self.report
-                    .findings
-                    .push(Finding::MissingQuarantine { segment, offset });
+                    .find(Finding::MissingQuarantine { segment, offset });
             }
         }
         Ok(())

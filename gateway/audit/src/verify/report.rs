@@ -5,6 +5,9 @@ use std::fmt;
 use crate::entry::EntryError;
 use crate::event::Time;
 use crate::frame::Fault;
+use crate::merkle::checkpoint::CheckpointError;
+use crate::merkle::key::Verifier;
+use crate::merkle::tile::Tile;
 use crate::read::Position;
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::LeafError;
@@ -24,10 +27,25 @@ pub struct Report {
     pub last: Option<Time>,
     /// Whether somebody writes to it now.
     pub live: bool,
-    /// What is wrong, in the order of the log; the first is the one to look at.
+    /// How far it is signed, if it is.
+    pub signed: Option<Signed>,
+    /// What is wrong, in the order of the log; the first is the one to look at. Not all of very many.
     pub findings: Vec<Finding>,
     /// What a crash or a failed disk left behind, and the log itself accounts for.
     pub notes: Vec<Note>,
+}
+
+/// What the signatures of a log are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The first so many entries are signed: the size of the last checkpoint that holds.
+    pub entries: u64,
+    /// Checkpoints that hold.
+    pub checkpoints: u64,
+    /// With which key, if one is known.
+    pub key: Option<Verifier>,
+    /// Whether nothing but the log itself says that it is this key.
+    pub self_asserted: bool,
 }
 
 /// Something that is wrong.
@@ -107,6 +125,86 @@ pub enum Finding {
     Gone,
     /// Nothing in the log is signed, and a signature was asked for.
     Unsigned,
+    /// The log holds fewer entries than are signed.
+    Shorter {
+        /// How many are signed.
+        signed: u64,
+        /// How many could be read.
+        entries: u64,
+    },
+    /// A checkpoint is not what it should be.
+    Checkpoint {
+        /// The file in the log's directory.
+        file: String,
+        /// Where in it, bytes.
+        offset: u64,
+        /// What is wrong with it.
+        fault: CheckpointFault,
+    },
+    /// A tile is not what it should be.
+    Tile {
+        /// Which.
+        tile: Tile,
+        /// What is wrong with it.
+        fault: TileFault,
+    },
+    /// An entry says that the log is signed, and there is no checkpoint.
+    NoCheckpoint {
+        /// Which entry.
+        sequence: u64,
+    },
+    /// The log is signed with another key.
+    OtherKey {
+        /// Names and ids of the keys that it claims.
+        signed: String,
+    },
+    /// An entry names another key than the one that the log is signed with.
+    OtherKeyNamed {
+        /// Which entry.
+        sequence: u64,
+    },
+    /// The log is signed, and it cannot be found out with which key.
+    NoKey,
+    /// Only the log itself says which key it is signed with, and a key from outside was asked for.
+    SelfAsserted,
+}
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckpointFault {
+    /// It is none, or not signed as it should be.
+    Wrong(CheckpointError),
+    /// It bears a signature of a key that nobody knows.
+    Signature,
+    /// The entries do not lead to its root.
+    Root {
+        /// Its size.
+        size: u64,
+    },
+    /// It is not about more entries than the one before it.
+    Order {
+        /// Its size.
+        size: u64,
+    },
+    /// It does not name the one before it: one was taken out, or put in.
+    Link,
+    /// The file ends within it. A crash leaves that, and so does a cut.
+    Cut,
+    /// It is not in the history.
+    NotInHistory,
+    /// The history goes on behind it.
+    Stale,
+    /// It is gone.
+    Missing,
+}
+
+/// What is wrong with a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TileFault {
+    /// It is gone.
+    Missing,
+    /// It does not hold the hashes of these entries.
+    Differs,
 }
 
 /// Something that is not wrong, but worth knowing.
@@ -145,20 +243,45 @@ pub enum Verdict {
 }
 
 impl Report {
+    /// Somebody can put any number of files into a directory: beyond so many findings, only those are
+    /// kept that make the verdict another.
+    const MANY_FINDINGS: usize = 1000;
+
+    /// Keeps a finding, within the bound.
+    pub(super) fn find(&mut self, finding: Finding) {
+        let is_many = self.findings.len() >= Self::MANY_FINDINGS;
+        if !is_many || finding.verdict().rank() > self.verdict().rank() {
+            self.findings.push(finding);
+        }
+    }
+
+    /// How many entries at the end are not signed yet.
+    #[must_use]
+    pub fn unsigned(&self) -> u64 {
+        let signed = self.signed.as_ref().map_or(0, |signed| signed.entries);
+        self.entries.saturating_sub(signed)
+    }
+
     /// The worst of the findings.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let rank = |verdict: &Verdict| match verdict {
+        self.findings
+            .iter()
+            .map(Finding::verdict)
+            .max_by_key(|verdict| verdict.rank())
+            .unwrap_or(Verdict::Good)
+    }
+}
+
+impl Verdict {
+    /// The worst is the greatest.
+    fn rank(self) -> u8 {
+        match self {
             Verdict::Good => 0,
             Verdict::CannotVerify => 1,
             Verdict::Truncated => 2,
             Verdict::Tampered => 3,
-        };
-        self.findings
-            .iter()
-            .map(Finding::verdict)
-            .max_by_key(rank)
-            .unwrap_or(Verdict::Good)
+        }
     }
 }
 
@@ -173,11 +296,29 @@ impl Finding {
             | Finding::EndsEarly { .. }
             | Finding::Added { .. }
             | Finding::MissingQuarantine { .. }
-            | Finding::Stranger { .. } => Verdict::Tampered,
-            Finding::MissingSegment { .. } | Finding::Unfinished { .. } | Finding::Gone => {
-                Verdict::Truncated
+            | Finding::Stranger { .. }
+            | Finding::Tile { .. }
+            | Finding::NoCheckpoint { .. }
+            | Finding::OtherKey { .. }
+            | Finding::OtherKeyNamed { .. } => Verdict::Tampered,
+            Finding::Checkpoint { fault, .. } => match fault {
+                CheckpointFault::Cut => Verdict::Truncated,
+                CheckpointFault::Wrong(_)
+                | CheckpointFault::Signature
+                | CheckpointFault::Root { .. }
+                | CheckpointFault::Order { .. }
+                | CheckpointFault::Link
+                | CheckpointFault::NotInHistory
+                | CheckpointFault::Stale
+                | CheckpointFault::Missing => Verdict::Tampered,
+            },
+            Finding::MissingSegment { .. }
+            | Finding::Unfinished { .. }
+            | Finding::Gone
+            | Finding::Shorter { .. } => Verdict::Truncated,
+            Finding::Empty | Finding::Unsigned | Finding::NoKey | Finding::SelfAsserted => {
+                Verdict::CannotVerify
             }
-            Finding::Empty | Finding::Unsigned => Verdict::CannotVerify,
         }
     }
 }
@@ -236,6 +377,71 @@ impl fmt::Display for Finding {
             Finding::Unsigned => {
                 f.write_str("nothing in this log is signed, so no key can vouch for it")
             }
+            Finding::Shorter { signed, entries } => write!(
+                f,
+                "the log was cut or rolled back: {signed} entries are signed, {entries} could be read"
+            ),
+            Finding::Checkpoint {
+                file,
+                offset,
+                fault,
+            } => write!(f, "{file} at byte {offset}: {fault}"),
+            Finding::Tile { tile, fault } => match fault {
+                TileFault::Missing => write!(f, "{tile} is missing"),
+                TileFault::Differs => {
+                    write!(f, "{tile} does not hold the hashes of these entries")
+                }
+            },
+            Finding::NoCheckpoint { sequence } => write!(
+                f,
+                "entry {sequence} says that the log is signed, and there is no checkpoint"
+            ),
+            Finding::OtherKey { signed } => write!(
+                f,
+                "the log is signed with another key than the one that was given: {signed}"
+            ),
+            Finding::OtherKeyNamed { sequence } => write!(
+                f,
+                "entry {sequence} names another key than the one that the log is signed with"
+            ),
+            Finding::NoKey => {
+                f.write_str("the log is signed, and names no key; give it with --key")
+            }
+            Finding::SelfAsserted => f.write_str(
+                "only the log itself says which key it is signed with; give the key with --key",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for CheckpointFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointFault::Wrong(error) => write!(f, "no checkpoint of this log: {error}"),
+            CheckpointFault::Signature => {
+                f.write_str("the checkpoint bears a signature of an unknown key")
+            }
+            CheckpointFault::Root { size } => write!(
+                f,
+                "the first {size} entries are not those that were signed here"
+            ),
+            CheckpointFault::Order { size } => write!(
+                f,
+                "the checkpoint of {size} entries is not larger than the one before it"
+            ),
+            CheckpointFault::Link => {
+                f.write_str("the checkpoint does not follow the one before it: one was taken out, or put in")
+            }
+            CheckpointFault::Cut => f.write_str(
+                "the last checkpoint is unfinished; a crash leaves that, and the next start of the gateway drops it; so does a cut",
+            ),
+            CheckpointFault::NotInHistory => {
+                f.write_str("the last checkpoint is not in the history")
+            }
+            CheckpointFault::Stale => {
+                f.write_str("this is not the last checkpoint: the history goes on behind it")
+            }
+            CheckpointFault::Missing => f.write_str("the last checkpoint is missing"),
         }
     }
 }

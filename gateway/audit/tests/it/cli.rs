@@ -28,6 +28,7 @@ fn make(directory: &Path) {
             bytes: 1024 * 1024,
         },
         readers: Vec::new(),
+        signer: None,
     };
     let (log, committer) = Log::open(&options).unwrap();
     for number in 0..3 {
@@ -274,4 +275,172 @@ fn reading_a_directory_without_a_log_says_where_to_look() {
         told.starts_with("error: cannot read ") && told.contains("\nhint: "),
         "{told}"
     );
+}
+
+/// A signed log in a directory of its own, with room for its key beside it.
+fn signed() -> (tempfile::TempDir, std::path::PathBuf) {
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("audit");
+    std::fs::create_dir(&log).unwrap();
+    for run in 0..2 {
+        let options = crate::signed::options(&log, Some(crate::checkpoints::signer(1)));
+        let (appended, committer) = Log::open(&options).unwrap();
+        for number in 0..300 {
+            let share = audit::queue::Share::Proven;
+            let number = run * 300 + number;
+            appended.append_unwaited(&entry(number), share).unwrap();
+        }
+        committer.close(Duration::from_secs(10)).unwrap();
+    }
+    (place, log)
+}
+
+fn path(place: &tempfile::TempDir, name: &str) -> String {
+    place.path().join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_key_is_the_one_that_is_named_else_the_one_beside_the_log_else_the_logs_own_word() {
+    let (place, log) = signed();
+    let log = log.to_str().unwrap();
+    let verifier = crate::checkpoints::signer(1).verifier().to_string();
+    let asserted = audit(&["verify", log]);
+    let told = text(&asserted.stdout);
+    assert_eq!(asserted.status.code(), Some(0), "{told}");
+    assert!(told.contains("\nsigned: 601 entries in "), "{told}");
+    assert!(
+        told.contains(", 0 entries at the end not signed yet\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("\nkey: self-asserted, example.com/log+"),
+        "{told}"
+    );
+    let strict = audit(&["verify", log, "--strict"]);
+    assert_eq!(strict.status.code(), Some(3));
+    assert!(text(&strict.stdout).contains("\nfinding: only the log itself says"));
+
+    let beside = path(&place, "log.vkey");
+    std::fs::write(&beside, format!("{verifier}\n")).unwrap();
+    let good = audit(&["verify", log, "--strict"]);
+    assert_eq!(good.status.code(), Some(0));
+    assert!(text(&good.stdout).contains(&format!("\nkey: {verifier} from {beside}\n")));
+    let json = audit(&["verify", log, "--strict", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["signed"], true);
+    assert_eq!(
+        (&json["signed_entries"], &json["unsigned_entries"]),
+        (&601.into(), &0.into())
+    );
+    assert_eq!(json["key_self_asserted"], false);
+    assert_eq!(json["key"], verifier.as_str());
+
+    let other = path(&place, "other.vkey");
+    let another = crate::checkpoints::signer(2).verifier().to_string();
+    std::fs::write(&other, another).unwrap();
+    let wrong = audit(&["verify", log, "--key", &other]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stdout).contains("\nfinding: the log is signed with another key"));
+    std::fs::write(&beside, "garbage").unwrap();
+    assert_eq!(audit(&["verify", log]).status.code(), Some(64));
+}
+
+#[test]
+fn a_proof_that_an_entry_is_in_the_log_is_checked_without_the_log() {
+    let (place, log) = signed();
+    let log = log.to_str().unwrap();
+    let (leaf, other) = (path(&place, "17.leaf"), path(&place, "18.leaf"));
+    let (proof, key) = (path(&place, "17.tlog-proof"), path(&place, "key"));
+    std::fs::write(&key, crate::checkpoints::signer(1).verifier().to_string()).unwrap();
+    let made = audit(&["prove", log, "--entry", "17", "--leaf", &leaf]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).starts_with("c2sp.org/tlog-proof@v1\nindex 17\n"));
+    std::fs::write(&proof, &made.stdout).unwrap();
+    audit(&["prove", log, "--entry", "18", "--leaf", &other]);
+    std::fs::remove_dir_all(log).unwrap();
+    let good = audit(&["check", &proof, "--key", &key, "--leaf", &leaf]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+    let said = "good: it is entry 17 of the log example.com/log of 601 entries\n";
+    assert_eq!(text(&good.stdout), said);
+    let refused = audit(&["check", &proof, "--key", &key, "--leaf", &other]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("\nhint: "));
+    let another = crate::checkpoints::signer(2).verifier().to_string();
+    std::fs::write(&key, another).unwrap();
+    let refused = audit(&["check", &proof, "--key", &key, "--leaf", &leaf]);
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn a_proof_that_the_log_only_grew_is_checked_against_a_checkpoint_that_was_kept() {
+    let (place, log) = signed();
+    let history = std::fs::read_dir(log.join("checkpoints")).unwrap();
+    let history = std::fs::read_to_string(history.last().unwrap().unwrap().path()).unwrap();
+    let log = log.to_str().unwrap();
+    let (old, proof, key) = (
+        path(&place, "old"),
+        path(&place, "grown"),
+        path(&place, "key"),
+    );
+    std::fs::write(&key, crate::checkpoints::signer(1).verifier().to_string()).unwrap();
+    let at = history.find("example.com/log\n301\n").unwrap();
+    let note: Vec<&str> = history[at..].splitn(3, "\n\n").take(2).collect();
+    std::fs::write(&old, format!("{}\n", note.join("\n\n"))).unwrap();
+    let made = audit(&["prove", log, "--from", "301"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).starts_with("old 301\n"));
+    let to = audit(&["prove", log, "--from", "301", "--to", "601"]);
+    assert_eq!(to.stdout, made.stdout);
+    std::fs::write(&proof, &made.stdout).unwrap();
+    let good = audit(&["check", &proof, "--key", &key, "--old", &old]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+    let said = "good: the log example.com/log of 601 entries begins with the one of 301 entries\n";
+    assert_eq!(text(&good.stdout), said);
+    let none = audit(&["prove", log, "--from", "1", "--to", "302"]);
+    assert_eq!(none.status.code(), Some(1));
+    let told = text(&none.stderr);
+    assert!(
+        told.contains("the one before is of 301; the next one is of 601"),
+        "{told}"
+    );
+    let from_smaller = audit(&["prove", log, "--from", "5", "--to", "301"]);
+    assert_eq!(from_smaller.status.code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_proved_is_told_with_a_hint() {
+    let (place, log) = signed();
+    let log = log.to_str().unwrap();
+    let empty = path(&place, "");
+    let tile = path(&place, "audit/tile/0/000");
+    for (arguments, code) in [
+        (&["prove", log][..], 64),
+        (&["prove", log, "--entry", "1", "--from", "2"], 64),
+        (&["prove", log, "--leaf", "x", "--from", "2"], 64),
+        (&["prove", log, "--entry", "601"], 1),
+        (&["prove", log, "--entry", "18446744073709551615"], 1),
+        (&["prove", log, "--from", "602"], 1),
+        (&["prove", &empty, "--entry", "1"], 1),
+        (&["prove", log, "--entry", "1", "--leaf", &tile], 1),
+        (
+            &["check", "absent", "--key", "absent", "--leaf", "absent"],
+            4,
+        ),
+        (&["check", "absent"], 64),
+    ] {
+        let refused = audit(arguments);
+        let told = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.contains("hint: "), "{arguments:?}: {told}");
+    }
+    let mut changed = std::fs::read(&tile).unwrap();
+    changed[40 * 32] ^= 1;
+    std::fs::write(&tile, changed).unwrap();
+    let refused = audit(&["prove", log, "--entry", "17"]);
+    assert_eq!(
+        refused.status.code(),
+        Some(1),
+        "no proof that will not hold"
+    );
+    assert_eq!(text(&refused.stdout), "");
 }

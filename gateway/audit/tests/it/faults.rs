@@ -170,6 +170,7 @@ fn a_second_writer_on_one_directory_is_refused() {
         segment_bytes: SEGMENT,
         limits: LIMITS,
         readers: Vec::new(),
+        signer: None,
     };
     let (log, committer) = Log::open(&options).unwrap();
     assert!(matches!(

@@ -6,12 +6,15 @@
     reason = "a test may stop, and may wait"
 )]
 
+mod checkpoints;
 mod cli;
+mod directory;
 mod disk;
 mod faults;
 mod merkle;
 mod seal;
 mod sealed;
+mod signed;
 mod tamper;
 mod workers;
 

@@ -38,6 +38,7 @@ fn options(directory: &Path, readers: &[Reader]) -> Options {
             bytes: 1024 * 1024,
         },
         readers: readers.to_vec(),
+        signer: None,
     }
 }
 

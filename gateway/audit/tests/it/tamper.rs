@@ -21,6 +21,7 @@ fn options(directory: &Path) -> Options {
             bytes: 1024 * 1024,
         },
         readers: Vec::new(),
+        signer: None,
     }
 }
 

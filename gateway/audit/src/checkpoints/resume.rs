@@ -1,0 +1,324 @@
+//! Taking up a signed tree: where it ends, and whether what lies there is what was signed.
+//!
+//! Checked with the log's own key: the last checkpoint of the history, and that `checkpoint` is it, or
+//! the one before when a crash came in between; that the log holds as many entries; that the tiles
+//! at the right edge give the signed root; that the entries of the last segment before that place
+//! do. The rest of the tree is `verify`'s work: a start takes no longer because a log is old.
+//!
+//! Nothing is changed before all of that holds. Then what a crash left behind is taken away.
+
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use super::history::{self, CHECKPOINTS, MAX_RECORD, Record, Records};
+use super::store::{ASIDE, CHECKPOINT, Means, Stored};
+use crate::entry;
+use crate::error::OpenError;
+use crate::event::Event;
+use crate::files::{self, Files};
+use crate::merkle::checkpoint::{Checkpoint, CheckpointError};
+use crate::merkle::hash::{self, Hash};
+use crate::merkle::note::{Note, VerifyError};
+use crate::merkle::range::{Frontier, Head};
+use crate::merkle::tile::{Edge, TileNodes, TilesError};
+use crate::read::{self, Reader, Step};
+
+/// A tree that was taken up.
+pub(super) struct Resumed {
+    /// Stands where the tree ends.
+    pub(super) reader: Reader,
+    pub(super) edge: Edge,
+    pub(super) end: End,
+    /// The note that `checkpoint` should hold and does not.
+    pub(super) owed: Option<String>,
+}
+
+/// Where the history ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct End {
+    /// The last checkpoint's size; nothing when there is none.
+    pub(super) size: Option<u64>,
+    /// What the next checkpoint names as the one before.
+    pub(super) link: Option<Hash>,
+    /// The file that it stands in; empty when there is none.
+    pub(super) day: String,
+    /// Where it ends there, bytes.
+    pub(super) bytes: u64,
+    /// Whether it is the first checkpoint of all.
+    pub(super) is_first: bool,
+}
+
+/// Whether a log was ever signed, as far as its directory tells.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn is_signed(files: &dyn Files) -> io::Result<bool> {
+    let has_history = files
+        .list(CHECKPOINTS)?
+        .is_some_and(|days| !days.is_empty());
+    Ok(has_history || files::read(files, CHECKPOINT, 0)?.is_some())
+}
+
+/// Takes up the tree of a log that is durable up to `durable`; nothing when it was never signed.
+pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, OpenError> {
+    let files = &*means.files;
+    let pointed = files::read(files, CHECKPOINT, MAX_RECORD);
+    let pointed = pointed.map_err(OpenError::disk("read the checkpoint"))?;
+    let Some(last) = Last::find(files)? else {
+        return match pointed {
+            Some(_) => Err(OpenError::History {
+                place: CHECKPOINTS.to_owned(),
+            }),
+            None => Ok(None),
+        };
+    };
+    let (checkpoint, text) = last.open(means)?;
+    let owed = match pointed {
+        Some(pointed) if pointed == last.note => None,
+        Some(pointed) if !is_before(&pointed, &checkpoint) => {
+            return Err(OpenError::History {
+                place: CHECKPOINT.to_owned(),
+            });
+        }
+        Some(_) | None => Some(String::from_utf8_lossy(&last.note).into_owned()),
+    };
+    let head = checkpoint.head();
+    if head.size > durable {
+        return Err(OpenError::Shorter {
+            signed: head.size,
+            entries: durable,
+        });
+    }
+    let edge = Edge::read(Stored(files), head.size).map_err(unreadable)?;
+    if edge.head() != head {
+        return Err(OpenError::Root { size: head.size });
+    }
+    let reader = entries_of(means, head)?;
+    last.clean(files)
+        .map_err(OpenError::disk("clean the history"))?;
+    let end = End {
+        size: Some(head.size),
+        link: Some(history::link(&text)),
+        is_first: history::follows(&checkpoint, None),
+        day: last.day,
+        bytes: last.end,
+    };
+    Ok(Some(Resumed {
+        reader,
+        edge,
+        end,
+        owed,
+    }))
+}
+
+/// Whether an entry among the first `durable` says that the log is signed.
+pub(super) fn says_signed(directory: &Path, durable: u64) -> io::Result<bool> {
+    let mut reader = Reader::new(directory);
+    while reader.sequence() < durable {
+        match reader.step()? {
+            Step::Segment(_) => {}
+            Step::Batch {
+                sequence, records, ..
+            } => {
+                let mut entries = read::entries(sequence, &records);
+                if entries.any(|(_, bytes)| names_key(bytes)) {
+                    return Ok(true);
+                }
+            }
+            // Whoever reads it for the tree comes to the same place, and says so.
+            Step::End | Step::Fault(_) => return Ok(false),
+        }
+    }
+    Ok(false)
+}
+
+fn names_key(bytes: &[u8]) -> bool {
+    entry::decode(bytes).is_ok_and(|entry| matches!(entry.event, Event::SigningKey(_)))
+}
+
+/// The last checkpoint of the history.
+struct Last {
+    note: Vec<u8>,
+    day: String,
+    /// Where it ends, bytes.
+    end: u64,
+    /// The file that ends with something torn, and where that begins.
+    torn: Option<(String, u64)>,
+}
+
+impl Last {
+    /// Looks for the last whole record. Only behind it, and in the last file, may something be torn.
+    fn find(files: &dyn Files) -> Result<Option<Last>, OpenError> {
+        let days = files.list(CHECKPOINTS).map_err(OpenError::disk("list"))?;
+        let mut days = days.unwrap_or_default();
+        if let Some(name) = days.iter().find(|name| !history::is_day(name)) {
+            let name = format!("{CHECKPOINTS}/{name}");
+            return Err(OpenError::Stranger { name });
+        }
+        days.sort_unstable();
+        let mut torn = None;
+        for (from_last, day) in days.into_iter().rev().enumerate() {
+            let path = format!("{CHECKPOINTS}/{day}");
+            let tail = Tail::read(files, &path).map_err(OpenError::disk("read the history"))?;
+            if let Some(bytes) = tail.torn {
+                if from_last > 0 || bytes > MAX_RECORD {
+                    return Err(OpenError::History { place: path });
+                }
+                torn = Some((path, tail.end));
+            }
+            if let Some(note) = tail.last {
+                return Ok(Some(Last {
+                    note,
+                    day,
+                    end: tail.end,
+                    torn,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The checkpoint and its text, if our key signed it.
+    fn open(&self, means: &Means) -> Result<(Checkpoint, String), OpenError> {
+        let place = format!("{CHECKPOINTS}/{}", self.day);
+        let own = [means.signer.verifier().clone()];
+        match Checkpoint::open(&self.note, means.origin(), &own, &[]) {
+            Ok(opened) => {
+                let text = opened.checkpoint().to_string();
+                Ok((opened.checkpoint().clone(), text))
+            }
+            Err(CheckpointError::Signature(VerifyError::Unsigned)) => Err(OpenError::OtherKey {
+                signed: Note::parse(&self.note)
+                    .map_or_else(|_| String::new(), |note| history::signers(&note)),
+                key: own[0].to_string(),
+            }),
+            Err(error) => Err(OpenError::Checkpoint { place, error }),
+        }
+    }
+
+    /// Takes away what a crash left behind.
+    fn clean(&self, files: &dyn Files) -> io::Result<()> {
+        if let Some((path, end)) = &self.torn {
+            files.cut(path, *end)?;
+            files.sync(path)?;
+        }
+        files.remove(ASIDE)
+    }
+}
+
+/// The last note of a file, and what stands behind it.
+struct Tail {
+    last: Option<Vec<u8>>,
+    /// Where it ends, bytes.
+    end: u64,
+    /// How many bytes stand behind it that are no record; those beyond the bound are not counted.
+    torn: Option<usize>,
+}
+
+impl Tail {
+    fn read(files: &dyn Files, path: &str) -> io::Result<Tail> {
+        let from = Content { files, path, at: 0 };
+        let mut records = Records::new(BufReader::with_capacity(Content::AT_ONCE, from));
+        let mut tail = Tail {
+            last: None,
+            end: 0,
+            torn: None,
+        };
+        loop {
+            match records.next()? {
+                // Blocks of a file reach the disk in any order: a note with holes is torn too.
+                Record::Whole(note) if Note::parse(&note).is_ok() => {
+                    tail.last = Some(note);
+                    tail.end = records.position();
+                }
+                Record::Whole(_) | Record::Torn => {
+                    let mut rest = vec![0; MAX_RECORD + 1];
+                    tail.torn = Some(files.read_at(path, tail.end, &mut rest)?);
+                    return Ok(tail);
+                }
+                Record::End => return Ok(tail),
+            }
+        }
+    }
+}
+
+/// A file, from its start to its end.
+struct Content<'a> {
+    files: &'a dyn Files,
+    path: &'a str,
+    at: u64,
+}
+
+impl Content<'_> {
+    /// So much is read at once, bytes: each time the file is opened.
+    const AT_ONCE: usize = 256 * 1024;
+}
+
+impl io::Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let filled = self.files.read_at(self.path, self.at, buffer)?;
+        self.at += filled as u64;
+        Ok(filled)
+    }
+}
+
+/// Whether these are the bytes of the checkpoint that `last` names as the one before.
+fn is_before(note: &[u8], last: &Checkpoint) -> bool {
+    Note::parse(note).is_ok_and(|note| history::follows(last, Some(&history::link(note.text()))))
+}
+
+/// Reads the entries from the last segment before the end of the tree up to there, and sees that
+/// they lead to its root. The reader then stands there.
+fn entries_of(means: &Means, head: Head) -> Result<Reader, OpenError> {
+    let read = OpenError::disk("read a segment");
+    let mut reader = Reader::near(&means.directory, head.size).map_err(&read)?;
+    let mut nodes = TileNodes::new(Stored(&*means.files), head.size);
+    let mut tree = Frontier::read(&mut nodes, reader.sequence()).map_err(unreadable)?;
+    while tree.size() < head.size {
+        let before = reader.try_clone().map_err(&read)?;
+        let at = before.position();
+        match reader.step().map_err(&read)? {
+            Step::Segment(_) => {}
+            Step::Batch {
+                sequence,
+                records,
+                count,
+            } => {
+                for (sequence, entry) in read::entries(sequence, &records) {
+                    if sequence == tree.size() && sequence < head.size {
+                        tree.append(hash::leaf(entry));
+                    }
+                }
+                if sequence + u64::from(count) > head.size {
+                    reader = before;
+                }
+            }
+            Step::End => return Err(damaged(at, crate::frame::Fault::Blank)),
+            Step::Fault(fault) => return Err(damaged(at, fault)),
+        }
+    }
+    if tree.head() != head {
+        return Err(OpenError::Root { size: head.size });
+    }
+    Ok(reader)
+}
+
+fn damaged(at: read::Position, fault: crate::frame::Fault) -> OpenError {
+    OpenError::Damaged {
+        segment: at.segment,
+        offset: at.offset,
+        fault,
+    }
+}
+
+fn unreadable(error: TilesError<io::Error>) -> OpenError {
+    match error {
+        TilesError::Missing { tile } => OpenError::Tile { tile },
+        TilesError::Length(error) => OpenError::Tile { tile: error.tile },
+        TilesError::Outside { size, .. } => OpenError::Root { size },
+        TilesError::Reader(error) => OpenError::Disk {
+            doing: "read a tile",
+            error,
+        },
+    }
+}

@@ -1,0 +1,154 @@
+//! The log's directory as its tree sees it: small files that are written aside, synced and renamed.
+//!
+//! Each operation is one step of the operating system and no more: what survives a crash is decided
+//! by the order in which the caller syncs. [`Directory`] is the real one. The trait exists so that
+//! the tests can put one in its place that forgets whatever was not synced.
+//!
+//! Paths are relative to the log's directory, with `/` between names; the empty path is the
+//! directory itself.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::storage;
+
+/// A directory with files and directories below it.
+pub trait Files: Send + Sync {
+    /// The names in a directory; nothing when it is not there.
+    fn list(&self, directory: &str) -> io::Result<Option<Vec<String>>>;
+
+    /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether this is a directory, and no link to one.
+    fn is_directory(&self, path: &str) -> io::Result<bool>;
+
+    /// Makes a directory; one that is there already is no error. Not synced.
+    fn make_directory(&self, path: &str) -> io::Result<()>;
+
+    /// Writes at `offset` of a file, which is made when it is not there. Not synced.
+    fn write_at(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes a file, which must be there, so long. Not synced.
+    fn cut(&self, path: &str, bytes: u64) -> io::Result<()>;
+
+    /// Gives a file another name, in place of whatever had it. Not synced.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file, or an empty directory; one that is not there is no error. Not synced.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// Makes the content of a file, or the names in a directory, durable.
+    fn sync(&self, path: &str) -> io::Result<()>;
+}
+
+/// The whole of a file that should be no longer than `limit` bytes; nothing when it is not there.
+/// One that is longer is cut behind one byte more, so that the caller sees that it is wrong.
+///
+/// # Errors
+/// What the operating system says.
+pub fn read(files: &dyn Files, path: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; limit + 1];
+    match files.read_at(path, 0, &mut bytes) {
+        Ok(filled) => {
+            bytes.truncate(filled);
+            Ok(Some(bytes))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The directory that a path stands in.
+#[must_use]
+pub fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// A directory on a real disk.
+#[derive(Debug, Clone)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The directory of this path. Nothing is looked at yet.
+    #[must_use]
+    pub fn new(path: &Path) -> Directory {
+        Directory(path.to_owned())
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        if path.is_empty() {
+            // Joined with nothing, a path gets a slash that says nothing either.
+            self.0.clone()
+        } else {
+            self.0.join(path)
+        }
+    }
+}
+
+impl Files for Directory {
+    fn list(&self, directory: &str) -> io::Result<Option<Vec<String>>> {
+        match storage::list(&self.path(directory)) {
+            Ok(names) => Ok(Some(names)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        storage::read_at(&File::open(self.path(path))?, offset, buffer)
+    }
+
+    fn is_directory(&self, path: &str) -> io::Result<bool> {
+        match std::fs::symlink_metadata(self.path(path)) {
+            Ok(metadata) => Ok(metadata.is_dir()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn make_directory(&self, path: &str) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(self.path(path)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn write_at(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.path(path))?;
+        file.write_all_at(bytes, offset)
+    }
+
+    fn cut(&self, path: &str, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.path(path))?;
+        file.set_len(bytes)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let path = self.path(path);
+        let removed = match std::fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => std::fs::remove_dir(path),
+            Ok(_) => std::fs::remove_file(path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn sync(&self, path: &str) -> io::Result<()> {
+        File::open(self.path(path))?.sync_all()
+    }
+}

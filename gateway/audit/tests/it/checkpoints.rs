@@ -1,0 +1,435 @@
+//! The keeper of the tree: a crash or a fault at any of its steps changes nothing in the end, and
+//! what no crash explains keeps the log from opening.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use audit::checkpoints::{KeepError, Keeper, Means};
+use audit::entry as encoding;
+use audit::error::OpenError;
+use audit::event::{Entry, Event, SigningKey, Time};
+use audit::files::Files;
+use audit::log::Log;
+use audit::merkle::key::Signer;
+use audit::queue::Share;
+use audit::verify::{CheckpointFault, Finding, Verdict, verify};
+
+use crate::directory::{Crash, Fault, SimulatedDirectory};
+use crate::entry;
+use crate::signed::{PATIENCE, options};
+
+const NOW: Time = Time(1_700_000_000_000_000_000);
+const DAY: u64 = 86_400_000_000_000;
+
+/// How far the log is durable, step by step: within a tile, at its end, beyond, and far beyond.
+const STEPS: [u64; 6] = [0, 3, 256, 257, 300, 700];
+const ALL: u64 = STEPS[STEPS.len() - 1];
+
+pub(crate) fn signer(seed: u8) -> Arc<Signer> {
+    Arc::new(Signer::new("example.com/log".parse().unwrap(), &[seed; 32]).unwrap())
+}
+
+/// A log of [`ALL`] entries that nobody has signed yet. The first one names the key.
+fn unsigned() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, committer) = Log::open(&options(directory.path(), None)).unwrap();
+    let key = signer(1).verifier().to_string();
+    let named = Entry {
+        time: NOW,
+        event: Event::SigningKey(SigningKey { key: &key }),
+    };
+    let mut next = 1;
+    log.append_blocking(&named, PATIENCE).unwrap();
+    // Batches end where the steps do.
+    for step in &STEPS[1..] {
+        for number in next..step - 1 {
+            log.append_unwaited(&entry(number), Share::Proven).unwrap();
+        }
+        log.append_blocking(&entry(step - 1), PATIENCE).unwrap();
+        next = *step;
+    }
+    committer.close(PATIENCE).unwrap();
+    directory
+}
+
+fn means(log: &Path, files: &SimulatedDirectory) -> Means {
+    Means {
+        directory: log.to_owned(),
+        files: Arc::new(files.clone()),
+        signer: signer(1),
+        buffered: false,
+    }
+}
+
+/// Keeps the tree of the log as it grows step by step; ends at the first fault. Each step is on the
+/// next day but one pair. Returns how far it came.
+fn keep(log: &Path, files: &SimulatedDirectory) -> u64 {
+    let Ok(mut keeper) = Keeper::open(means(log, files), 0, NOW) else {
+        return 0;
+    };
+    for (step, day) in STEPS.into_iter().zip([0, 0, 1, 1, 2, 3]) {
+        if keeper.advance(step, Time(NOW.0 + day * DAY)).is_err() {
+            return step;
+        }
+    }
+    ALL
+}
+
+/// The directory of the log with these files beside its segments, as `verify` sees it.
+fn joined(log: &Path, files: &SimulatedDirectory) -> tempfile::TempDir {
+    let joined = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(log.join("wal"), joined.path().join("wal")).unwrap();
+    files.dump(joined.path());
+    joined
+}
+
+/// Tiles and the head of the last checkpoint: what must be the same whatever came in between.
+fn outcome(files: &SimulatedDirectory) -> (Vec<(String, Vec<u8>)>, String) {
+    let files = files.files();
+    let head = String::from_utf8(files["checkpoint"].clone()).unwrap();
+    let head: Vec<&str> = head.lines().take(3).collect();
+    let head = head.join("\n");
+    let full = |path: &str| path.starts_with("tile/") && !path.contains(".p/");
+    let tiles = files.into_iter().filter(|(path, _)| full(path));
+    (tiles.collect(), head)
+}
+
+#[track_caller]
+fn assert_good(log: &Path, files: &SimulatedDirectory, signed: u64, what: &str) {
+    let joined = joined(log, files);
+    let report = verify(joined.path()).unwrap();
+    assert_eq!(
+        report.verdict(),
+        Verdict::Good,
+        "{what}: {:?}",
+        report.findings
+    );
+    assert_eq!(report.signed.unwrap().entries, signed, "{what}");
+}
+
+#[test]
+fn a_tree_that_grows_is_signed_at_each_step_and_only_as_far_as_is_durable() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    let mut keeper = Keeper::open(means(log.path(), &files), 0, NOW).unwrap();
+    for step in STEPS {
+        keeper.advance(step, NOW).unwrap();
+        assert_eq!(keeper.signed(), step);
+        assert_good(log.path(), &files, step, "step");
+    }
+    // The full tiles have replaced their partial ones.
+    let paths: Vec<String> = files.files().into_keys().collect();
+    assert_eq!(
+        paths,
+        [
+            "checkpoint",
+            "checkpoints/2023-11-14",
+            "tile/0/000",
+            "tile/0/001",
+            "tile/0/002.p/188",
+            "tile/1/000.p/1",
+            "tile/1/000.p/2",
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_written_while_nothing_grows() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    assert_eq!(keep(log.path(), &files), ALL);
+    let before = files.files();
+    let mut keeper = Keeper::open(means(log.path(), &files), ALL, NOW).unwrap();
+    files.fail_at(0, u64::MAX, Fault::Failed);
+    keeper.advance(ALL, NOW).unwrap();
+    assert!(!files.has_failed());
+    assert_eq!(files.files(), before);
+}
+
+#[test]
+fn a_crash_at_any_step_comes_to_the_same_state() {
+    let log = unsigned();
+    let whole = SimulatedDirectory::default();
+    assert_eq!(keep(log.path(), &whole), ALL);
+    let seeds = if std::env::var_os("PHIGATE_LONG").is_some() {
+        40
+    } else {
+        4
+    };
+    let crashes: Vec<Crash> = [Crash::Lost, Crash::Kept]
+        .into_iter()
+        .chain((0..seeds).map(|seed| Crash::Some(0x9e37_79b9_7f4a_7c15 ^ seed)))
+        .collect();
+    let mut operations = 0;
+    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
+        for operation in 0.. {
+            let files = SimulatedDirectory::default();
+            files.fail_at(operation, u64::MAX, fault);
+            let reached = keep(log.path(), &files);
+            if !files.has_failed() {
+                operations = operation;
+                break;
+            }
+            for crash in &crashes {
+                let what = format!("{fault:?} at {operation}, {crash:?}");
+                let crashed = files.crash(*crash);
+                no_crash_looks_like_tampering(log.path(), &crashed, reached, &what);
+                let mut keeper = Keeper::open(means(log.path(), &crashed), reached, NOW)
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(keeper.signed() <= reached);
+                keeper.advance(ALL, Time(NOW.0 + 4 * DAY)).unwrap();
+                assert_eq!(outcome(&crashed), outcome(&whole), "{what}");
+                assert_good(log.path(), &crashed, ALL, &what);
+            }
+        }
+    }
+    assert!(operations > 100, "{operations}");
+}
+
+/// Before the next start: at most a checkpoint that is unfinished.
+fn no_crash_looks_like_tampering(log: &Path, files: &SimulatedDirectory, reached: u64, what: &str) {
+    let joined = joined(log, files);
+    let report = verify(joined.path()).unwrap();
+    let excused = |finding: &Finding| match finding {
+        Finding::Checkpoint { fault, .. } => *fault == CheckpointFault::Cut,
+        // The first entry of this log was there before its first checkpoint.
+        Finding::NoCheckpoint { .. } => reached == 0,
+        _ => false,
+    };
+    assert!(
+        report.findings.iter().all(excused),
+        "{what}: {:?}",
+        report.findings
+    );
+}
+
+#[test]
+fn a_fault_at_any_step_is_passed_by_trying_again() {
+    let log = unsigned();
+    let whole = SimulatedDirectory::default();
+    assert_eq!(keep(log.path(), &whole), ALL);
+    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
+        for operation in 0.. {
+            let files = SimulatedDirectory::default();
+            let mut keeper = Keeper::open(means(log.path(), &files), 0, NOW).unwrap();
+            files.fail_at(operation, 1, fault);
+            for (step, day) in STEPS.into_iter().zip([0, 0, 1, 1, 2, 3]) {
+                let now = Time(NOW.0 + day * DAY);
+                if keeper.advance(step, now).is_err() {
+                    // Midnight passes between the two attempts.
+                    let later = Time(now.0 + DAY);
+                    keeper.advance(step, later).unwrap();
+                }
+                assert_eq!(keeper.signed(), step, "{fault:?} at {operation}");
+            }
+            let what = format!("{fault:?} at {operation}");
+            assert_good(log.path(), &files, ALL, &what);
+            // What was told to be durable is.
+            assert_good(log.path(), &files.crash(Crash::Lost), ALL, &what);
+            assert_eq!(outcome(&files), outcome(&whole), "{what}");
+            if !files.has_failed() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_begins_no_new_day() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    let mut keeper = Keeper::open(means(log.path(), &files), 0, NOW).unwrap();
+    for (step, time) in [(3, NOW.0 + DAY), (256, NOW.0 - 5 * DAY), (257, 0)] {
+        keeper.advance(step, Time(time)).unwrap();
+    }
+    let days = files.list("checkpoints").unwrap().unwrap();
+    assert_eq!(days, ["2023-11-14", "2023-11-15"]);
+    assert_good(log.path(), &files, 257, "set back");
+}
+
+/// What the start says to a directory that was changed in this way.
+fn start(log: &Path, durable: u64, change: impl FnOnce(&SimulatedDirectory)) -> Option<OpenError> {
+    let files = SimulatedDirectory::default();
+    assert_eq!(keep(log, &files), ALL);
+    change(&files);
+    let before = files.files();
+    let started = Keeper::open(means(log, &files), durable, NOW);
+    if started.is_err() {
+        assert_eq!(files.files(), before, "a refused start changes nothing");
+    }
+    started.err()
+}
+
+fn flip(files: &SimulatedDirectory, path: &str, at: usize) {
+    let byte = files.files()[path][at] ^ 1;
+    files.write_at(path, at as u64, &[byte]).unwrap();
+}
+
+#[test]
+fn what_no_crash_explains_keeps_the_log_from_opening() {
+    let log = unsigned();
+    let start = |change: &dyn Fn(&SimulatedDirectory)| start(log.path(), ALL, change);
+    let last = "checkpoints/2023-11-17";
+    assert!(start(&|_| ()).is_none());
+    // Tiles of the right edge.
+    for tile in ["tile/0/002.p/188", "tile/1/000.p/2"] {
+        let changed = start(&|files| flip(files, tile, 7));
+        assert!(
+            matches!(changed, Some(OpenError::Root { size: ALL })),
+            "{changed:?}"
+        );
+        let gone = start(&|files| files.remove(tile).unwrap());
+        assert!(matches!(gone, Some(OpenError::Tile { .. })), "{gone:?}");
+        let cut = start(&|files| files.cut(tile, 31).unwrap());
+        assert!(matches!(cut, Some(OpenError::Tile { .. })), "{cut:?}");
+    }
+    // The last checkpoint, and the history it stands in.
+    for at in 0..100 {
+        let changed = start(&|files| flip(files, "checkpoint", at));
+        assert!(
+            matches!(changed, Some(OpenError::History { .. })),
+            "{at}: {changed:?}"
+        );
+        let changed = start(&|files| flip(files, last, at));
+        assert!(
+            matches!(
+                changed,
+                Some(
+                    OpenError::History { .. }
+                        | OpenError::Checkpoint { .. }
+                        | OpenError::OtherKey { .. }
+                )
+            ),
+            "{at}: {changed:?}"
+        );
+    }
+    let cut = start(&|files| files.remove(last).unwrap());
+    assert!(matches!(cut, Some(OpenError::History { .. })), "{cut:?}");
+    let gone = start(&|files| {
+        for day in files.list("checkpoints").unwrap().unwrap() {
+            files.remove(&format!("checkpoints/{day}")).unwrap();
+        }
+    });
+    assert!(matches!(gone, Some(OpenError::History { .. })), "{gone:?}");
+    let added = start(&|files| {
+        let end = files.files()[last].len() as u64;
+        files.write_at(last, end, &vec![b'x'; 20_000]).unwrap();
+    });
+    assert!(
+        matches!(added, Some(OpenError::History { .. })),
+        "{added:?}"
+    );
+    let stranger = start(&|files| files.write_at("checkpoints/notes", 0, b"").unwrap());
+    assert!(
+        matches!(stranger, Some(OpenError::Stranger { .. })),
+        "{stranger:?}"
+    );
+}
+
+#[test]
+fn a_last_checkpoint_that_is_gone_is_written_again_from_the_history() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    assert_eq!(keep(log.path(), &files), ALL);
+    let before = files.files();
+    files.remove("checkpoint").unwrap();
+    Keeper::open(means(log.path(), &files), ALL, NOW).unwrap();
+    assert_eq!(files.files(), before);
+}
+
+#[test]
+fn a_log_that_is_shorter_than_its_checkpoint_does_not_open() {
+    let log = unsigned();
+    let shorter = start(log.path(), ALL - 1, |_| ());
+    assert!(
+        matches!(shorter, Some(OpenError::Shorter { signed: ALL, entries }) if entries == ALL - 1),
+        "{shorter:?}"
+    );
+}
+
+#[test]
+fn a_log_that_says_that_it_is_signed_and_has_no_checkpoint_does_not_open() {
+    let log = unsigned();
+    let bare = Keeper::open(means(log.path(), &SimulatedDirectory::default()), ALL, NOW);
+    assert!(matches!(bare.err(), Some(OpenError::NoCheckpoint)));
+}
+
+#[test]
+fn entries_that_are_not_those_that_were_signed_keep_the_log_from_opening() {
+    let (ours, theirs) = (unsigned(), tempfile::tempdir().unwrap());
+    let (log, committer) = Log::open(&options(theirs.path(), None)).unwrap();
+    for number in 0..ALL {
+        log.append_unwaited(&entry(number), Share::Proven).unwrap();
+    }
+    committer.close(PATIENCE).unwrap();
+    let files = SimulatedDirectory::default();
+    assert_eq!(keep(ours.path(), &files), ALL);
+    let other = Keeper::open(means(theirs.path(), &files), ALL, NOW);
+    assert!(matches!(other.err(), Some(OpenError::Root { size: ALL })));
+}
+
+#[test]
+fn another_key_does_not_go_on_with_the_log() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    assert_eq!(keep(log.path(), &files), ALL);
+    let named = Signer::new("example.com/other".parse().unwrap(), &[1; 32]).unwrap();
+    for other in [signer(2), Arc::new(named)] {
+        let means = Means {
+            signer: other,
+            ..means(log.path(), &files)
+        };
+        let refused = Keeper::open(means, ALL, NOW).err();
+        assert!(
+            matches!(refused, Some(OpenError::OtherKey { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tile_that_is_there_and_differs_is_never_written_over() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    let mut keeper = Keeper::open(means(log.path(), &files), 0, NOW).unwrap();
+    keeper.advance(3, NOW).unwrap();
+    files.make_directory("tile/0/000.p").unwrap();
+    files.write_at("tile/0/000", 0, b"evidence").unwrap();
+    for _ in 0..2 {
+        let refused = keeper.advance(256, NOW);
+        assert!(
+            matches!(refused, Err(KeepError::Differs { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(keeper.signed(), 3);
+    assert_eq!(files.files()["tile/0/000"], b"evidence");
+}
+
+#[test]
+fn a_log_that_is_long_when_it_is_first_signed_is_signed_from_its_first_entry() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, committer) = Log::open(&options(directory.path(), None)).unwrap();
+    for number in 0..ALL {
+        log.append_unwaited(&entry(number), Share::Proven).unwrap();
+    }
+    committer.close(PATIENCE).unwrap();
+    let mut entry_bytes = Vec::new();
+    encoding::encode(&entry(0), &mut entry_bytes);
+    assert_eq!(
+        audit::read::entry_at(directory.path(), 0).unwrap(),
+        Some(entry_bytes)
+    );
+    for _ in 0..2 {
+        let signing = options(directory.path(), Some(signer(1)));
+        let (log, committer) = Log::open(&signing).unwrap();
+        assert!(log.status().signed >= ALL);
+        committer.close(PATIENCE).unwrap();
+        let report = verify(directory.path()).unwrap();
+        assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+        let signed = report.signed.unwrap();
+        // The one entry more says which key signs; it stands once.
+        assert_eq!((signed.entries, signed.self_asserted), (ALL + 1, true));
+        assert_eq!(signed.key.as_ref(), Some(signer(1).verifier()));
+    }
+}
