@@ -148,8 +148,9 @@ pub fn keygen(directory: &Path) {
         .expect_code(0);
 }
 
-/// `audit verify` of a log.
+/// `audit verify --strict` of a log, whose public key lies beside it.
 #[track_caller]
 pub fn verify(directory: &Path) -> Ran {
-    Program::ours("audit").arg("verify").arg(directory).run()
+    let verify = Program::ours("audit").args(["verify", "--strict"]);
+    verify.arg(directory).run()
 }

@@ -1,6 +1,7 @@
 //! Nothing leaves that is not on record: when the log takes nothing, nobody is served, and service
 //! comes back with the log.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -353,6 +354,93 @@ fn a_log_that_was_changed_keeps_the_gateway_from_starting() {
     std::fs::write(&segment, &good).or_fail("restore the segment");
     let gateway = world.gateway("");
     world.is_served();
+    gateway.verify();
+}
+
+#[test]
+fn a_log_that_is_shorter_than_its_checkpoint_keeps_the_gateway_from_starting() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let gateway = world.gateway("");
+    for _ in 0..5 {
+        world.is_served();
+    }
+    let segment = newest_segment(&gateway);
+    let audit = gateway.stop().audit;
+    let whole = std::fs::read(&segment).or_fail("read the segment");
+    // Exactly behind a batch: the rest is a log that is whole.
+    let cut = whole.len() - 4096;
+    std::fs::write(&segment, &whole[..cut]).or_fail("cut the segment");
+    integration::records::verify(&audit).expect_code(2);
+    let ran = Gateway::refuses_to_start(&world.place, &world.configuration());
+    assert!(ran.stderr.contains("rolled back"), "{ran:?}");
+    assert!(ran.stderr.contains("\nhint: "), "{ran:?}");
+    std::fs::write(&segment, &whole).or_fail("restore the segment");
+    let gateway = world.gateway("");
+    world.is_served();
+    gateway.verify();
+}
+
+#[test]
+fn the_public_key_lies_beside_the_log_and_another_key_does_not_go_on_with_it() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    world.gateway("").stop();
+    let published = world.place.path("log.vkey");
+    let key = std::fs::read(&published).or_fail("read the key");
+    let mode = std::fs::metadata(&published).or_fail("look at the key");
+    assert_eq!(mode.permissions().mode() & 0o777, 0o644);
+    assert!(key.starts_with(b"log.test/audit+"), "{key:?}");
+    // The keys of another log.
+    let other = world.place.path("other");
+    std::fs::create_dir(&other).or_fail("make a directory");
+    integration::records::keygen(&other);
+    let configuration = world
+        .configuration()
+        .with("[audit]\nkeys = \"file:other/audit.keys\"");
+    let ran = Gateway::refuses_to_start(&world.place, &configuration);
+    assert!(
+        ran.stderr.contains("log.vkey holds another public key"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("\nhint: "), "{ran:?}");
+    // And when somebody takes the file away as well.
+    std::fs::remove_file(&published).or_fail("remove the key");
+    let ran = Gateway::refuses_to_start(&world.place, &configuration);
+    assert!(
+        ran.stderr.contains("signed with the key log.test/audit+"),
+        "{ran:?}"
+    );
+    assert!(!published.exists(), "the wrong key is not published");
+    // The right one still does, and is published again.
+    let gateway = world.gateway("");
+    world.is_served();
+    gateway.verify();
+    assert_eq!(std::fs::read(&published).or_fail("read the key"), key);
+}
+
+#[test]
+fn a_log_that_cannot_be_signed_for_a_while_serves_all_the_same() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let gateway = world.gateway("");
+    // A directory where a file is to be written.
+    let obstacle = gateway.audit().join("aside.new");
+    std::fs::create_dir(&obstacle).or_fail("make a directory");
+    let before = gateway.metric("phigate_audit_signed_entries");
+    for _ in 0..5 {
+        world.is_served();
+    }
+    wait::pause(Duration::from_millis(1500));
+    world.is_served();
+    let unsigned = gateway.metric("phigate_audit_entries") - before;
+    assert!(unsigned >= 5.0, "{unsigned}");
+    std::fs::remove_dir(&obstacle).or_fail("remove the directory");
+    let caught_up = wait::within(wait::PATIENCE, || {
+        let entries = gateway.metric("phigate_audit_entries");
+        (gateway.metric("phigate_audit_signed_entries") >= entries).then_some(())
+    });
+    assert!(caught_up.is_some(), "signing goes on by itself");
     gateway.verify();
 }
 

@@ -70,7 +70,18 @@ fn help_is_a_result_on_every_level_and_has_an_example() {
                 "manual",
             ],
         ),
-        ("audit", &["verify", "show", "completions", "manual"]),
+        (
+            "audit",
+            &[
+                "verify",
+                "show",
+                "prove",
+                "check",
+                "keygen",
+                "completions",
+                "manual",
+            ],
+        ),
         ("pki", &["init", "issue", "revoke", "crl", "list", "show"]),
     ];
     for (program, commands) in table {
@@ -384,12 +395,32 @@ fn a_verdict_on_a_log_is_an_exit_code() {
     std::fs::create_dir(&empty).unwrap();
     assert_ne!(records::verify(&empty).code(), 0);
     records::verify(&world.place.path("nowhere")).expect_code(4);
-    // Nothing is signed yet: who asks for a proof by a key outside gets none.
-    Program::ours("audit")
-        .args(["verify", "--strict"])
+    // Cut exactly behind a batch: only what is signed tells.
+    let cut = whole.len() - 4096;
+    std::fs::write(&segment, &whole[..cut]).unwrap();
+    let shorter = records::verify(&stopped.audit).expect_code(2);
+    assert!(shorter.stdout.contains("cut or rolled back"), "{shorter:?}");
+    std::fs::write(&segment, &whole).unwrap();
+    // Without a key from outside nobody but the log vouches for it.
+    let key = world.place.path("log.vkey");
+    let aside = world.place.path("kept");
+    std::fs::rename(&key, &aside).unwrap();
+    records::verify(&stopped.audit).expect_code(3);
+    let asserted = Program::ours("audit")
+        .arg("verify")
         .arg(&stopped.audit)
         .run()
-        .expect_code(3);
+        .expect_code(0);
+    assert!(
+        asserted.stdout.contains("\nkey: self-asserted"),
+        "{asserted:?}"
+    );
+    Program::ours("audit")
+        .args(["verify", "--strict", "--key"])
+        .arg(&aside)
+        .arg(&stopped.audit)
+        .run()
+        .expect_code(0);
 }
 
 #[test]
