@@ -92,7 +92,8 @@ impl SimulatedDirectory {
     /// The directory as a crash at this moment leaves it.
     pub(crate) fn crash(&self, crash: Crash) -> SimulatedDirectory {
         let mut seed = match crash {
-            Crash::Some(seed) => seed | 1,
+            // Neighboring seeds must not be lucky alike.
+            Crash::Some(seed) => (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             Crash::Lost | Crash::Kept => 1,
         };
         let mut lucky = || match crash {
@@ -103,7 +104,7 @@ impl SimulatedDirectory {
                 seed ^= seed << 13;
                 seed ^= seed >> 7;
                 seed ^= seed << 17;
-                seed & 4 != 0
+                seed >> 63 != 0
             }
         };
         let mut nodes = self.0.lock().unwrap().nodes.clone();
