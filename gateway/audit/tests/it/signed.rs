@@ -391,6 +391,21 @@ fn a_log_that_was_written_and_signed_anew_is_found_by_the_key_from_outside() {
 }
 
 #[test]
+fn other_entries_with_tiles_to_match_are_found_by_the_checkpoints() {
+    let (ours, theirs) = (make(), tempfile::tempdir().unwrap());
+    run(theirs.path(), 1000, 300);
+    for part in ["wal", "tile"] {
+        std::fs::remove_dir_all(ours.path().join(part)).unwrap();
+        copy(&theirs.path().join(part), &ours.path().join(part));
+    }
+    assert_found(ours.path(), Verdict::Tampered, |finding| {
+        is_fault(finding, &CheckpointFault::Root { size: 301 })
+    });
+    let refused = Log::open(&options(ours.path(), Some(signer(1))));
+    assert!(matches!(refused.err(), Some(OpenError::Root { size: 301 })));
+}
+
+#[test]
 fn a_signed_log_without_its_signatures_is_found_and_does_not_open() {
     let directory = make();
     std::fs::remove_dir_all(directory.path().join("checkpoints")).unwrap();
