@@ -280,6 +280,12 @@ impl Log {
         }
     }
 
+    /// Whether the log takes entries at the moment; cheap, for every piece of a stream.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.shared.is_available()
+    }
+
     /// What the log is doing.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -243,7 +243,7 @@ impl Record {
 
     /// Whether the log takes records at the moment.
     pub fn is_recordable(&self) -> bool {
-        self.recorder.log.log().status().available
+        self.recorder.log.log().is_available()
     }
 
     /// The record in place of a release. The future ends when it is durable; there is none for a
