@@ -54,17 +54,17 @@ pub fn keygen(directory: &Path, name: &KeyName) -> Result<[PathBuf; 3], KeygenEr
 
 /// Writes a file that did not exist: whole, or not at all.
 pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    match std::fs::remove_file(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = OpenOptions::new()
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}.new", std::process::id()));
+    let aside = PathBuf::from(aside);
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(&aside)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .open(&aside)?;
+    let written = (&file)
+        .write_all(content)
+        .and_then(|()| file.sync_all())
         .and_then(|()| {
             Ok(renameat_with(
                 CWD,

@@ -234,6 +234,13 @@ impl Record {
         }))
     }
 
+    /// Notes that a passage is in the log.
+    pub fn passage_stands(&mut self, subjects: Option<&Subjects>) {
+        if let (Some(concerned), Some(subjects)) = (&mut self.concerned, subjects) {
+            concerned.passage_stands(subjects);
+        }
+    }
+
     /// Notes what was known at the end of an answer, where its last window had left before.
     pub fn read_to_its_end(&mut self, part: Part) {
         if let Some(concerned) = &mut self.concerned {

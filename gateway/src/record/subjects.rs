@@ -148,8 +148,12 @@ impl Concerned {
         let mut subjects = Subjects::new();
         self.add_part(&mut subjects, part);
         self.conclude(&mut subjects, part);
-        self.word = subjects.unknown();
         subjects
+    }
+
+    /// Notes that what [`Concerned::passed`] said is in the log.
+    pub(super) fn passage_stands(&mut self, subjects: &Subjects) {
+        self.word = subjects.unknown();
     }
 
     /// Notes what was known at the end of an answer behind its last window.

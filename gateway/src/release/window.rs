@@ -288,7 +288,7 @@ impl Passing {
     fn poll_recording(
         &mut self,
         context: &mut Context<'_>,
-        record: &Record,
+        record: &mut Record,
     ) -> Poll<Result<(), Broken>> {
         let offset = self.covered;
         let Some(recording) = &mut self.recording else {
@@ -320,7 +320,8 @@ impl Passing {
             }
             recording.retry = Some(Box::pin(tokio::time::sleep(RETRY)));
         }
-        self.recording = None;
+        let recorded = self.recording.take();
+        record.passage_stands(recorded.and_then(|recorded| recorded.subjects).as_ref());
         Poll::Ready(Ok(()))
     }
 

@@ -130,6 +130,8 @@ impl Keeper {
     /// # Errors
     /// [`KeepError`]; the last checkpoint stands, and the same can be tried again.
     pub fn advance(&mut self, durable: u64, now: Time) -> Result<(), KeepError> {
+        // The history is never more than one checkpoint ahead, or it would not be a crash's doing.
+        self.point()?;
         if durable != self.signed() {
             let reader = self
                 .reader
@@ -172,12 +174,18 @@ impl Keeper {
                     if sequence > self.edge.size() || sequence + u64::from(count) > durable {
                         return Err(unreadable(Fault::Sequence { found: sequence }));
                     }
-                    self.take(sequence, &records)?;
+                    self.take(first, sequence, &records)?;
                 }
                 Step::End => return Err(unreadable(Fault::Blank)),
                 Step::Fault(fault) => return Err(unreadable(fault)),
             }
         }
+        self.sync_segments(first)
+    }
+
+    /// In a buffered log what is about to be written about is made durable first, or a loss of power
+    /// could leave tiles of entries that are gone.
+    fn sync_segments(&self, first: u64) -> Result<(), KeepError> {
         if self.means.buffered {
             for segment in first..=self.reader.position().segment {
                 let path = format!("wal/{}", segment_name(segment));
@@ -188,7 +196,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn take(&mut self, sequence: u64, records: &[u8]) -> Result<(), KeepError> {
+    fn take(&mut self, first: u64, sequence: u64, records: &[u8]) -> Result<(), KeepError> {
         let mut full = Vec::new();
         for (sequence, entry) in read::entries(sequence, records) {
             if sequence == self.edge.size() {
@@ -197,11 +205,12 @@ impl Keeper {
                 });
             }
         }
-        full.iter()
-            .try_for_each(|(tile, bytes)| self.put(tile, bytes))?;
         if full.is_empty() {
             return Ok(());
         }
+        self.sync_segments(first)?;
+        full.iter()
+            .try_for_each(|(tile, bytes)| self.put(tile, bytes))?;
         // The full tile is durable before the partial ones that it replaces are gone.
         self.settle()?;
         full.iter()

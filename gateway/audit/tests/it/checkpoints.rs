@@ -8,7 +8,7 @@ use audit::checkpoints::{KeepError, Keeper, Means};
 use audit::entry as encoding;
 use audit::error::OpenError;
 use audit::event::{Entry, Event, SigningKey, Time};
-use audit::files::Files;
+use audit::files::{Directory, Files};
 use audit::log::Log;
 use audit::merkle::key::Signer;
 use audit::queue::Share;
@@ -232,6 +232,32 @@ fn a_fault_at_any_step_is_passed_by_trying_again() {
             }
         }
     }
+}
+
+#[test]
+fn a_last_checkpoint_that_cannot_be_written_again_and_again_keeps_no_log_from_opening() {
+    let log = unsigned();
+    let place = tempfile::tempdir().unwrap();
+    let means = || Means {
+        files: Arc::new(Directory::new(place.path())),
+        ..means(log.path(), &SimulatedDirectory::default())
+    };
+    let checkpoint = place.path().join("checkpoint");
+    let mut keeper = Keeper::open(means(), 0, NOW).unwrap();
+    keeper.advance(STEPS[0], NOW).unwrap();
+    let last = std::fs::read(&checkpoint).unwrap();
+    // Something that no file takes the place of.
+    std::fs::remove_file(&checkpoint).unwrap();
+    std::fs::create_dir(&checkpoint).unwrap();
+    for step in &STEPS[1..4] {
+        keeper.advance(*step, NOW).unwrap_err();
+    }
+    drop(keeper);
+    std::fs::remove_dir(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, last).unwrap();
+    let mut keeper = Keeper::open(means(), ALL, NOW).unwrap();
+    keeper.advance(ALL, NOW).unwrap();
+    assert_eq!(keeper.signed(), ALL);
 }
 
 #[test]

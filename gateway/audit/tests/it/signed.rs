@@ -561,3 +561,20 @@ fn an_independent_implementation_verifies_tiles_and_checkpoint_of_a_live_log() {
     seen.insert(they_verify(directory.path(), signer(1).verifier()));
     assert!(seen.len() >= 3, "{seen:?}");
 }
+
+#[test]
+fn tiles_that_a_live_log_made_since_the_walk_are_no_finding() {
+    let directory = make();
+    let earlier = tempfile::tempdir().unwrap();
+    copy(directory.path(), earlier.path());
+    run(directory.path(), 300, 400);
+    // As if the walk had ended before the last run, and the count began after it.
+    std::fs::remove_dir_all(earlier.path().join("tile")).unwrap();
+    copy(&directory.path().join("tile"), &earlier.path().join("tile"));
+    let lock = std::fs::File::create(earlier.path().join("LOCK")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(verdict(earlier.path()), (Verdict::Good, Vec::new()));
+    // Without a writer nothing explains them.
+    drop(lock);
+    assert_eq!(verdict(earlier.path()).0, Verdict::Tampered);
+}
