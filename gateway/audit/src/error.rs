@@ -127,7 +127,7 @@ impl OpenError {
             | OpenError::Checkpoint { .. }
             | OpenError::History { .. }
             | OpenError::NoCheckpoint => {
-                "restore the directory from its backup, or move it away as evidence and start with an empty one; `audit verify` says more"
+                "keep the directory as evidence, and begin another log in another place, with keys of its own; `audit verify` says more"
             }
             OpenError::Exposed { .. } => {
                 "it must belong to the gateway's user, or to root, and nobody else may write to it: chmod 700"
