@@ -1,12 +1,13 @@
 //! `audit prove` and `audit check`: proofs as texts, made where the log is and checked where it is not.
 
-use std::io::{self, Read as _, Write};
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use terminal::counted;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::keygen::write_new;
 use crate::merkle::hash;
 use crate::merkle::offline::{Grown, Included, MAX_BYTES, OfflineError};
@@ -14,20 +15,59 @@ use crate::prove;
 use crate::public_key;
 use crate::seal::sealed;
 
+/// Prove that an entry is in a log, or that the log only grew, as a text for others to check.
+///
+/// An entry is proved to be in the last checkpoint (C2SP tlog-proof). Two sizes are proved to
+/// belong to one log that only grew (C2SP tlog-witness, add-checkpoint); the larger must be that of
+/// a checkpoint.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  audit prove /var/lib/phigate/audit --entry 4711 --leaf 4711.leaf > 4711.tlog-proof\n  audit prove /var/lib/phigate/audit --from 1000 > grown"
+)]
+pub(super) struct Prove {
+    /// The log's directory.
+    directory: PathBuf,
+    /// The number of the entry, from 0, as `audit show --json` prints it.
+    #[arg(long, value_name = "N", required_unless_present = "from")]
+    entry: Option<u64>,
+    /// Where to write the bytes of the entry, which the proof is checked with.
+    #[arg(long, value_name = "FILE", requires = "entry", conflicts_with = "from")]
+    leaf: Option<PathBuf>,
+    /// The smaller size: that of a checkpoint that somebody kept.
+    #[arg(long, value_name = "SIZE", conflicts_with = "entry")]
+    from: Option<u64>,
+    /// The larger size: that of a checkpoint. Without it, the last one.
+    #[arg(long, value_name = "SIZE", requires = "from")]
+    to: Option<u64>,
+}
+
+impl Prove {
+    /// Prints the proof.
+    pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
+        let claim = match (self.entry, self.from) {
+            (Some(entry), _) => Claim::Included {
+                entry,
+                leaf: self.leaf,
+            },
+            // One of both is there: the parser saw to it.
+            (None, from) => Claim::Grown {
+                from: from.unwrap_or(0),
+                to: self.to,
+            },
+        };
+        prove(&self.directory, claim, out)
+    }
+}
+
 /// What is to be proved.
-pub(super) enum Claim {
+enum Claim {
     /// An entry is in the log. Its bytes are written to a file, if there is one.
     Included { entry: u64, leaf: Option<PathBuf> },
     /// The log only grew.
     Grown { from: u64, to: Option<u64> },
 }
 
-/// Prints a proof.
-pub(super) fn prove(
-    directory: &Path,
-    claim: Claim,
-    out: &mut impl Write,
-) -> Result<ExitCode, Failure> {
+fn prove(directory: &Path, claim: Claim, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let text = match claim {
         Claim::Included { entry, leaf } => {
             let (proof, bytes) = prove::included(directory, entry).map_err(Failure::Prove)?;
@@ -47,16 +87,47 @@ pub(super) fn prove(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Check a proof of `audit prove`, without the log.
+///
+/// Exit codes: 0 it holds, 1 it does not, 64 wrong usage.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  audit check 4711.tlog-proof --key log.vkey --leaf 4711.leaf\n  audit check grown --key log.vkey --old checkpoint.of.last.year"
+)]
+pub(super) struct Check {
+    /// The proof.
+    proof: PathBuf,
+    /// A file with the public key of the log.
+    #[arg(long, value_name = "VKEY")]
+    key: PathBuf,
+    /// The bytes of the entry.
+    #[arg(long, value_name = "FILE", required_unless_present = "old")]
+    leaf: Option<PathBuf>,
+    /// The older checkpoint that was kept.
+    #[arg(long, value_name = "FILE", conflicts_with = "leaf")]
+    old: Option<PathBuf>,
+}
+
+impl Check {
+    /// Says what the proof proves.
+    pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
+        let against = match (self.leaf, self.old) {
+            (Some(leaf), _) => Against::Leaf(leaf),
+            (None, old) => Against::Old(old.unwrap_or_default()),
+        };
+        check(&self.proof, &self.key, &against, out)
+    }
+}
+
 /// What a proof is checked with, besides the public key.
-pub(super) enum Against {
+enum Against {
     /// The bytes of the entry.
     Leaf(PathBuf),
     /// An older checkpoint that was kept.
     Old(PathBuf),
 }
 
-/// Checks a proof, without the log.
-pub(super) fn check(
+fn check(
     proof: &Path,
     key: &Path,
     against: &Against,
@@ -108,14 +179,5 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
             path: path.to_owned(),
             error,
         }),
-    }
-}
-
-/// What is wrong with a file that was named on the command line.
-pub(super) fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "name a file that exists",
-        io::ErrorKind::AlreadyExists => "name a file that does not exist yet",
-        _ => "check that this user may use the file",
     }
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::json;
 use terminal::{complain, counted};
 use zeroize::Zeroizing;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::entry;
 use crate::event::kind_name;
 use crate::keygen::READER_SECRET;
@@ -21,20 +22,34 @@ use crate::seal::sealed::Header;
 use crate::show::{Human, Line};
 use crate::unseal::{UnsealError, Unsealer};
 
-/// How records are asked for.
-pub(super) struct Asked {
-    pub(super) json: bool,
-    pub(super) follow: bool,
-    /// A file with the reader's secret key.
-    pub(super) reader: Option<PathBuf>,
+/// Print the records of a log, oldest first.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  audit show --json /var/lib/phigate/audit | jq 'select(.type == \"refusal\")'"
+)]
+pub(super) struct Show {
+    /// The log's directory.
+    directory: PathBuf,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Wait for more at the end, until interrupted.
+    #[arg(long)]
+    follow: bool,
+    /// A file with the secret key of a reader that the records were encrypted to. Without it,
+    /// reader.key beside the log's directory.
+    #[arg(long, value_name = "FILE")]
+    reader: Option<PathBuf>,
 }
 
-/// Fails in the end when an entry could not be shown, and shows all others.
-pub(super) fn show(
-    directory: &Path,
-    asked: &Asked,
-    out: &mut impl Write,
-) -> Result<ExitCode, Failure> {
+impl Show {
+    /// Fails in the end when an entry could not be shown, and shows all others.
+    pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
+        show(&self.directory, &self, out)
+    }
+}
+
+fn show(directory: &Path, asked: &Show, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let failed = |error| Failure::Read {
         directory: directory.to_owned(),
         error,

@@ -1,0 +1,130 @@
+//! Why a command of `audit` could not do its work, and what the operator reads then.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use terminal::complain;
+
+use crate::frame::Fault;
+use crate::keygen::KeygenError;
+use crate::merkle::key::KeyError;
+use crate::merkle::offline::OfflineError;
+use crate::prove::ProveError;
+use crate::public_key::PublicKeyError;
+use crate::seal::reader::ReaderError;
+
+/// The exit code of what the operating system refused to `verify`.
+pub(super) const IO: u8 = 4;
+
+/// Why a command could not do its work.
+pub(super) enum Failure {
+    Output(io::Error),
+    Read {
+        directory: PathBuf,
+        error: io::Error,
+        code: u8,
+    },
+    Stuck {
+        at: String,
+        fault: Fault,
+    },
+    PublicKey(PublicKeyError),
+    Prove(ProveError),
+    Unproved {
+        path: PathBuf,
+        error: OfflineError,
+    },
+    Open {
+        path: PathBuf,
+        error: io::Error,
+    },
+    Write {
+        path: PathBuf,
+        error: io::Error,
+    },
+    ReaderFile {
+        path: PathBuf,
+        error: io::Error,
+    },
+    Reader {
+        path: PathBuf,
+        error: ReaderError,
+    },
+    Name {
+        error: KeyError,
+    },
+    Keygen(KeygenError),
+}
+
+impl Failure {
+    /// Tells the operator; returns the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Failure::Output(error) => terminal::unwritten(error),
+            Failure::Read {
+                directory,
+                error,
+                code,
+            } => {
+                let hint = match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        "name the directory that [audit] directory names in the gateway's configuration"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        "the log belongs to the gateway's user; read it as that user or as root"
+                    }
+                    io::ErrorKind::NotADirectory => "name the directory, not a file in it",
+                    _ => "check the disk",
+                };
+                let error = format_args!("cannot read {}: {error}", directory.display());
+                complain(error, Some(hint));
+                (*code).into()
+            }
+            Failure::Stuck { at, fault } => terminal::fail(
+                format_args!("the log cannot be read further: {at} is {fault}"),
+                Some("`audit verify` says what is wrong"),
+            ),
+            Failure::ReaderFile { path, error } => terminal::fail(
+                format_args!("cannot read the key {}: {error}", path.display()),
+                Some("--reader names a file that holds the secret key of a reader"),
+            ),
+            Failure::Reader { path, error } => terminal::fail(
+                format_args!("{} holds no reader's secret key: {error}", path.display()),
+                Some("it is the file reader.key that `audit keygen` wrote"),
+            ),
+            Failure::Name { error } => terminal::misused(
+                format_args!("--name: {error}"),
+                "a log is named by a host of yours and a path, such as clinic.example/audit",
+            ),
+            Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
+            Failure::PublicKey(error @ PublicKeyError::Read { .. }) => {
+                complain(error, Some("--key names a file that holds the public key"));
+                IO.into()
+            }
+            Failure::Prove(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Unproved { path, error } => terminal::fail(
+                format_args!("{} proves nothing: {error}", path.display()),
+                Some("a proof holds for one entry, or one older checkpoint, and one key"),
+            ),
+            Failure::Open { path, error } => terminal::fail(
+                format_args!("cannot read {}: {error}", path.display()),
+                Some(file_hint(error)),
+            ),
+            Failure::Write { path, error } => terminal::fail(
+                format_args!("cannot write {}: {error}", path.display()),
+                Some(file_hint(error)),
+            ),
+            Failure::PublicKey(error) => terminal::misused(error, error.hint()),
+        }
+    }
+}
+
+/// What is wrong with a file that was named on the command line.
+fn file_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "name a file that exists",
+        io::ErrorKind::AlreadyExists => "name a file that does not exist yet",
+        _ => "check that this user may use the file",
+    }
+}
