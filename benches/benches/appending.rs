@@ -84,6 +84,7 @@ fn latencies(criterion: &mut Criterion) {
         },
         readers: vec![reader],
         signer: None,
+        is_known: false,
     };
     let (log, committer) = Log::open(&options).expect("a log");
     let worker = Appender::new(&log);

@@ -343,7 +343,7 @@ fn open_log(site: &Site) -> Result<(Log, Committer), RunError> {
         place: place_of_key,
         error,
     })?;
-    let opened = Log::open(&options(site)).map_err(|error| RunError::Audit {
+    let opened = Log::open(&options(site, published)).map_err(|error| RunError::Audit {
         place: place(),
         error,
     })?;
@@ -357,7 +357,7 @@ fn open_log(site: &Site) -> Result<(Log, Committer), RunError> {
     Ok(opened)
 }
 
-fn options(site: &Site) -> Options {
+fn options(site: &Site, is_known: bool) -> Options {
     let audit = &site.config.audit;
     Options {
         directory: audit.directory.path.clone(),
@@ -372,6 +372,7 @@ fn options(site: &Site) -> Options {
         },
         readers: site.audit_keys.readers.clone(),
         signer: site.audit_keys.signer.clone(),
+        is_known,
     }
 }
 

@@ -93,6 +93,8 @@ pub enum OpenError {
     },
     /// An entry says that the log is signed, and there is no checkpoint.
     NoCheckpoint,
+    /// The key has signed a log here, and there is none.
+    Forgotten,
     /// The log is signed, and there is no key to go on with.
     NoKey,
     /// The log is signed with another key.
@@ -128,6 +130,9 @@ impl OpenError {
             | OpenError::History { .. }
             | OpenError::NoCheckpoint => {
                 "keep the directory as evidence, and begin another log in another place, with keys of its own; `audit verify` says more"
+            }
+            OpenError::Forgotten => {
+                "put the log back; if it is lost, begin another one in another place with keys of its own (`audit keygen`): a key signs one log"
             }
             OpenError::Exposed { .. } => {
                 "it must belong to the gateway's user, or to root, and nobody else may write to it: chmod 700"
@@ -200,6 +205,9 @@ impl fmt::Display for OpenError {
             OpenError::NoCheckpoint => {
                 f.write_str("an entry says that the log is signed, and its checkpoints are gone")
             }
+            OpenError::Forgotten => f.write_str(
+                "the public key beside the log's directory says that a log was signed here, and there is none",
+            ),
             OpenError::NoKey => f.write_str("the log is signed, and there is no key to go on with"),
             OpenError::OtherKey { signed, key } => {
                 write!(

@@ -22,6 +22,9 @@ pub trait Files: Send + Sync {
     /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
     fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// How long a file is, bytes.
+    fn length(&self, path: &str) -> io::Result<u64>;
+
     /// Whether this is a directory, and no link to one.
     fn is_directory(&self, path: &str) -> io::Result<bool>;
 
@@ -99,6 +102,10 @@ impl Files for Directory {
 
     fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         storage::read_at(&File::open(self.path(path))?, offset, buffer)
+    }
+
+    fn length(&self, path: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.path(path))?.len())
     }
 
     fn is_directory(&self, path: &str) -> io::Result<bool> {

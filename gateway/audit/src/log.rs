@@ -25,7 +25,7 @@ use crate::checkpoints::{self, Keeper, Means};
 use crate::commit::Commit;
 use crate::entry;
 use crate::error::{AppendError, OpenError};
-use crate::event::{Entry, Event, SigningKey, Time};
+use crate::event::{Entry, Event, SigningKey, Time, UnsignedTail};
 use crate::files::Directory;
 use crate::keyring::Keyring;
 use crate::keys::system_random;
@@ -56,6 +56,9 @@ pub struct Options {
     /// The key that checkpoints are signed with; its name is the origin of the log. Without one,
     /// nothing is signed, and a log that is signed does not open.
     pub signer: Option<Arc<Signer>>,
+    /// Whether this key is known to have signed a log in this directory. Then one without checkpoints
+    /// does not open.
+    pub is_known: bool,
 }
 
 /// What the log is doing, for metrics and readiness.
@@ -134,6 +137,7 @@ impl Log {
                 files: Arc::new(files.clone()),
                 signer: Arc::clone(signer),
                 buffered: options.durability == Durability::Buffered,
+                is_known: options.is_known,
             },
             lock: Arc::clone(&lock),
         });
@@ -159,6 +163,7 @@ impl Log {
             limits,
             readers: Vec::new(),
             signer: None,
+            is_known: false,
         };
         Log::begin(storage, &options, None)
     }
@@ -213,6 +218,14 @@ impl Log {
         // Before anything that is sealed under the key.
         if let Some(drawn) = &drawn {
             log.note(drawn.event());
+        }
+        if let Some((keeper, _)) = &signing
+            && keeper.signed() < tail.sequence
+        {
+            log.note(Event::UnsignedTail(UnsignedTail {
+                signed: keeper.signed(),
+                entries: tail.sequence - keeper.signed(),
+            }));
         }
         if let Some(recovered) = recovered {
             log.note(Event::Recovered(recovered));

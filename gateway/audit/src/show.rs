@@ -156,6 +156,14 @@ impl Human<'_> {
                 write!(f, " since {}, {refused} turned away", e.since)?;
             }
             Event::SigningKey(e) => write!(f, " {}", e.key)?,
+            Event::Discontinuity(e) => {
+                let lost = counted(e.to.saturating_sub(e.from), "entry/entries");
+                write!(f, " {lost} lost from {} on, {}", e.from, e.reason)?;
+            }
+            Event::UnsignedTail(e) => {
+                let entries = counted(e.entries, "entry/entries");
+                write!(f, " {entries} behind {}", e.signed)?;
+            }
         }
         if let Some(request) = self.0.event.request() {
             if let Some(interaction) = request.interaction {

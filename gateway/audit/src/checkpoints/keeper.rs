@@ -20,7 +20,7 @@ use std::io;
 
 use super::history;
 use super::resume::{self, End, Resumed};
-use super::store::{ASIDE, CHECKPOINT, Means, Stored, Writer, partials_of};
+use super::store::{CHECKPOINT, Means, Stored, Writer, partials_of};
 use crate::error::OpenError;
 use crate::event::Time;
 use crate::files::parent;
@@ -85,8 +85,10 @@ impl Keeper {
         if said.map_err(OpenError::disk("read a segment"))? {
             return Err(OpenError::NoCheckpoint);
         }
-        // A crash between two names of one file must not write through the old one.
-        let cleared = means.files.remove(ASIDE);
+        if means.is_known {
+            return Err(OpenError::Forgotten);
+        }
+        let cleared = resume::clear(&*means.files);
         cleared.map_err(OpenError::disk("remove"))?;
         let mut keeper = Keeper {
             reader: Reader::new(&means.directory),

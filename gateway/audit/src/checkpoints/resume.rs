@@ -7,7 +7,7 @@
 //!
 //! Nothing is changed before all of that holds. Then what a crash left behind is taken away.
 
-use std::io::{self, BufReader};
+use std::io;
 use std::path::Path;
 
 use super::history::{self, CHECKPOINTS, MAX_RECORD, Record, Records};
@@ -80,6 +80,12 @@ pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, Ope
                 place: CHECKPOINT.to_owned(),
             });
         }
+        // A crash leaves no last checkpoint only before there was one.
+        None if !history::follows(&checkpoint, None) => {
+            return Err(OpenError::History {
+                place: CHECKPOINT.to_owned(),
+            });
+        }
         Some(_) | None => Some(String::from_utf8_lossy(&last.note).into_owned()),
     };
     let head = checkpoint.head();
@@ -109,6 +115,18 @@ pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, Ope
         end,
         owed,
     }))
+}
+
+/// Takes away what a crash within the first checkpoint left behind: one that nobody has seen, in files
+/// that hold no whole one.
+pub(super) fn clear(files: &dyn Files) -> io::Result<()> {
+    // A crash between two names of one file must not write through the old one.
+    files.remove(ASIDE)?;
+    for day in files.list(CHECKPOINTS)?.unwrap_or_default() {
+        files.remove(&format!("{CHECKPOINTS}/{day}"))?;
+        files.sync(CHECKPOINTS)?;
+    }
+    Ok(())
 }
 
 /// Whether an entry among the first `durable` says that the log is signed.
@@ -160,10 +178,11 @@ impl Last {
         for (from_last, day) in days.into_iter().rev().enumerate() {
             let path = format!("{CHECKPOINTS}/{day}");
             let tail = Tail::read(files, &path).map_err(OpenError::disk("read the history"))?;
-            if let Some(bytes) = tail.torn {
-                if from_last > 0 || bytes > MAX_RECORD {
-                    return Err(OpenError::History { place: path });
-                }
+            let tail = match tail {
+                Ok(tail) if from_last == 0 || !tail.is_torn => tail,
+                Ok(_) | Err(NoTail) => return Err(OpenError::History { place: path }),
+            };
+            if tail.is_torn {
                 torn = Some((path, tail.end));
             }
             if let Some(note) = tail.last {
@@ -211,55 +230,69 @@ struct Tail {
     last: Option<Vec<u8>>,
     /// Where it ends, bytes.
     end: u64,
-    /// How many bytes stand behind it that are no record; those beyond the bound are not counted.
-    torn: Option<usize>,
+    /// Whether bytes stand behind it that one append can have left.
+    is_torn: bool,
 }
+
+/// A file of the history ends with what no append leaves.
+struct NoTail;
 
 impl Tail {
-    fn read(files: &dyn Files, path: &str) -> io::Result<Tail> {
-        let from = Content { files, path, at: 0 };
-        let mut records = Records::new(BufReader::with_capacity(Content::AT_ONCE, from));
-        let mut tail = Tail {
-            last: None,
-            end: 0,
-            torn: None,
+    /// So much of the end of a file is read, bytes. Some records at least stand there.
+    const WINDOW: usize = 4 * MAX_RECORD;
+
+    /// Reads the end of a file, however long the file is. What stands before is `verify`'s work.
+    fn read(files: &dyn Files, path: &str) -> io::Result<Result<Tail, NoTail>> {
+        let from = files.length(path)?.saturating_sub(Self::WINDOW as u64);
+        let mut window = vec![0; Self::WINDOW];
+        let filled = files.read_at(path, from, &mut window)?;
+        window.truncate(filled);
+        let mut at = match starts(&window).next() {
+            _ if from == 0 => 0,
+            Some(first) => first,
+            None => return Ok(Err(NoTail)),
         };
-        loop {
-            match records.next()? {
-                // Blocks of a file reach the disk in any order: a note with holes is torn too.
-                Record::Whole(note) if Note::parse(&note).is_ok() => {
-                    tail.last = Some(note);
-                    tail.end = records.position();
-                }
-                Record::Whole(_) | Record::Torn => {
-                    let mut rest = vec![0; MAX_RECORD + 1];
-                    tail.torn = Some(files.read_at(path, tail.end, &mut rest)?);
-                    return Ok(tail);
-                }
-                Record::End => return Ok(tail),
-            }
+        let mut last = None;
+        while let Some((note, bytes)) = note_at(&window[at..]) {
+            last = Some(note);
+            at += bytes;
         }
+        // Blocks of a file reach the disk in any order: a note with holes is torn too. But one append
+        // leaves the remains of one note, and nothing that is whole.
+        let rest = &window[at..];
+        let is_damage = rest.len() > MAX_RECORD || starts(rest).next().is_some();
+        Ok(if is_damage {
+            Err(NoTail)
+        } else {
+            Ok(Tail {
+                last,
+                end: from + at as u64,
+                is_torn: !rest.is_empty(),
+            })
+        })
     }
 }
 
-/// A file, from its start to its end.
-struct Content<'a> {
-    files: &'a dyn Files,
-    path: &'a str,
-    at: u64,
-}
-
-impl Content<'_> {
-    /// So much is read at once, bytes: each time the file is opened.
-    const AT_ONCE: usize = 256 * 1024;
-}
-
-impl io::Read for Content<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let filled = self.files.read_at(self.path, self.at, buffer)?;
-        self.at += filled as u64;
-        Ok(filled)
+/// The note that these bytes begin with, and how long its record is.
+fn note_at(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let mut records = Records::new(bytes);
+    match records.next() {
+        Ok(Record::Whole(note)) if Note::parse(&note).is_ok() => {
+            Some((note, usize::try_from(records.position()).ok()?))
+        }
+        Ok(_) | Err(_) => None,
     }
+}
+
+/// Where in these bytes, behind an empty line, whole notes begin.
+fn starts(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let behind = |(at, pair): (usize, &[u8])| (pair == b"\n\n").then_some(at + 2);
+    let is_note = |at: &usize| note_at(&bytes[*at..]).is_some();
+    bytes
+        .windows(2)
+        .enumerate()
+        .filter_map(behind)
+        .filter(is_note)
 }
 
 /// Whether these are the bytes of the checkpoint that `last` names as the one before.

@@ -38,6 +38,8 @@ pub struct Means {
     pub files: Arc<dyn Files>,
     /// The key. Its name is the origin of the log.
     pub signer: Arc<Signer>,
+    /// Whether the key is known to have signed a log here: one without checkpoints is not it.
+    pub is_known: bool,
     /// Whether segments are written without waiting for the disk. They are then synced before
     /// anything in them is signed.
     pub buffered: bool,

@@ -145,3 +145,60 @@ pub struct SigningKey<'a> {
     #[cbor(b(0))]
     pub key: &'a str,
 }
+
+/// `unsigned_tail`: entries at the end of the log that were durable and not signed when it was opened.
+/// A crash leaves a moment's worth of them. Whoever could write to the log while nobody served it could
+/// have changed these, and no others.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct UnsignedTail {
+    /// How many entries the last checkpoint was about.
+    #[n(0)]
+    pub signed: u64,
+    /// How many follow them.
+    #[n(1)]
+    pub entries: u64,
+}
+
+/// `discontinuity`: an operator let the log go on although some of it was lost (`audit recover`).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Discontinuity<'a> {
+    /// The first entry that is lost.
+    #[n(0)]
+    pub from: u64,
+    /// The first that is not: this one. The same as `from` when only such are lost, if any, as nothing
+    /// was signed of.
+    #[n(1)]
+    pub to: u64,
+    /// What is lost and what its file held: the segments, and where their damage begins.
+    #[n(2)]
+    pub damage: Vec<Damage>,
+    /// Why the loss is accepted, in the operator's words.
+    #[cbor(b(3))]
+    pub reason: &'a str,
+    /// The user who accepted it.
+    #[n(4)]
+    pub uid: u32,
+    /// The user who had logged in, where the system knows.
+    #[n(5)]
+    pub login_uid: Option<u32>,
+}
+
+/// A part of a segment that is not to be believed, and stays as evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Damage {
+    /// The segment.
+    #[n(0)]
+    pub segment: u64,
+    /// Where it begins, bytes; 0 for a whole segment, which then has the name of what is set aside.
+    #[n(1)]
+    pub offset: u64,
+    /// How many bytes.
+    #[n(2)]
+    pub bytes: u64,
+    /// Their SHA-256.
+    #[n(3)]
+    pub digest: Digest,
+}

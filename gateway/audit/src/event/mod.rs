@@ -23,7 +23,8 @@ use serde::Serialize;
 pub use crate::code::Code;
 pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
 pub use house::{
-    Configuration, Decision, EpochKey, Interrupted, Recovered, Revocation, SigningKey, Start, Stop,
+    Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, Recovered, Revocation,
+    SigningKey, Start, Stop, UnsignedTail,
 };
 pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
 pub use subjects::{Pseudonym, Subjects, Unknown};
@@ -44,7 +45,7 @@ const KINDS: &[(u8, &str)] = &[
     (5, "handshake"), (6, "handshake_refused"), (7, "close"),
     (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
     (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (16, "signing_key"),
-    (17, "epoch_key"),
+    (17, "epoch_key"), (18, "discontinuity"), (20, "unsigned_tail"),
 ];
 
 /// One thing that happened, with the time at which the gateway saw it.
@@ -117,6 +118,12 @@ pub enum Event<'a> {
     /// Entries from now on are encrypted under this key.
     #[n(17)]
     EpochKey(#[cbor(b(0))] EpochKey<'a>),
+    /// An operator let the log go on although some of it was lost.
+    #[n(18)]
+    Discontinuity(#[cbor(b(0))] Discontinuity<'a>),
+    /// The log was opened with entries at its end that were not signed yet.
+    #[n(20)]
+    UnsignedTail(#[n(0)] UnsignedTail),
 }
 
 impl Event<'_> {
@@ -142,6 +149,8 @@ impl Event<'_> {
             Event::Passage(_) => "passage",
             Event::SigningKey(_) => "signing_key",
             Event::EpochKey(_) => "epoch_key",
+            Event::Discontinuity(_) => "discontinuity",
+            Event::UnsignedTail(_) => "unsigned_tail",
         }
     }
 
@@ -165,6 +174,8 @@ impl Event<'_> {
             | Event::Recovered(_)
             | Event::Interrupted(_)
             | Event::EpochKey(_)
+            | Event::Discontinuity(_)
+            | Event::UnsignedTail(_)
             | Event::SigningKey(_) => None,
         }
     }

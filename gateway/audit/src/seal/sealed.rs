@@ -76,6 +76,8 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::Recovered(_)
         | Event::Interrupted(_)
         | Event::EpochKey(_)
+        | Event::Discontinuity(_)
+        | Event::UnsignedTail(_)
         | Event::SigningKey(_) => true,
         Event::Configuration(_)
         | Event::Decision(_)

@@ -18,7 +18,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::checkpoints::history::CHECKPOINTS;
 use crate::checkpoints::is_signed;
@@ -67,6 +67,7 @@ pub fn verify_watched(
     asked: &Asked<'_>,
     watch: &mut dyn FnMut(u64, u64),
 ) -> io::Result<Report> {
+    let begun = Time::from_system(SystemTime::now());
     let mut report = Report {
         live: has_writer(directory)?,
         ..Report::default()
@@ -110,6 +111,8 @@ pub fn verify_watched(
     let mut walk = Walk {
         directory,
         last,
+        until: last,
+        unsigned_since: None,
         report,
         tree,
         recovered: Vec::new(),
@@ -122,7 +125,10 @@ pub fn verify_watched(
     // After the walk: a record is there before the log tells of its key.
     walk.account_for_keys(key_records::list(directory)?);
     let Walk {
-        mut report, tree, ..
+        mut report,
+        tree,
+        unsigned_since,
+        ..
     } = walk;
     match tree {
         Some(tree) => tree.end(&mut report)?,
@@ -132,12 +138,28 @@ pub fn verify_watched(
     if asked.strict && report.signed.as_ref().is_some_and(|s| s.self_asserted) {
         report.find(Finding::SelfAsserted);
     }
+    if asked.strict
+        && report.unsigned() > 0
+        && let Some(since) = unsigned_since
+        && (!report.live || since.0.saturating_add(SIGNED_WITHIN) < begun.0)
+    {
+        let entries = report.unsigned();
+        report.find(Finding::UnsignedTail { entries, since });
+    }
     Ok(report)
 }
+
+/// On a live log, nanoseconds within which an entry should be signed: many times of what it takes.
+const SIGNED_WITHIN: u64 = 60_000_000_000;
 
 struct Walk<'a> {
     directory: &'a Path,
     last: u64,
+    /// The last segment that there was when the walk began. A live log is not followed beyond it, or a
+    /// writer that is faster than we are would keep us for ever.
+    until: u64,
+    /// The time of the first entry behind the last checkpoint.
+    unsigned_since: Option<Time>,
     report: Report,
     tree: Option<Tree>,
     recovered: Vec<Recovered>,
@@ -162,9 +184,7 @@ impl Walk<'_> {
             match reader.step()? {
                 Step::Segment(header) => {
                     stuck = 0;
-                    self.report.segments += 1;
                     self.last = self.last.max(header.number);
-                    (self.watch)(header.number, self.last);
                     if header.number > 1 {
                         self.behind(
                             header.number - 1,
@@ -172,6 +192,11 @@ impl Walk<'_> {
                             header.previous_failed,
                         )?;
                     }
+                    if self.report.live && header.number > self.until {
+                        return Ok(());
+                    }
+                    self.report.segments += 1;
+                    (self.watch)(header.number, self.last);
                 }
                 Step::Batch {
                     sequence, records, ..
@@ -216,7 +241,7 @@ impl Walk<'_> {
             match Leaf::parse(leaf) {
                 Ok(Leaf::Clear(bytes)) => self.clear(sequence, bytes)?,
                 Ok(Leaf::Sealed(sealed)) => {
-                    self.saw(sealed.header.time);
+                    self.saw(sequence, sealed.header.time);
                     self.under(sequence, sealed.header.key);
                 }
                 Err(error) => self.report.find(Finding::Leaf { sequence, error }),
@@ -233,7 +258,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        self.saw(entry.time);
+        self.saw(sequence, entry.time);
         match entry.event {
             Event::Recovered(recovered) => self.recovered.push(recovered),
             Event::EpochKey(key) => {
@@ -275,7 +300,14 @@ impl Walk<'_> {
         }
     }
 
-    fn saw(&mut self, time: Time) {
+    fn saw(&mut self, sequence: u64, time: Time) {
+        if self
+            .tree
+            .as_ref()
+            .is_some_and(|tree| sequence >= tree.claimed())
+        {
+            self.unsigned_since.get_or_insert(time);
+        }
         self.report.first.get_or_insert(time);
         self.report.last = Some(time);
     }

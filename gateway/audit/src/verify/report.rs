@@ -167,6 +167,14 @@ pub enum Finding {
     NoKey,
     /// Only the log itself says which key it is signed with, and a key from outside was asked for.
     SelfAsserted,
+    /// The end of the log is not signed, although nobody is about to sign it, and only what is signed
+    /// was to pass.
+    UnsignedTail {
+        /// How many entries.
+        entries: u64,
+        /// Since when.
+        since: Time,
+    },
 }
 
 /// What is wrong with a checkpoint.
@@ -316,9 +324,11 @@ impl Finding {
             | Finding::Unfinished { .. }
             | Finding::Gone
             | Finding::Shorter { .. } => Verdict::Truncated,
-            Finding::Empty | Finding::Unsigned | Finding::NoKey | Finding::SelfAsserted => {
-                Verdict::CannotVerify
-            }
+            Finding::Empty
+            | Finding::Unsigned
+            | Finding::NoKey
+            | Finding::SelfAsserted
+            | Finding::UnsignedTail { .. } => Verdict::CannotVerify,
         }
     }
 }
@@ -407,6 +417,10 @@ impl fmt::Display for Finding {
             Finding::NoKey => {
                 f.write_str("the log is signed, and names no key; give it with --key")
             }
+            Finding::UnsignedTail { entries, since } => write!(
+                f,
+                "entries are not signed, {entries} at the end, since {since}; a crash leaves a moment's worth of them, which the next start signs"
+            ),
             Finding::SelfAsserted => f.write_str(
                 "only the log itself says which key it is signed with; give the key with --key",
             ),

@@ -60,6 +60,11 @@ impl Tree {
         known.any(|known| known.to_string() != key)
     }
 
+    /// How many entries the last checkpoint claims to be about.
+    pub(super) fn claimed(&self) -> u64 {
+        self.claimed
+    }
+
     /// Takes the next entry, by its bytes as they stand in its record.
     pub(super) fn take(&mut self, entry: &[u8], report: &mut Report) -> io::Result<()> {
         let mut full: Vec<(Tile, Vec<u8>)> = Vec::new();

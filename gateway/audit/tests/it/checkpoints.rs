@@ -57,6 +57,7 @@ fn means(log: &Path, files: &SimulatedDirectory) -> Means {
         directory: log.to_owned(),
         files: Arc::new(files.clone()),
         signer: signer(1),
+        is_known: false,
         buffered: false,
     }
 }
@@ -353,14 +354,82 @@ fn what_no_crash_explains_keeps_the_log_from_opening() {
 }
 
 #[test]
-fn a_last_checkpoint_that_is_gone_is_written_again_from_the_history() {
+fn whole_notes_behind_a_damaged_one_are_evidence_and_never_cut() {
     let log = unsigned();
-    let files = SimulatedDirectory::default();
-    assert_eq!(keep(log.path(), &files), ALL);
-    let before = files.files();
-    files.remove("checkpoint").unwrap();
-    Keeper::open(means(log.path(), &files), ALL, NOW).unwrap();
-    assert_eq!(files.files(), before);
+    let first = "checkpoints/2023-11-14";
+    // The notes that other days hold, behind the two of this day, as if all had been on one day.
+    let gather = |files: &SimulatedDirectory| {
+        for day in ["2023-11-15", "2023-11-16", "2023-11-17"] {
+            let path = format!("checkpoints/{day}");
+            let notes = files.files()[&path].clone();
+            let end = files.files()[first].len() as u64;
+            files.write_at(first, end, &notes).unwrap();
+            files.remove(&path).unwrap();
+        }
+    };
+    let whole = start(log.path(), ALL, gather);
+    assert!(whole.is_none(), "{whole:?}");
+    let notes = {
+        let files = SimulatedDirectory::default();
+        keep(log.path(), &files);
+        gather(&files);
+        String::from_utf8(files.files()[first].clone()).unwrap()
+    };
+    let boundary = "\n\nexample.com/log\n";
+    let behind = notes.match_indices(boundary).map(|(at, _)| at + 2);
+    let begins: Vec<usize> = std::iter::once(0).chain(behind).collect();
+    for pair in begins.windows(2) {
+        for at in (pair[0]..pair[1] - 2).step_by(29) {
+            let damaged = start(log.path(), ALL, |files| {
+                gather(files);
+                files.write_at(first, at as u64, &[0]).unwrap();
+                // Not what `checkpoint` says is to save it: that one is put back too.
+                files.remove("checkpoint").unwrap();
+                if let Some(before) = begins.iter().rposition(|&begin| begin < pair[0]) {
+                    let note = &notes[begins[before]..pair[0] - 1];
+                    files.write_at("checkpoint", 0, note.as_bytes()).unwrap();
+                }
+            });
+            assert!(
+                matches!(damaged, Some(OpenError::History { .. })),
+                "{at}: {damaged:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_long_history_is_found_without_reading_all_of_it() {
+    let log = unsigned();
+    let last = "checkpoints/2023-11-17";
+    let long = start(log.path(), ALL, |files| {
+        // Two hundred times the checkpoints of the days before, as a day of many would look.
+        let mut notes = Vec::new();
+        for _ in 0..200 {
+            notes.extend_from_slice(&files.files()["checkpoints/2023-11-16"]);
+        }
+        notes.extend_from_slice(&files.files()[last]);
+        files.write_at(last, 0, &notes).unwrap();
+    });
+    assert!(long.is_none(), "{long:?}");
+}
+
+#[test]
+fn a_last_checkpoint_that_is_gone_keeps_the_log_from_opening() {
+    let log = unsigned();
+    let gone = start(log.path(), ALL, |files| files.remove("checkpoint").unwrap());
+    assert!(matches!(gone, Some(OpenError::History { .. })), "{gone:?}");
+}
+
+#[test]
+fn a_key_that_has_signed_a_log_begins_no_other_one_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let forgotten = Means {
+        is_known: true,
+        ..means(directory.path(), &SimulatedDirectory::default())
+    };
+    let refused = Keeper::open(forgotten, 0, NOW).err();
+    assert!(matches!(refused, Some(OpenError::Forgotten)), "{refused:?}");
 }
 
 #[test]

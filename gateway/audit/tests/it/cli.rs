@@ -29,6 +29,7 @@ fn make(directory: &Path) {
         },
         readers: Vec::new(),
         signer: None,
+        is_known: false,
     };
     let (log, committer) = Log::open(&options).unwrap();
     for number in 0..3 {

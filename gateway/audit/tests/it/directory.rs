@@ -237,6 +237,12 @@ impl Files for SimulatedDirectory {
         }
     }
 
+    fn length(&self, path: &str) -> io::Result<u64> {
+        let mut state = self.0.lock().unwrap();
+        let node = state.find(path)?;
+        Ok(state.content(node)?.len() as u64)
+    }
+
     fn is_directory(&self, path: &str) -> io::Result<bool> {
         Ok(self.0.lock().unwrap().names(path).is_ok())
     }

@@ -171,6 +171,7 @@ fn a_second_writer_on_one_directory_is_refused() {
         limits: LIMITS,
         readers: Vec::new(),
         signer: None,
+        is_known: false,
     };
     let (log, committer) = Log::open(&options).unwrap();
     assert!(matches!(

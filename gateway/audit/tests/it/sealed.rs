@@ -39,6 +39,7 @@ fn options(directory: &Path, readers: &[Reader]) -> Options {
         },
         readers: readers.to_vec(),
         signer: None,
+        is_known: false,
     }
 }
 

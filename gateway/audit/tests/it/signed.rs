@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::error::OpenError;
-use audit::event::Event;
+use audit::event::{Event, UnsignedTail};
 use audit::log::{Log, Options};
 use audit::merkle::hash;
 use audit::merkle::key::{Signer, Verifier};
 use audit::queue::{Limits, Share};
 use audit::read::{Reader, Step, entries};
-use audit::storage::Durability;
+use audit::storage::{Disk, Durability};
 use audit::verify::{Asked, CheckpointFault, Finding, Report, TileFault, Verdict, verify_watched};
 use signed_note::{StandardVerifier, VerifierList};
 use tlog_tiles::tile::{Tile as TheirTile, TileHashReader, TileReader};
@@ -34,6 +34,7 @@ pub(crate) fn options(directory: &Path, signer: Option<Arc<Signer>>) -> Options 
         },
         readers: Vec::new(),
         signer,
+        is_known: false,
     }
 }
 
@@ -59,6 +60,16 @@ fn judge(directory: &Path, key: &Verifier) -> Report {
     let asked = Asked {
         key: Some(key),
         strict: true,
+    };
+    verify_watched(directory, &asked, &mut |_, _| ()).unwrap()
+}
+
+/// The same for a log that is being written to: the entries of these tests are years old, which a
+/// strict verification would mind while they wait for their signature.
+fn judge_live(directory: &Path, key: &Verifier) -> Report {
+    let asked = Asked {
+        key: Some(key),
+        strict: false,
     };
     verify_watched(directory, &asked, &mut |_, _| ()).unwrap()
 }
@@ -197,7 +208,7 @@ fn a_log_that_is_written_and_signed_verifies_at_every_moment() {
     let (mut signed, mut rounds) = (0, 0);
     while signed < 20_000 || rounds < 20 {
         rounds += 1;
-        let report = judge(directory.path(), signer(1).verifier());
+        let report = judge_live(directory.path(), signer(1).verifier());
         assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
         assert!(report.live);
         signed = report.signed.unwrap().entries;
@@ -207,6 +218,75 @@ fn a_log_that_is_written_and_signed_verifies_at_every_moment() {
     writer.join().unwrap();
     committer.close(PATIENCE).unwrap();
     assert_eq!(verdict(directory.path()), (Verdict::Good, Vec::new()));
+}
+
+#[test]
+fn a_verification_of_a_live_log_ends_however_fast_the_log_grows() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, committer) = Log::open(&options(directory.path(), Some(signer(1)))).unwrap();
+    let fill = || {
+        for number in 0..60_000 {
+            log.append_unwaited(&entry(number), Share::Proven).unwrap();
+        }
+        log.append_blocking(&entry(0), PATIENCE).unwrap();
+    };
+    fill();
+    let key = signer(1);
+    let asked = Asked {
+        key: Some(key.verifier()),
+        strict: false,
+    };
+    let mut begun = Vec::new();
+    let report = verify_watched(directory.path(), &asked, &mut |segment, last| {
+        begun.push((segment, last));
+        fill();
+    });
+    let report = report.unwrap();
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    let there = begun[0].1;
+    assert!(there > 1, "{begun:?}");
+    assert_eq!(
+        begun.last().unwrap().0,
+        there,
+        "no further than it was long"
+    );
+    committer.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn entries_that_were_never_signed_are_judged_and_a_start_says_how_many_it_found() {
+    let directory = make();
+    let signed = judge(directory.path(), signer(1).verifier()).entries;
+    // What a crash leaves: durable, and not signed yet.
+    let disk = Disk::open(directory.path().join("wal"), Durability::Buffered).unwrap();
+    let limits = options(directory.path(), None).limits;
+    let (log, committer) = Log::open_on(Arc::new(disk), 2 * 1024 * 1024, limits).unwrap();
+    for number in 0..5 {
+        log.append_blocking(&entry(number), PATIENCE).unwrap();
+    }
+    committer.close(PATIENCE).unwrap();
+    let report = judge(directory.path(), signer(1).verifier());
+    assert_eq!(report.verdict(), Verdict::CannotVerify);
+    assert!(
+        matches!(
+            report.findings[..],
+            [Finding::UnsignedTail { entries: 5, .. }]
+        ),
+        "{:?}",
+        report.findings
+    );
+    let lenient = audit::verify::verify(directory.path()).unwrap();
+    assert_eq!(lenient.verdict(), Verdict::Good);
+    run(directory.path(), 0, 1);
+    let report = judge(directory.path(), signer(1).verifier());
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    let said = audit::read::entry_at(directory.path(), signed + 5)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        audit::entry::decode(&said).unwrap().event,
+        Event::UnsignedTail(UnsignedTail { signed, entries: 5 })
+    );
 }
 
 #[test]

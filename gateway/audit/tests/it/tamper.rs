@@ -22,6 +22,7 @@ fn options(directory: &Path) -> Options {
         },
         readers: Vec::new(),
         signer: None,
+        is_known: false,
     }
 }
 
