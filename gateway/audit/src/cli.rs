@@ -10,6 +10,8 @@ mod keygen;
 
 mod prove;
 
+mod recover;
+
 mod show;
 
 mod verify;
@@ -41,6 +43,7 @@ enum Command {
     Show(show::Show),
     Prove(prove::Prove),
     Check(prove::Check),
+    Recover(recover::Recover),
     Keygen(keygen::Keygen),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  audit completions bash > /etc/bash_completion.d/audit")]
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Show(verb) => verb.run(&mut out),
         Command::Prove(verb) => verb.run(&mut out),
         Command::Check(verb) => verb.run(&mut out),
+        Command::Recover(verb) => verb.run(&mut out),
         Command::Keygen(verb) => verb.run(&mut out),
         Command::Completions { shell } => {
             drop(out);

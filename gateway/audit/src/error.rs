@@ -124,8 +124,10 @@ impl OpenError {
             OpenError::Missing { .. }
             | OpenError::Damaged { .. }
             | OpenError::Shorter { .. }
-            | OpenError::Root { .. }
-            | OpenError::Tile { .. }
+            | OpenError::Root { .. } => {
+                "look for what is missing in a copy; `audit recover` says what is lost, and lets the log go on without it for a reason"
+            }
+            OpenError::Tile { .. }
             | OpenError::Checkpoint { .. }
             | OpenError::History { .. }
             | OpenError::NoCheckpoint => {

@@ -9,6 +9,7 @@
 //! checkpoints: what is durable, as a signed tree, beside the segments
 //!
 //! recover: where the log ends after a crash      verify: is what is there whole and unchanged
+//! loss:    what an operator lets it go on without
 //! read:    entries in order, also of a live log  unseal: what a reader's key opens of them
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! ```
@@ -44,6 +45,8 @@ pub mod storage;
 
 pub mod files;
 
+mod extent;
+
 mod key_records;
 
 mod keyring;
@@ -67,6 +70,8 @@ pub mod lock;
 pub mod log;
 
 pub mod appender;
+
+pub mod loss;
 
 pub mod noise;
 

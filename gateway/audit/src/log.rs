@@ -175,12 +175,15 @@ impl Log {
     ) -> Result<(Log, Committer), OpenError> {
         let mut fresh = [0; 16];
         system_random(&mut fresh).map_err(|NoRandomness| OpenError::NoRandomness)?;
-        let (tail, recovered) = recover::recover(storage.as_ref(), fresh)?;
+        let survey = recover::survey(storage.as_ref(), fresh)?;
+        let tail = &survey.tail;
         let now = Time::from_system(SystemTime::now());
         let signing = match signing {
             Some(Signing { means, lock }) => Some((Keeper::open(means, tail.sequence, now)?, lock)),
             None => None,
         };
+        // All that could keep the log from opening has been looked at.
+        let recovered = survey.clean(storage.as_ref())?;
         let keyring = if options.readers.is_empty() {
             None
         } else {
@@ -191,17 +194,15 @@ impl Log {
             (Some(Arc::new(keyring)), Some(drawn))
         });
         let segments =
-            Segments::begin(storage, options.segment_bytes, &tail).map_err(
-                |error| match error {
-                    WriteError::Disk(error) => OpenError::Disk {
-                        doing: "write",
-                        error,
-                    },
-                    WriteError::Gone => OpenError::Missing {
-                        segment: tail.segment,
-                    },
+            Segments::begin(storage, options.segment_bytes, tail).map_err(|error| match error {
+                WriteError::Disk(error) => OpenError::Disk {
+                    doing: "write",
+                    error,
                 },
-            )?;
+                WriteError::Gone => OpenError::Missing {
+                    segment: tail.segment,
+                },
+            })?;
         let shared = Arc::new(Shared::new(options.limits, tail.sequence, keyring));
         shared
             .free

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{self, Hash};
+use crate::entry;
+use crate::event::Event;
 use crate::frame::{self, BLOCK, Fault, MAX_BATCH, Place, SegmentHeader};
 use crate::recover::{segment_name, segment_number};
 use crate::storage;
@@ -41,7 +43,8 @@ pub struct Position {
     pub offset: u64,
 }
 
-/// A walk through the log of a directory.
+/// A walk through the log of a directory. Over entries whose loss was accepted it goes on with the next
+/// that is there.
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
@@ -205,7 +208,10 @@ impl Reader {
             Err(Fault::Blank) => return Ok(Step::End),
             Err(fault) => return Ok(Step::Fault(fault)),
         };
-        if let Some(fault) = self.misfit(&header) {
+        if let Some(fault) = self.misfit(&header)
+            && !(header.previous == self.next.previous
+                && accepts_loss(&file, &header, self.next.sequence, fault)?)
+        {
             return Ok(Step::Fault(fault));
         }
         self.log = Some(header.log);
@@ -313,6 +319,36 @@ impl Reader {
         let filled = storage::read_at(&file, 0, &mut block)?;
         Ok(Some((file, SegmentHeader::decode(&block[..filled]))))
     }
+}
+
+/// Whether what keeps the segment from following is a gap, and the segment begins with the entry that
+/// says that everything from `expected` up to there is lost, and that the log goes on all the same. A
+/// gap without one is no part of a log.
+fn accepts_loss(
+    file: &File,
+    header: &SegmentHeader,
+    expected: u64,
+    fault: Fault,
+) -> io::Result<bool> {
+    if !matches!(fault, Fault::Sequence { found } if found > expected) {
+        return Ok(false);
+    }
+    let mut window = vec![0; MAX_BATCH];
+    let filled = storage::read_at(file, BLOCK as u64, &mut window)?;
+    let place = Place {
+        segment: header.number,
+        sequence: header.first_sequence,
+        previous: header.hash(),
+    };
+    let Ok(batch) = frame::decode_batch(&window[..filled], &place) else {
+        return Ok(false);
+    };
+    let first = frame::split(batch.records).next();
+    let entry = first.and_then(|bytes| entry::decode(bytes).ok());
+    Ok(entry.is_some_and(|entry| match entry.event {
+        Event::Discontinuity(loss) => (loss.from, loss.to) == (expected, header.first_sequence),
+        _ => false,
+    }))
 }
 
 /// The bytes of the entry `sequence`, as they stand in its record; nothing when it cannot be reached

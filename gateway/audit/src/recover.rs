@@ -42,22 +42,30 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
     (segment_name(number) == name).then_some(number)
 }
 
-/// Finds the end of the log and makes it clean: what was prepared but not used is removed, what was
-/// torn is set aside, what was reserved and not written is given back.
+/// Where the log ends, and what is to be cleaned up before it goes on.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// Where it ends.
+    pub(crate) tail: Tail,
+    /// Files that were prepared and not used.
+    leftovers: Vec<String>,
+    /// How long the last segment is, bytes; 0 when there is none.
+    length: u64,
+    /// What stands behind its end; no longer than a batch.
+    torn: Vec<u8>,
+}
+
+/// Finds the end of the log. Changes nothing: whatever else keeps the log from opening leaves it as it
+/// is.
 ///
-/// `fresh` is the id that the log gets if there is none yet. Doing this twice, or dying in the
-/// middle and doing it again, has the same result.
-pub(crate) fn recover(
-    storage: &dyn Storage,
-    fresh: [u8; 16],
-) -> Result<(Tail, Option<Recovered>), OpenError> {
+/// `fresh` is the id that the log gets if there is none yet.
+pub(crate) fn survey(storage: &dyn Storage, fresh: [u8; 16]) -> Result<Survey, OpenError> {
     let mut numbers = Vec::new();
+    let mut leftovers = Vec::new();
     for name in storage.list().map_err(OpenError::disk("list"))? {
         match segment_number(&name) {
             Some(number) => numbers.push(number),
-            None if is_leftover(&name) => {
-                storage.remove(&name).map_err(OpenError::disk("remove"))?;
-            }
+            None if is_leftover(&name) => leftovers.push(name),
             None if quarantined(&name) => {}
             None => return Err(OpenError::Stranger { name }),
         }
@@ -68,92 +76,106 @@ pub(crate) fn recover(
             return Err(OpenError::Missing { segment: expected });
         }
     }
-    let Some(&last) = numbers.last() else {
-        let tail = Tail {
+    let mut survey = Survey {
+        tail: Tail {
             log: fresh,
             segment: 0,
             end: 0,
             sequence: 0,
             previous: [0; 32],
-        };
-        return Ok((tail, None));
+        },
+        leftovers,
+        length: 0,
+        torn: Vec::new(),
     };
-    close_segment(storage, last)
+    if let Some(&last) = numbers.last() {
+        survey.last_segment(storage, last)?;
+    }
+    Ok(survey)
 }
 
-fn close_segment(
-    storage: &dyn Storage,
-    number: u64,
-) -> Result<(Tail, Option<Recovered>), OpenError> {
-    let name = segment_name(number);
-    let length = storage.length(&name).map_err(OpenError::disk("read"))?;
-    let mut window = Window {
-        storage,
-        name: &name,
-        length,
-        bytes: Vec::new(),
-    };
-
-    let header = SegmentHeader::decode(window.at(0)?).map_err(|fault| OpenError::Damaged {
-        segment: number,
-        offset: 0,
-        fault,
-    })?;
-    let mut tail = Tail {
-        log: header.log,
-        segment: number,
-        end: BLOCK as u64,
-        sequence: header.first_sequence,
-        previous: header.hash(),
-    };
-    let fault = loop {
-        let place = Place {
-            segment: number,
-            sequence: tail.sequence,
-            previous: tail.previous,
+impl Survey {
+    fn last_segment(&mut self, storage: &dyn Storage, number: u64) -> Result<(), OpenError> {
+        let name = segment_name(number);
+        self.length = storage.length(&name).map_err(OpenError::disk("read"))?;
+        let mut window = Window {
+            storage,
+            name: &name,
+            length: self.length,
+            bytes: Vec::new(),
         };
-        match frame::decode_batch(window.at(tail.end)?, &place) {
-            Ok(batch) => {
-                tail.end += batch.bytes as u64;
-                tail.sequence += u64::from(batch.count);
-                tail.previous = batch.hash;
-            }
-            Err(fault) => break fault,
-        }
-    };
-
-    let torn = torn_tail(&mut window, tail.end, fault, number)?;
-    let set_aside = format!("{}.torn", quarantine_stem(number, tail.end));
-    if !torn.is_empty() {
-        storage
-            .create(&set_aside, &torn)
-            .map_err(OpenError::disk("write"))?;
-    }
-    // From here on the torn bytes exist twice; a crash now finds the quarantine file again below.
-    if length != tail.end {
-        storage
-            .truncate(&name, tail.end)
-            .map_err(OpenError::disk("truncate"))?;
-    }
-    let recovered = match storage.length(&set_aside) {
-        Ok(bytes) => {
-            let bytes_set_aside = read_all(storage, &set_aside, bytes)?;
-            Some(Recovered {
+        let header = SegmentHeader::decode(window.at(0)?).map_err(|fault| OpenError::Damaged {
+            segment: number,
+            offset: 0,
+            fault,
+        })?;
+        let tail = &mut self.tail;
+        *tail = Tail {
+            log: header.log,
+            segment: number,
+            end: BLOCK as u64,
+            sequence: header.first_sequence,
+            previous: header.hash(),
+        };
+        let fault = loop {
+            let place = Place {
                 segment: number,
-                offset: tail.end,
-                digest: Digest::of(&bytes_set_aside),
-                bytes,
-            })
+                sequence: tail.sequence,
+                previous: tail.previous,
+            };
+            match frame::decode_batch(window.at(tail.end)?, &place) {
+                Ok(batch) => {
+                    tail.end += batch.bytes as u64;
+                    tail.sequence += u64::from(batch.count);
+                    tail.previous = batch.hash;
+                }
+                Err(fault) => break fault,
+            }
+        };
+        self.torn = torn_tail(&mut window, tail.end, fault, number)?;
+        Ok(())
+    }
+
+    /// Makes the end of the log clean: what was prepared but not used is removed, what was torn is set
+    /// aside, what was reserved and not written is given back. Doing this twice, or dying in the middle
+    /// and doing all again, has the same result.
+    pub(crate) fn clean(&self, storage: &dyn Storage) -> Result<Option<Recovered>, OpenError> {
+        for name in &self.leftovers {
+            storage.remove(name).map_err(OpenError::disk("remove"))?;
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => {
-            return Err(OpenError::Disk {
+        let tail = &self.tail;
+        if tail.segment == 0 {
+            return Ok(None);
+        }
+        let set_aside = set_aside_name(tail.segment, tail.end);
+        if !self.torn.is_empty() {
+            storage
+                .create(&set_aside, &self.torn)
+                .map_err(OpenError::disk("write"))?;
+        }
+        // From here on the torn bytes exist twice; a crash now finds the quarantine file again below.
+        if self.length != tail.end {
+            storage
+                .truncate(&segment_name(tail.segment), tail.end)
+                .map_err(OpenError::disk("truncate"))?;
+        }
+        match storage.length(&set_aside) {
+            Ok(bytes) => {
+                let bytes_set_aside = read_all(storage, &set_aside, bytes)?;
+                Ok(Some(Recovered {
+                    segment: tail.segment,
+                    offset: tail.end,
+                    digest: Digest::of(&bytes_set_aside),
+                    bytes,
+                }))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(OpenError::Disk {
                 doing: "read",
                 error,
-            });
+            }),
         }
-    };
-    Ok((tail, recovered))
+    }
 }
 
 /// What stands behind the last whole batch: nothing, or the remains of one batch. Whatever cannot be
@@ -200,15 +222,16 @@ fn is_leftover(name: &str) -> bool {
             .is_some_and(|extension| extension == "new")
 }
 
-fn quarantine_stem(segment: u64, offset: u64) -> String {
-    format!("{segment:016}-{offset}")
+/// The name of the file in quarantine for what stood in a segment from `offset` on.
+pub(crate) fn set_aside_name(segment: u64, offset: u64) -> String {
+    format!("{segment:016}-{offset}.torn")
 }
 
 /// The segment and offset that a quarantine file was cut from.
 pub(crate) fn quarantine_origin(name: &str) -> Option<(u64, u64)> {
     let (segment, offset) = name.strip_suffix(".torn")?.split_once('-')?;
     let origin = (segment.parse().ok()?, offset.parse().ok()?);
-    (format!("{}.torn", quarantine_stem(origin.0, origin.1)) == name).then_some(origin)
+    (set_aside_name(origin.0, origin.1) == name).then_some(origin)
 }
 
 fn quarantined(name: &str) -> bool {

@@ -382,6 +382,57 @@ fn a_log_that_is_shorter_than_its_checkpoint_keeps_the_gateway_from_starting() {
 }
 
 #[test]
+fn a_log_whose_end_is_lost_goes_on_when_an_operator_accepts_it() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let gateway = world.gateway("");
+    for _ in 0..5 {
+        world.is_served();
+    }
+    let segment = newest_segment(&gateway);
+    let audit = gateway.stop().audit;
+    let whole = std::fs::read(&segment).or_fail("read the segment");
+    std::fs::write(&segment, &whole[..4096 * 2]).or_fail("cut the segment");
+    let ran = Gateway::refuses_to_start(&world.place, &world.configuration());
+    assert!(ran.stderr.contains("`audit recover`"), "{ran:?}");
+    let recover = |more: &[&str]| {
+        let program = Program::ours("audit").arg("recover").arg(&audit);
+        program.args(more).run()
+    };
+    recover(&[]).expect_code(1);
+    Gateway::refuses_to_start(&world.place, &world.configuration());
+    recover(&["--accept-loss", "--reason", "the disk was replaced"]).expect_code(0);
+    let gateway = world.gateway("");
+    world.is_served();
+    assert_eq!(gateway.records().of_kind("discontinuity").len(), 1);
+    gateway.verify();
+    let verified = integration::records::verify(&gateway.stop().audit).expect_code(0);
+    assert!(verified.stdout.contains("\nnote: LOST: "), "{verified:?}");
+}
+
+#[test]
+fn a_log_that_was_taken_away_keeps_the_gateway_from_starting() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let gateway = world.gateway("");
+    world.is_served();
+    let audit = gateway.stop().audit;
+    let aside = world.place.path("taken");
+    std::fs::rename(&audit, &aside).or_fail("take the log away");
+    let ran = Gateway::refuses_to_start(&world.place, &world.configuration());
+    assert!(
+        ran.stderr
+            .contains("a log was signed here, and there is none"),
+        "{ran:?}"
+    );
+    std::fs::remove_dir_all(&audit).or_fail("remove what the start left");
+    std::fs::rename(&aside, &audit).or_fail("put it back");
+    let gateway = world.gateway("");
+    world.is_served();
+    gateway.verify();
+}
+
+#[test]
 fn the_public_key_lies_beside_the_log_and_another_key_does_not_go_on_with_it() {
     let world = World::new();
     let _origin = world.plain_origin();

@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::files::{self, Files};
 use crate::merkle::checkpoint::{Checkpoint, CheckpointError};
 use crate::merkle::hash::{self, Hash};
+use crate::merkle::key::Verifier;
 use crate::merkle::note::{Note, VerifyError};
 use crate::merkle::range::{Frontier, Head};
 use crate::merkle::tile::{Edge, TileNodes, TilesError};
@@ -62,6 +63,56 @@ pub(crate) fn is_signed(files: &dyn Files) -> io::Result<bool> {
 /// Takes up the tree of a log that is durable up to `durable`; nothing when it was never signed.
 pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, OpenError> {
     let files = &*means.files;
+    let Some(tree) = signed_tree(files, means.signer.verifier())? else {
+        return Ok(None);
+    };
+    let head = tree.checkpoint.head();
+    if head.size > durable {
+        return Err(OpenError::Shorter {
+            signed: head.size,
+            entries: durable,
+        });
+    }
+    let reader = entries_of(means, head)?;
+    let last = tree.last;
+    last.clean(files)
+        .map_err(OpenError::disk("clean the history"))?;
+    let end = End {
+        size: Some(head.size),
+        link: Some(history::link(&tree.text)),
+        is_first: history::follows(&tree.checkpoint, None),
+        day: last.day,
+        bytes: last.end,
+    };
+    Ok(Some(Resumed {
+        reader,
+        edge: tree.edge,
+        end,
+        owed: tree.owed,
+    }))
+}
+
+/// A tree as its last checkpoint and its tiles have it.
+struct SignedTree {
+    last: Last,
+    checkpoint: Checkpoint,
+    text: String,
+    edge: Edge,
+    /// The note that `checkpoint` should hold and does not.
+    owed: Option<String>,
+}
+
+/// How many entries are signed with this key, as far as the last checkpoint and the right edge of the
+/// tiles bear each other out; nothing when nothing was ever signed.
+///
+/// # Errors
+/// [`OpenError`] when they do not.
+pub(crate) fn signed_size(files: &dyn Files, key: &Verifier) -> Result<Option<u64>, OpenError> {
+    let tree = signed_tree(files, key)?;
+    Ok(tree.map(|tree| tree.edge.size()))
+}
+
+fn signed_tree(files: &dyn Files, key: &Verifier) -> Result<Option<SignedTree>, OpenError> {
     let pointed = files::read(files, CHECKPOINT, MAX_RECORD);
     let pointed = pointed.map_err(OpenError::disk("read the checkpoint"))?;
     let Some(last) = Last::find(files)? else {
@@ -72,7 +123,7 @@ pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, Ope
             None => Ok(None),
         };
     };
-    let (checkpoint, text) = last.open(means)?;
+    let (checkpoint, text) = last.open(key)?;
     let owed = match pointed {
         Some(pointed) if pointed == last.note => None,
         Some(pointed) if !is_before(&pointed, &checkpoint) => {
@@ -88,31 +139,17 @@ pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, Ope
         }
         Some(_) | None => Some(String::from_utf8_lossy(&last.note).into_owned()),
     };
-    let head = checkpoint.head();
-    if head.size > durable {
-        return Err(OpenError::Shorter {
-            signed: head.size,
-            entries: durable,
+    let edge = Edge::read(Stored(files), checkpoint.head().size).map_err(unreadable)?;
+    if edge.head() != checkpoint.head() {
+        return Err(OpenError::Root {
+            size: checkpoint.head().size,
         });
     }
-    let edge = Edge::read(Stored(files), head.size).map_err(unreadable)?;
-    if edge.head() != head {
-        return Err(OpenError::Root { size: head.size });
-    }
-    let reader = entries_of(means, head)?;
-    last.clean(files)
-        .map_err(OpenError::disk("clean the history"))?;
-    let end = End {
-        size: Some(head.size),
-        link: Some(history::link(&text)),
-        is_first: history::follows(&checkpoint, None),
-        day: last.day,
-        bytes: last.end,
-    };
-    Ok(Some(Resumed {
-        reader,
+    Ok(Some(SignedTree {
+        last,
+        checkpoint,
+        text,
         edge,
-        end,
         owed,
     }))
 }
@@ -198,10 +235,10 @@ impl Last {
     }
 
     /// The checkpoint and its text, if our key signed it.
-    fn open(&self, means: &Means) -> Result<(Checkpoint, String), OpenError> {
+    fn open(&self, key: &Verifier) -> Result<(Checkpoint, String), OpenError> {
         let place = format!("{CHECKPOINTS}/{}", self.day);
-        let own = [means.signer.verifier().clone()];
-        match Checkpoint::open(&self.note, means.origin(), &own, &[]) {
+        let own = [key.clone()];
+        match Checkpoint::open(&self.note, key.name().as_str(), &own, &[]) {
             Ok(opened) => {
                 let text = opened.checkpoint().to_string();
                 Ok((opened.checkpoint().clone(), text))
@@ -311,6 +348,11 @@ fn entries_of(means: &Means, head: Head) -> Result<Reader, OpenError> {
         let before = reader.try_clone().map_err(&read)?;
         let at = before.position();
         match reader.step().map_err(&read)? {
+            Step::Segment(header) if header.first_sequence > tree.size() => {
+                // Their loss was accepted: what is left of them are their hashes.
+                let size = header.first_sequence.min(head.size);
+                tree = Frontier::read(&mut nodes, size).map_err(unreadable)?;
+            }
             Step::Segment(_) => {}
             Step::Batch {
                 sequence,

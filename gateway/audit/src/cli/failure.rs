@@ -8,6 +8,7 @@ use terminal::complain;
 
 use crate::frame::Fault;
 use crate::keygen::KeygenError;
+use crate::loss::LossError;
 use crate::merkle::key::KeyError;
 use crate::merkle::offline::OfflineError;
 use crate::prove::ProveError;
@@ -55,6 +56,10 @@ pub(super) enum Failure {
         error: KeyError,
     },
     Keygen(KeygenError),
+    Loss {
+        directory: PathBuf,
+        error: LossError,
+    },
 }
 
 impl Failure {
@@ -96,6 +101,10 @@ impl Failure {
             Failure::Name { error } => terminal::misused(
                 format_args!("--name: {error}"),
                 "a log is named by a host of yours and a path, such as clinic.example/audit",
+            ),
+            Failure::Loss { directory, error } => terminal::fail(
+                format_args!("{}: {error}", directory.display()),
+                Some(error.hint()),
             ),
             Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
             Failure::PublicKey(error @ PublicKeyError::Read { .. }) => {

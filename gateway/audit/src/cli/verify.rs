@@ -50,13 +50,13 @@ impl Verify {
 }
 
 /// A public key, and the file that it was read from.
-struct Key {
+pub(super) struct Key {
     path: PathBuf,
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
 }
 
 /// The key that was named, else the one beside the log's directory, if there is one.
-fn key_for(directory: &Path, named: Option<PathBuf>) -> Result<Option<Key>, Failure> {
+pub(super) fn key_for(directory: &Path, named: Option<PathBuf>) -> Result<Option<Key>, Failure> {
     let path = match named {
         Some(path) => path,
         None => match public_key::beside(directory) {
@@ -211,6 +211,7 @@ fn print_report_json(
         "segments": report.segments,
         "batches": report.batches,
         "entries": report.entries,
+        "lost_entries": report.lost,
         "first": report.first,
         "last": report.last,
         "findings": report.findings.iter().map(|finding| text(finding)).collect::<Vec<_>>(),

@@ -24,14 +24,16 @@ use crate::checkpoints::history::CHECKPOINTS;
 use crate::checkpoints::is_signed;
 use crate::checkpoints::store::{ASIDE, CHECKPOINT, TILE};
 use crate::entry;
-use crate::event::{Digest, Event, Recovered, Time};
+use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, Time};
+use crate::extent::{Extent, extent_of};
 use crate::files::Directory;
-use crate::frame::{self, BLOCK, Fault, MAX_BATCH};
+use crate::frame::{BLOCK, Fault, MAX_BATCH};
 use crate::key_records::{self, Found, RECORDS};
 use crate::lock::{LOCK, has_writer};
+use crate::loss::digest_from;
 use crate::merkle::key::Verifier;
 use crate::read::{self, Position, Reader, Step};
-use crate::recover::{SPARE, quarantine_origin, segment_name};
+use crate::recover::{SPARE, quarantine_origin, segment_name, set_aside_name};
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::Leaf;
 
@@ -116,6 +118,8 @@ pub fn verify_watched(
         report,
         tree,
         recovered: Vec::new(),
+        damage: Vec::new(),
+        behind: None,
         keys: BTreeMap::new(),
         key: None,
         watch,
@@ -163,6 +167,11 @@ struct Walk<'a> {
     report: Report,
     tree: Option<Tree>,
     recovered: Vec<Recovered>,
+    /// What stays as evidence of accepted losses.
+    damage: Vec<Damage>,
+    /// Where something stands behind the end of the segment before: the entry that comes next accounts
+    /// for it, or nothing does.
+    behind: Option<Position>,
     /// The keys that the log told of: the names of their records, and what these must be.
     keys: BTreeMap<String, Digest>,
     /// One of them, which the last sealed entry was under.
@@ -180,10 +189,13 @@ impl Walk<'_> {
         // Set once the end was reached and more was there a moment later.
         let mut caught_up = false;
         loop {
-            let before = reader.position();
+            let (before, expected) = (reader.position(), reader.sequence());
             match reader.step()? {
                 Step::Segment(header) => {
                     stuck = 0;
+                    if header.first_sequence > expected {
+                        self.lost(expected, header.first_sequence)?;
+                    }
                     self.last = self.last.max(header.number);
                     if header.number > 1 {
                         self.behind(
@@ -204,6 +216,9 @@ impl Walk<'_> {
                     stuck = 0;
                     self.report.batches += 1;
                     self.entries(sequence, &records)?;
+                    if let Some(at) = self.behind.take() {
+                        self.report.find(Finding::Added { at });
+                    }
                     if caught_up {
                         // All that was there when the end was reached is whole; what a busy writer
                         // adds meanwhile is the next verification's.
@@ -265,6 +280,7 @@ impl Walk<'_> {
                 let name = format!("{}/{}", key.epoch, key.key);
                 self.keys.insert(name, key.record);
             }
+            Event::Discontinuity(loss) => self.accepted(entry.time, loss),
             Event::SigningKey(named) => self.signing_key(sequence, named.key)?,
             _ => {}
         }
@@ -320,14 +336,44 @@ impl Walk<'_> {
         if failed && extent.blank_after <= end + MAX_BATCH as u64 {
             self.report.notes.push(Note::GivenUp { segment });
         } else {
-            self.report.find(Finding::Added {
-                at: Position {
-                    segment,
-                    offset: extent.first,
-                },
-            });
+            let offset = extent.first;
+            if let Some(at) = self.behind.replace(Position { segment, offset }) {
+                self.report.find(Finding::Added { at });
+            }
         }
         Ok(())
+    }
+
+    /// Passes entries whose loss was accepted. Of those that were signed the tiles hold the hashes,
+    /// which the checkpoints must bear out.
+    fn lost(&mut self, from: u64, to: u64) -> io::Result<()> {
+        self.report.lost += to - from;
+        match &mut self.tree {
+            Some(tree) => tree.pass(to, &mut self.report),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what an entry says of a loss that was accepted.
+    fn accepted(&mut self, at: Time, loss: Discontinuity<'_>) {
+        if self.behind.is_some_and(|behind| {
+            let covers = |damage: &Damage| {
+                damage.segment == behind.segment
+                    && damage.offset > 0
+                    && damage.offset <= behind.offset
+            };
+            loss.damage.iter().any(covers)
+        }) {
+            self.behind = None;
+        }
+        self.report.notes.push(Note::Lost {
+            from: loss.from,
+            to: loss.to,
+            at,
+            uid: loss.uid,
+            reason: loss.reason.to_owned(),
+        });
+        self.damage.extend(loss.damage);
     }
 
     /// Judges the place at which the walk ended.
@@ -419,10 +465,11 @@ impl Walk<'_> {
     fn account_for(&mut self, others: &[String]) -> io::Result<()> {
         for name in others {
             let known = match quarantine_origin(name) {
-                Some(origin) => self
-                    .recovered
-                    .iter()
-                    .any(|r| (r.segment, r.offset) == origin),
+                Some(origin) => {
+                    let recovered = self.recovered.iter().map(|r| (r.segment, r.offset));
+                    let damage = self.damage.iter().map(|d| (d.segment, d.offset));
+                    recovered.chain(damage).any(|known| known == origin)
+                }
                 // What a crash, or the running writer, left in the making.
                 None if name == SPARE => {
                     self.report.live || self.is_blank_but_for_a_header(SPARE)?
@@ -435,11 +482,28 @@ impl Walk<'_> {
                 self.report.find(Finding::Stranger { name: name.clone() });
             }
         }
+        for damage in std::mem::take(&mut self.damage) {
+            let name = match damage.offset {
+                0 => set_aside_name(damage.segment, 0),
+                _ => segment_name(damage.segment),
+            };
+            let found = std::fs::File::open(self.directory.join("wal").join(name));
+            let kept = match found {
+                Ok(mut file) => {
+                    digest_from(&mut file, damage.offset)? == (damage.bytes, damage.digest)
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                Err(error) => return Err(error),
+            };
+            if !kept {
+                let (segment, offset) = (damage.segment, damage.offset);
+                self.report
+                    .find(Finding::MissingQuarantine { segment, offset });
+            }
+        }
         for recovered in std::mem::take(&mut self.recovered) {
-            let path = self.directory.join("wal").join(format!(
-                "{:016}-{}.torn",
-                recovered.segment, recovered.offset
-            ));
+            let name = set_aside_name(recovered.segment, recovered.offset);
+            let path = self.directory.join("wal").join(name);
             let kept = match read_bounded(&path) {
                 Ok(bytes) => Digest::of(&bytes) == recovered.digest,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -466,49 +530,6 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     file.take(MAX_BATCH as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// A stretch of a file that is not blank.
-struct Extent {
-    first: u64,
-    /// From here on, all is blank.
-    blank_after: u64,
-    /// Whether a whole batch of the same segment begins behind its start.
-    holds_batch: bool,
-}
-
-/// What stands in `file` from `from` on; `None` when there is nothing but zeros.
-fn extent_of(file: &std::fs::File, from: u64, segment: u64) -> io::Result<Option<Extent>> {
-    let mut extent: Option<Extent> = None;
-    let mut window = vec![0; MAX_BATCH + BLOCK];
-    let mut at = from;
-    loop {
-        let filled = crate::storage::read_at(file, at, &mut window)?;
-        if filled == 0 {
-            return Ok(extent);
-        }
-        let step = filled.min(MAX_BATCH);
-        for start in (0..step).step_by(BLOCK) {
-            let block = &window[start..(start + BLOCK).min(filled)];
-            if frame::is_blank(block) {
-                continue;
-            }
-            let place = at + start as u64;
-            let extent = extent.get_or_insert(Extent {
-                first: place,
-                blank_after: place,
-                holds_batch: false,
-            });
-            extent.blank_after = place + block.len() as u64;
-            // Looks for whole batches behind the first place only; a batch fits into the window
-            // but for those that begin near its end, and one block tells enough of these.
-            if place != from {
-                let found = frame::decode_anywhere(&window[start..filled]);
-                extent.holds_batch |= found.is_ok_and(|(_, place)| place.segment == segment);
-            }
-        }
-        at += step as u64;
-    }
 }
 
 fn pause() {

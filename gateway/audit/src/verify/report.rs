@@ -21,6 +21,8 @@ pub struct Report {
     pub batches: u64,
     /// Entries that were read.
     pub entries: u64,
+    /// Entries that are lost, and whose loss was accepted.
+    pub lost: u64,
     /// Time of the first entry.
     pub first: Option<Time>,
     /// Time of the last entry.
@@ -102,7 +104,7 @@ pub enum Finding {
         /// Its number.
         segment: u64,
     },
-    /// What was set aside after a crash is gone or changed.
+    /// What was set aside, after a crash or when a loss was accepted, is gone or changed.
     MissingQuarantine {
         /// The segment that it was cut from.
         segment: u64,
@@ -230,6 +232,19 @@ pub enum Note {
         /// Its name below `keys/`.
         name: String,
     },
+    /// The log went on although some of it was lost: an operator accepted it.
+    Lost {
+        /// The first entry that is lost.
+        from: u64,
+        /// The first that is not.
+        to: u64,
+        /// When that was.
+        at: Time,
+        /// By which user.
+        uid: u32,
+        /// Why, in the operator's words.
+        reason: String,
+    },
     /// A segment was given up after a failed write; the remains of that write lie behind its end.
     GivenUp {
         /// The segment.
@@ -267,7 +282,7 @@ impl Report {
     #[must_use]
     pub fn unsigned(&self) -> u64 {
         let signed = self.signed.as_ref().map_or(0, |signed| signed.entries);
-        self.entries.saturating_sub(signed)
+        (self.entries + self.lost).saturating_sub(signed)
     }
 
     /// The worst of the findings.
@@ -371,7 +386,7 @@ impl fmt::Display for Finding {
             Finding::MissingQuarantine { segment, offset } => {
                 write!(
                     f,
-                    "what a crash tore off segment {segment} at byte {offset} is missing from quarantine, or changed"
+                    "what was set aside of segment {segment} from byte {offset} on is missing, or changed"
                 )
             }
             Finding::Stranger { name } => write!(f, "{name:?} does not belong to the log"),
@@ -467,6 +482,21 @@ impl fmt::Display for Note {
                 write!(
                     f,
                     "a crash tore {bytes} bytes off segment {segment} that were never acknowledged; they are in quarantine"
+                )
+            }
+            Note::Lost {
+                from,
+                to,
+                at,
+                uid,
+                reason,
+            } => {
+                let lost = to.saturating_sub(*from);
+                // What a person wrote must not drive the terminal.
+                let reason = reason.escape_debug();
+                write!(
+                    f,
+                    "LOST: {lost} signed entries from {from} on, and whatever was not signed behind them; user {uid} accepted it at {at}: {reason}"
                 )
             }
             Note::UnusedKey { name } => {

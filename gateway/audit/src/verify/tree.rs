@@ -14,7 +14,10 @@ use crate::checkpoints::store::{Stored, TILE, partials_of};
 use crate::files::{Directory, Files};
 use crate::merkle::hash::{self, Hash};
 use crate::merkle::key::Verifier;
-use crate::merkle::tile::{self, Edge, Kind, LEVELS, Tile, Tiles as _, WIDTH};
+use crate::merkle::range::{Node, Nodes as _};
+use crate::merkle::tile::{
+    self, Edge, Kind, LEVELS, Tile, TileNodes, Tiles as _, TilesError, WIDTH,
+};
 
 /// The tree of a signed log.
 pub(super) struct Tree {
@@ -67,8 +70,36 @@ impl Tree {
 
     /// Takes the next entry, by its bytes as they stand in its record.
     pub(super) fn take(&mut self, entry: &[u8], report: &mut Report) -> io::Result<()> {
+        self.grow(hash::leaf(entry), report)
+    }
+
+    /// Passes entries that are lost, up to `size`, by the hashes that the tiles hold of them.
+    pub(super) fn pass(&mut self, size: u64, report: &mut Report) -> io::Result<()> {
+        let (claimed, files) = (self.claimed, self.files.clone());
+        let mut nodes = TileNodes::new(Stored(&files), claimed);
+        while self.edge.size() < size.min(claimed) {
+            let index = self.edge.size();
+            match nodes.node(Node { level: 0, index }) {
+                Ok(leaf) => self.grow(leaf, report)?,
+                Err(TilesError::Reader(error)) => return Err(error),
+                // What follows then leads to no root that was signed.
+                Err(TilesError::Missing { tile }) => {
+                    missing(tile, report);
+                    return Ok(());
+                }
+                Err(TilesError::Length(error)) => {
+                    differs(error.tile, report);
+                    return Ok(());
+                }
+                Err(TilesError::Outside { .. }) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, leaf: Hash, report: &mut Report) -> io::Result<()> {
         let mut full: Vec<(Tile, Vec<u8>)> = Vec::new();
-        self.edge.append(hash::leaf(entry), |tile, hashes| {
+        self.edge.append(leaf, |tile, hashes| {
             full.push((tile, tile::encode(hashes)));
         });
         for (tile, bytes) in full {

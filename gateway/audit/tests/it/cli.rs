@@ -445,3 +445,55 @@ fn what_cannot_be_proved_is_told_with_a_hint() {
     );
     assert_eq!(text(&refused.stdout), "");
 }
+
+#[test]
+fn a_loss_is_told_before_it_is_accepted_and_accepted_only_for_a_reason() {
+    let (place, log) = signed();
+    let verifier = crate::checkpoints::signer(1).verifier().to_string();
+    std::fs::write(path(&place, "log.vkey"), verifier).unwrap();
+    let directory = log.to_str().unwrap();
+    let whole = audit(&["recover", directory]);
+    assert_eq!(whole.status.code(), Some(0));
+    assert!(text(&whole.stdout).starts_with("nothing is lost"));
+
+    let segment = std::fs::OpenOptions::new()
+        .write(true)
+        .open(log.join("wal/0000000000000002.seg"));
+    segment.unwrap().set_len(4096).unwrap();
+    let told = audit(&["recover", directory]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(
+        text(&told.stdout).starts_with("lost: 300 signed entries from 301 on"),
+        "{}",
+        text(&told.stdout)
+    );
+    assert!(text(&told.stderr).contains("hint: look for a copy"));
+    for half in [&["--accept-loss"][..], &["--reason", "why"]] {
+        let misused = audit(&[&["recover", directory], half].concat());
+        assert_eq!(misused.status.code(), Some(64), "{half:?}");
+    }
+    let why = "the disk\u{1b}[2J was replaced";
+    let accepted = audit(&["recover", directory, "--accept-loss", "--reason", why]);
+    assert_eq!(
+        accepted.status.code(),
+        Some(0),
+        "{}",
+        text(&accepted.stderr)
+    );
+    assert!(text(&accepted.stdout).contains("\naccepted: the log goes on with entry 601"));
+    // The entry that says so waits for its signature, like any other.
+    let verified = audit(&["verify", directory]);
+    let said = text(&verified.stdout);
+    assert_eq!(verified.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("\nnote: LOST: 300 signed entries from 301 on"),
+        "{said}"
+    );
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    let json = audit(&["verify", directory, "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["lost_entries"], 300);
+    let shown = audit(&["show", directory, "--json"]);
+    assert!(text(&shown.stdout).contains("\"type\":\"discontinuity\""));
+    assert_eq!(audit(&["recover", directory]).status.code(), Some(0));
+}

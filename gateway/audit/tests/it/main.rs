@@ -11,6 +11,7 @@ mod cli;
 mod directory;
 mod disk;
 mod faults;
+mod loss;
 mod merkle;
 mod seal;
 mod sealed;

@@ -91,7 +91,7 @@ fn is_fault(finding: &Finding, expected: &CheckpointFault) -> bool {
 }
 
 /// All files of the tree, with their paths.
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![directory.join("tile"), directory.join("checkpoints")];
     while let Some(path) = open.pop() {
