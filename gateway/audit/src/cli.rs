@@ -11,6 +11,7 @@ mod keygen;
 mod prove;
 
 mod recover;
+mod source;
 
 mod show;
 

@@ -88,6 +88,29 @@ impl Keys {
     }
 }
 
+/// The tenant key alone, from a file of keys or from that line of it: whoever looks for patients needs
+/// nothing that signs. The caller wipes `text`.
+///
+/// # Errors
+/// [`KeysError`]; it holds nothing of what was read.
+pub fn patients(text: &[u8]) -> Result<TenantKey, KeysError> {
+    let text = std::str::from_utf8(text).map_err(|_| KeysError::NotText)?;
+    let mut found = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if let Some(key) = line.strip_prefix(PATIENTS) {
+            let key = TenantKey::parse(key.as_bytes());
+            let key = key.map_err(|error| KeysError::Patients { number, error })?;
+            if found.replace(key).is_some() {
+                return Err(KeysError::Twice { number });
+            }
+        } else if !(line.is_empty() || line.starts_with('#') || line.starts_with(SIGNER)) {
+            return Err(KeysError::Line { number });
+        }
+    }
+    found.ok_or(KeysError::Missing { what: PATIENTS })
+}
+
 const COMMENT: &str = "\
 # Keys of an audit log of phigate: the first signs its checkpoints, the second names patients.
 # Secret, and needed as long as the log: keep a copy in a safe place.
@@ -207,6 +230,20 @@ mod tests {
         let one = keys.patients.pseudonym("a", "b");
         assert_eq!(one, turned.patients.pseudonym("a", "b"));
         assert_ne!(text, fresh());
+    }
+
+    #[test]
+    fn whoever_looks_for_patients_needs_that_key_alone() {
+        let text = fresh();
+        let whole = Keys::parse(text.as_bytes()).unwrap().patients;
+        let line = text.lines().find(|line| line.starts_with(PATIENTS));
+        for text in [&text[..], line.unwrap()] {
+            let key = patients(text.as_bytes()).unwrap();
+            assert_eq!(key.pseudonym("a", "b"), whole.pseudonym("a", "b"));
+        }
+        let missing = KeysError::Missing { what: PATIENTS };
+        assert_eq!(patients(b"# none\n").err(), Some(missing));
+        assert_eq!(patients(b"x").err(), Some(KeysError::Line { number: 1 }));
     }
 
     #[test]

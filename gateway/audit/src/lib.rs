@@ -11,6 +11,7 @@
 //! recover: where the log ends after a crash      verify: is what is there whole and unchanged
 //! loss:    what an operator lets it go on without
 //! read:    entries in order, also of a live log  unseal: what a reader's key opens of them
+//! opened:  both in one walk                      select: which of them are asked for
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! ```
 //!
@@ -78,6 +79,10 @@ pub mod noise;
 pub mod medium;
 
 pub mod unseal;
+
+pub mod select;
+
+pub mod opened;
 
 pub mod verify;
 

@@ -9,11 +9,13 @@ use terminal::complain;
 use crate::frame::Fault;
 use crate::keygen::KeygenError;
 use crate::loss::LossError;
+use crate::keys::KeysError;
 use crate::merkle::key::KeyError;
 use crate::merkle::offline::OfflineError;
 use crate::prove::ProveError;
 use crate::public_key::PublicKeyError;
 use crate::seal::reader::ReaderError;
+use crate::select::SelectError;
 
 /// The exit code of what the operating system refused to `verify`.
 pub(super) const IO: u8 = 4;
@@ -44,9 +46,17 @@ pub(super) enum Failure {
         path: PathBuf,
         error: io::Error,
     },
-    ReaderFile {
+    KeyFile {
         path: PathBuf,
         error: io::Error,
+    },
+    Keys {
+        path: PathBuf,
+        error: KeysError,
+    },
+    Select {
+        flag: &'static str,
+        error: SelectError,
     },
     Reader {
         path: PathBuf,
@@ -90,10 +100,21 @@ impl Failure {
                 format_args!("the log cannot be read further: {at} is {fault}"),
                 Some("`audit verify` says what is wrong"),
             ),
-            Failure::ReaderFile { path, error } => terminal::fail(
+            Failure::KeyFile { path, error } => terminal::fail(
                 format_args!("cannot read the key {}: {error}", path.display()),
-                Some("--reader names a file that holds the secret key of a reader"),
+                Some(
+                    "--reader and --keys name files that `audit keygen` wrote: reader.key, audit.keys",
+                ),
             ),
+            Failure::Keys { path, error } => terminal::fail(
+                format_args!("{} holds no key for patients: {error}", path.display()),
+                Some(
+                    "it is the file audit.keys that `audit keygen` wrote, or its line PATIENTS+KEY+ alone",
+                ),
+            ),
+            Failure::Select { flag, error } => {
+                terminal::misused(format_args!("{flag}: {error}"), error.hint())
+            }
             Failure::Reader { path, error } => terminal::fail(
                 format_args!("{} holds no reader's secret key: {error}", path.display()),
                 Some("it is the file reader.key that `audit keygen` wrote"),

@@ -39,6 +39,11 @@ pub fn kind_name(number: u8) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
+/// The `type` of every event.
+pub fn kind_names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(_, name)| *name)
+}
+
 #[rustfmt::skip]
 const KINDS: &[(u8, &str)] = &[
     (0, "start"), (1, "stop"), (2, "configuration"), (3, "decision"), (4, "revocation"),

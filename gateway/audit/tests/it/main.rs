@@ -8,6 +8,7 @@
 
 mod checkpoints;
 mod cli;
+mod clinic;
 mod directory;
 mod disk;
 mod faults;
@@ -15,6 +16,7 @@ mod loss;
 mod merkle;
 mod seal;
 mod sealed;
+mod selected;
 mod signed;
 mod tamper;
 mod workers;
