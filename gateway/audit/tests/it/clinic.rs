@@ -172,15 +172,9 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn append(&self, time: Time, event: Event<'_>) {
         let entry = Entry { time, event };
-        loop {
-            match self.log.append_unwaited(&entry, Share::Proven) {
-                Ok(()) => return,
-                // The queue is full for the moment.
-                Err(_) => {
-                    self.log.append_blocking(&entry, PATIENCE).unwrap();
-                    return;
-                }
-            }
+        if self.log.append_unwaited(&entry, Share::Proven).is_err() {
+            // The queue is full for the moment.
+            self.log.append_blocking(&entry, PATIENCE).unwrap();
         }
     }
 
