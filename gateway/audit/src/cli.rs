@@ -6,14 +6,19 @@
 
 mod failure;
 
+mod index;
+
 mod keygen;
 
 mod prove;
 
 mod recover;
 mod source;
+mod report;
 
 mod show;
+
+mod source;
 
 mod verify;
 
@@ -42,6 +47,8 @@ struct Arguments {
 enum Command {
     Verify(verify::Verify),
     Show(show::Show),
+    Index(index::Index),
+    Report(report::Report),
     Prove(prove::Prove),
     Check(prove::Check),
     Recover(recover::Recover),
@@ -71,6 +78,8 @@ pub fn main() -> ExitCode {
     let ended = match command {
         Command::Verify(verb) => verb.run(&mut out),
         Command::Show(verb) => verb.run(&mut out),
+        Command::Index(verb) => verb.run(&mut out),
+        Command::Report(verb) => verb.run(&mut out),
         Command::Prove(verb) => verb.run(&mut out),
         Command::Check(verb) => verb.run(&mut out),
         Command::Recover(verb) => verb.run(&mut out),

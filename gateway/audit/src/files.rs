@@ -70,6 +70,14 @@ pub fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
+/// Whether a name in the log's directory is of what can be made again from the log: `index*`, `*.cursor`
+/// (AUDIT.md). Everything else there is evidence.
+#[must_use]
+pub fn is_no_evidence(name: &str) -> bool {
+    // The names are the interface, so their case counts.
+    name.starts_with("index") || name.strip_suffix(".cursor").is_some()
+}
+
 /// A directory on a real disk.
 #[derive(Debug, Clone)]
 pub struct Directory(PathBuf);

@@ -12,6 +12,7 @@
 //! loss:    what an operator lets it go on without
 //! read:    entries in order, also of a live log  unseal: what a reader's key opens of them
 //! opened:  both in one walk                      select: which of them are asked for
+//! index:   where the entries of a patient stand  report: what is told of a patient
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! ```
 //!
@@ -83,6 +84,10 @@ pub mod unseal;
 pub mod select;
 
 pub mod opened;
+
+pub mod index;
+
+pub mod report;
 
 pub mod verify;
 

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crate::entry::{self, EntryError};
 use crate::event::{Entry, Time};
-use crate::frame::Fault;
-use crate::read::{Position, Reader, Step};
+use crate::frame::{self, Fault};
+use crate::read::{Position, Reader, Stand, Step};
+use crate::seal::epoch::KeyId;
 use crate::seal::opener::OpenError;
-use crate::seal::sealed::Header;
+use crate::seal::sealed::{Header, Leaf};
 use crate::select::{Facts, Filter, Names, SelectError};
 use crate::unseal::{UnsealError, Unsealer};
 
@@ -27,6 +28,8 @@ pub struct Walk {
     at: usize,
     /// The number of the next entry.
     sequence: u64,
+    /// Entries before this one are passed over unopened.
+    from: u64,
     /// The entry that is handed out.
     bytes: Vec<u8>,
 }
@@ -36,6 +39,8 @@ pub struct Walk {
 pub struct Item<'a> {
     /// The number of the entry, from 0.
     pub sequence: u64,
+    /// The key of the log that it is sealed under; none for what is in the clear.
+    pub key: Option<KeyId>,
     /// What it is.
     pub content: Content<'a>,
 }
@@ -120,12 +125,50 @@ impl Walk {
     pub fn from(reader: Reader, unsealer: Unsealer) -> Walk {
         Walk {
             sequence: reader.sequence(),
+            from: reader.sequence(),
             reader,
             unsealer,
             records: Vec::new(),
             at: 0,
             bytes: Vec::new(),
         }
+    }
+
+    /// Goes on where a reader stands, with the entry `from`.
+    pub fn stand(&mut self, reader: Reader, from: u64) {
+        self.sequence = reader.sequence();
+        (self.reader, self.from) = (reader, from);
+        self.records.clear();
+        self.at = 0;
+    }
+
+    /// Passes over the entries before `from` unopened.
+    pub fn pass_to(&mut self, from: u64) {
+        self.from = from;
+    }
+
+    /// The number of the next entry, passed over or not.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The batch that the last entry stands in.
+    #[must_use]
+    pub fn batch(&self) -> Option<Stand> {
+        self.reader.last_batch()
+    }
+
+    /// The id of the log, once an entry was handed out.
+    #[must_use]
+    pub fn log(&self) -> Option<[u8; 16]> {
+        self.reader.log()
+    }
+
+    /// What opens the entries.
+    #[must_use]
+    pub fn unsealer(&self) -> &Unsealer {
+        &self.unsealer
     }
 
     /// What opens the entries, for another walk.
@@ -139,17 +182,29 @@ impl Walk {
     /// # Errors
     /// [`WalkError`]; nothing behind it is handed out.
     pub fn step(&mut self) -> Result<Option<Item<'_>>, WalkError> {
-        while self.at == self.records.len() {
-            if !self.turn()? {
-                return Ok(None);
+        let (sequence, leaf) = loop {
+            if self.at == self.records.len() {
+                if !self.turn()? {
+                    return Ok(None);
+                }
+                continue;
             }
-        }
-        let sequence = self.sequence;
-        // A record is its length and the leaf; the batch was decoded, so both are there.
-        let rest = &self.records[self.at..];
-        let leaf = crate::frame::split(rest).next().unwrap_or_default();
-        self.at += (4 + leaf.len()).min(rest.len());
-        self.sequence += 1;
+            // A record is its length and the leaf; the batch was decoded, so both are there.
+            let rest = self.records.len() - self.at;
+            let bytes = frame::split(&self.records[self.at..])
+                .next()
+                .map_or(0, <[u8]>::len);
+            let begin = self.at + (4 + bytes).min(rest) - bytes;
+            self.at = begin + bytes;
+            self.sequence += 1;
+            if self.sequence > self.from {
+                break (self.sequence - 1, &self.records[begin..self.at]);
+            }
+        };
+        let key = match Leaf::parse(leaf) {
+            Ok(Leaf::Sealed(sealed)) => Some(sealed.header.key),
+            Ok(Leaf::Clear(_)) | Err(_) => None,
+        };
         let content = match self.unsealer.unseal(leaf) {
             Ok(bytes) => {
                 self.bytes.clear();
@@ -165,7 +220,11 @@ impl Walk {
             }) => Content::Closed(header),
             Err(error) => Content::Wrong(Wrong::Unseal(error)),
         };
-        Ok(Some(Item { sequence, content }))
+        Ok(Some(Item {
+            sequence,
+            key,
+            content,
+        }))
     }
 
     /// The next batch. Says whether there is one.

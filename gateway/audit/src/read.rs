@@ -43,6 +43,17 @@ pub struct Position {
     pub offset: u64,
 }
 
+/// Where a batch stands, and what it continues: enough to come back to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    /// Where it begins.
+    pub at: Position,
+    /// Sequence number of its first entry.
+    pub sequence: u64,
+    /// What it is linked to.
+    pub previous: Hash,
+}
+
 /// A walk through the log of a directory. Over entries whose loss was accepted it goes on with the next
 /// that is there.
 #[derive(Debug)]
@@ -125,6 +136,50 @@ impl Reader {
             }
         }
         Ok(reader)
+    }
+
+    /// A reader at a batch that another one came upon; nothing when there can be none. What stands
+    /// there is checked by the next step.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn at(directory: &Path, stand: &Stand) -> io::Result<Option<Reader>> {
+        let mut reader = Reader::new(directory);
+        let number = stand.at.segment;
+        let Some((file, Ok(header))) = reader.header(number)? else {
+            return Ok(None);
+        };
+        if header.number != number || stand.at.offset < BLOCK as u64 {
+            return Ok(None);
+        }
+        (reader.file, reader.log, reader.at) = (Some(file), Some(header.log), stand.at);
+        reader.next = Place {
+            segment: number,
+            sequence: stand.sequence,
+            previous: stand.previous,
+        };
+        reader.look_ahead()?;
+        let lies_behind = reader.end.is_some_and(|end| stand.at.offset > end);
+        Ok((!lies_behind).then_some(reader))
+    }
+
+    /// The batch that was handed out last.
+    #[must_use]
+    pub fn last_batch(&self) -> Option<Stand> {
+        self.last.map(|last| Stand {
+            at: Position {
+                segment: last.place.segment,
+                offset: last.offset,
+            },
+            sequence: last.place.sequence,
+            previous: last.place.previous,
+        })
+    }
+
+    /// The id of the log, once a segment was entered.
+    #[must_use]
+    pub fn log(&self) -> Option<[u8; 16]> {
+        self.log
     }
 
     /// Learns where the segment ends in which the reader stands, if it has got a successor since.

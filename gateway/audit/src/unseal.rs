@@ -9,8 +9,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::key_records;
-use crate::seal::epoch::KeyId;
+use crate::seal::epoch::{KeyId, ReadingKey};
 use crate::seal::hpke::SecretKey;
 use crate::seal::opener::{OpenError, Opener};
 use crate::seal::sealed::{Header, Leaf, LeafError, Sealed};
@@ -22,6 +24,8 @@ pub struct Unsealer {
     opener: Opener,
     /// Keys that were looked for and are not to be had.
     missing: BTreeSet<KeyId>,
+    /// Keys that are.
+    held: BTreeSet<KeyId>,
 }
 
 impl fmt::Debug for Unsealer {
@@ -42,9 +46,31 @@ impl Unsealer {
             reader,
             opener: Opener::new(Vec::new()),
             missing: BTreeSet::new(),
+            held: BTreeSet::new(),
         };
         unsealer.look()?;
         Ok(unsealer)
+    }
+
+    /// Whether there is a reader's key.
+    #[must_use]
+    pub fn has_reader(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Whether what is sealed under this key of the log opens.
+    #[must_use]
+    pub fn holds(&self, key: KeyId) -> bool {
+        self.held.contains(&key)
+    }
+
+    /// A key that only this reader has, for what `label` says; the same for all who have none.
+    #[must_use]
+    pub fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        match &self.reader {
+            Some(reader) => reader.derive(label),
+            None => Zeroizing::new([0; 32]),
+        }
     }
 
     /// The canonical bytes of the entry that a leaf holds.
@@ -86,7 +112,9 @@ impl Unsealer {
         let keys = records
             .into_iter()
             .filter_map(|found| found.record?.0.open(reader).ok());
-        self.opener = Opener::new(keys.collect());
+        let keys: Vec<_> = keys.collect();
+        self.held = keys.iter().map(ReadingKey::id).collect();
+        self.opener = Opener::new(keys);
         Ok(())
     }
 }

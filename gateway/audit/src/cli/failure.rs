@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use terminal::complain;
 
 use crate::frame::Fault;
+use crate::index::{FindError, UpdateError};
 use crate::keygen::KeygenError;
 use crate::loss::LossError;
 use crate::keys::KeysError;
@@ -14,6 +15,7 @@ use crate::merkle::key::KeyError;
 use crate::merkle::offline::OfflineError;
 use crate::prove::ProveError;
 use crate::public_key::PublicKeyError;
+use crate::report::disclosures::RecipientsError;
 use crate::seal::reader::ReaderError;
 use crate::select::SelectError;
 
@@ -57,6 +59,16 @@ pub(super) enum Failure {
     Select {
         flag: &'static str,
         error: SelectError,
+    },
+    NoPatient,
+    TooMany {
+        most: usize,
+    },
+    Index(UpdateError),
+    Find(FindError),
+    Recipients {
+        path: PathBuf,
+        error: RecipientsError,
     },
     Reader {
         path: PathBuf,
@@ -112,6 +124,22 @@ impl Failure {
                     "it is the file audit.keys that `audit keygen` wrote, or its line PATIENTS+KEY+ alone",
                 ),
             ),
+            Failure::NoPatient => terminal::misused(
+                "a report is of a patient",
+                "--patient names one; --help says how",
+            ),
+            Failure::TooMany { most } => terminal::fail(
+                format_args!("more than {most} requests concern this patient"),
+                Some("--since and --until ask for fewer"),
+            ),
+            Failure::Index(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Find(error) => terminal::fail(
+                error,
+                Some("somebody may be writing the log or the index: try again, or give --whole"),
+            ),
+            Failure::Recipients { path, error } => {
+                terminal::misused(format_args!("{}: {error}", path.display()), error.hint())
+            }
             Failure::Select { flag, error } => {
                 terminal::misused(format_args!("{flag}: {error}"), error.hint())
             }

@@ -22,6 +22,12 @@ impl Pseudonym {
     pub fn new(bytes: [u8; 16]) -> Pseudonym {
         Pseudonym(bytes.into())
     }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Pseudonym {

@@ -66,6 +66,12 @@ impl Id {
         Id(bytes.into())
     }
 
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Its 32 lower-case hex digits, without an allocation.
     #[must_use]
     pub fn hex(&self) -> [u8; 32] {

@@ -82,6 +82,15 @@ impl SecretKey {
         bytes.map(PublicKey).map_err(|_| HpkeError::Library)
     }
 
+    /// A key that only whoever has this one can make, for what `label` says.
+    #[must_use]
+    pub fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0[..]);
+        let mut derived = Zeroizing::new([0; 32]);
+        derived.copy_from_slice(hmac::sign(&key, label).as_ref());
+        derived
+    }
+
     /// Its bytes, for the one place that seals them to the readers.
     pub(super) fn expose(&self) -> &[u8; KEY] {
         &self.0

@@ -26,7 +26,7 @@ use crate::checkpoints::store::{ASIDE, CHECKPOINT, TILE};
 use crate::entry;
 use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, Time};
 use crate::extent::{Extent, extent_of};
-use crate::files::Directory;
+use crate::files::{Directory, is_no_evidence};
 use crate::frame::{BLOCK, Fault, MAX_BATCH};
 use crate::key_records::{self, Found, RECORDS};
 use crate::lock::{LOCK, has_writer};
@@ -88,7 +88,7 @@ pub fn verify_watched(
     }
     let known = ["wal", RECORDS, LOCK, CHECKPOINT, CHECKPOINTS, TILE, ASIDE];
     for name in crate::storage::list(directory)? {
-        if !known.contains(&name.as_str()) {
+        if !known.contains(&name.as_str()) && !is_no_evidence(&name) {
             report.find(Finding::Stranger { name });
         }
     }
