@@ -13,7 +13,7 @@ mod keygen;
 mod prove;
 
 mod recover;
-mod source;
+
 mod report;
 
 mod show;
