@@ -106,6 +106,8 @@ pub mod reload;
 
 pub mod admin;
 
+pub mod log_reads;
+
 pub mod run;
 
 pub mod explain;

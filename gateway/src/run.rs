@@ -18,7 +18,7 @@ use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use crate::access::AccessLog;
 use crate::admin::{self, Told};
@@ -26,6 +26,7 @@ use crate::connection::Phase;
 use crate::descriptors;
 use crate::freshness::Reminder;
 use crate::load::{self, Loaded, Source};
+use crate::log_reads::Readers;
 use crate::metrics::Metrics;
 use crate::record::RecorderShared;
 use crate::reload;
@@ -105,6 +106,8 @@ pub struct Running {
     phase: watch::Sender<Phase>,
     whole: watch::Sender<bool>,
     reminder: Reminder,
+    /// Ends before the log does.
+    readers: Option<JoinHandle<()>>,
 }
 
 /// Serves the configuration in `path` until a signal ends it.
@@ -214,8 +217,10 @@ impl Running {
             };
             tokio::task::spawn_local(admin::serve(listener, told));
         }
+        let readers = serve_readers(&current, &common.log);
         fleet.listen(&current, bound).await;
         Ok(Running {
+            readers,
             source: Arc::new(source),
             common,
             fleet,
@@ -286,6 +291,11 @@ impl Running {
         tracing::info!(reason, "stopping");
         let patience = self.common.site.load().config.drain;
         self.fleet.drain(patience).await;
+        if let Some(readers) = self.readers {
+            readers.abort();
+            // The socket goes while we have the lock: behind it, it could be that of the next gateway.
+            let _ = readers.await;
+        }
         let log = &self.common.log;
         self.common.recording.sweep(log, true);
         let stop = Entry {
@@ -311,6 +321,18 @@ impl Running {
         self.whole
             .send_if_modified(|whole| std::mem::replace(whole, is_whole) != is_whole);
         is_whole
+    }
+}
+
+/// Lets readers of the log put their reads on record. Requests do not wait for that: without the socket
+/// the gateway serves, and the log is not read in order until it stops.
+fn serve_readers(site: &Site, log: &Log) -> Option<JoinHandle<()>> {
+    match Readers::bind(&site.config.audit.directory.path) {
+        Ok(readers) => Some(tokio::task::spawn_local(readers.serve(log.clone()))),
+        Err(error) => {
+            tracing::warn!(%error, "readers of the audit log cannot put their reads on record: `audit show` refuses");
+            None
+        }
     }
 }
 

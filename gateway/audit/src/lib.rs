@@ -12,6 +12,7 @@
 //! loss:    what an operator lets it go on without
 //! read:    entries in order, also of a live log  unseal: what a reader's key opens of them
 //! opened:  both in one walk                      select: which of them are asked for
+//! reading: who reads is on record
 //! index:   where the entries of a patient stand  report: what is told of a patient
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! ```
@@ -84,6 +85,8 @@ pub mod unseal;
 pub mod select;
 
 pub mod opened;
+
+pub mod reading;
 
 pub mod index;
 

@@ -147,6 +147,45 @@ impl Log {
         Ok((log, committer))
     }
 
+    /// Opens a log that nobody serves for a reader, to add that it was read, in the clear. Nothing is
+    /// signed: the next start signs what was added. A log that is shorter than its checkpoint says is
+    /// left as it is.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the log is then as it was.
+    pub fn visit(directory: &Path) -> Result<(Log, Committer), OpenError> {
+        let segments = directory.join("wal");
+        for directory in [directory, &segments] {
+            judge(directory)?;
+        }
+        let lock = Arc::new(lock::take(directory)?);
+        let disk = Disk::open(segments, Durability::Durable);
+        let storage = Arc::new(disk.map_err(OpenError::disk("open the directory"))?);
+        let signed = checkpoints::claimed(&Directory::new(directory))
+            .map_err(OpenError::disk("read the checkpoint"))?;
+        let (tail, _) = recover::recover(storage.as_ref(), [0; 16])?;
+        if tail.sequence < signed {
+            let entries = tail.sequence;
+            return Err(OpenError::Shorter { signed, entries });
+        }
+        let options = Options {
+            directory: directory.to_owned(),
+            durability: Durability::Durable,
+            // The least that there is.
+            segment_bytes: 0,
+            limits: Limits {
+                entries: 16,
+                bytes: 64 * 1024,
+            },
+            readers: Vec::new(),
+            signer: None,
+            is_known: false,
+        };
+        let (log, mut committer) = Log::begin(storage, &options, None)?;
+        committer.lock = Some(lock);
+        Ok((log, committer))
+    }
+
     /// Opens the log on a storage of any kind, without a lock and in the clear. Nothing is signed.
     ///
     /// # Errors

@@ -63,6 +63,20 @@ impl Filter {
         self.is_within(time) && (self.kinds.is_empty() || self.kinds.iter().any(is_asked))
     }
 
+    /// By what it asks, in the words of the flags; never for which.
+    #[must_use]
+    pub fn asked(&self) -> Vec<&'static str> {
+        let kinds = [
+            (self.patients.is_some(), "patient"),
+            (!self.clients.is_empty(), "client"),
+            (!self.routes.is_empty(), "route"),
+            (!self.outcomes.is_empty(), "outcome"),
+            (!self.kinds.is_empty(), "type"),
+        ];
+        let asked = kinds.into_iter().filter(|(is_asked, _)| *is_asked);
+        asked.map(|(_, name)| name).collect()
+    }
+
     /// Whether a time is within the window.
     #[must_use]
     pub fn is_within(&self, time: Time) -> bool {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::counted;
 
-use crate::event::{Entry, Event, Subjects, Time};
+use crate::event::{Entry, Event, LogRead, Subjects, Time};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
 #[derive(Debug, Serialize)]
@@ -160,6 +160,7 @@ impl Human<'_> {
                 let lost = counted(e.to.saturating_sub(e.from), "entry/entries");
                 write!(f, " {lost} lost from {} on, {}", e.from, e.reason)?;
             }
+            Event::LogRead(e) => read(e, f)?,
             Event::UnsignedTail(e) => {
                 let entries = counted(e.entries, "entry/entries");
                 write!(f, " {entries} behind {}", e.signed)?;
@@ -176,6 +177,21 @@ impl Human<'_> {
         }
         Ok(())
     }
+}
+
+/// Who read, how, and whose records.
+fn read(read: &LogRead<'_>, f: &mut impl Write) -> fmt::Result {
+    write!(f, " {} by uid {}", read.verb, read.uid)?;
+    if let Some(login) = read.login_uid {
+        write!(f, ", logged in as {login}")?;
+    }
+    if !read.filters.is_empty() {
+        write!(f, ", by {}", read.filters.join(" and "))?;
+    }
+    for patient in &read.patients {
+        write!(f, " {patient}")?;
+    }
+    Ok(())
 }
 
 /// The patients of a record; of many, how many more there are.

@@ -75,6 +75,8 @@ fn help_is_a_result_on_every_level_and_has_an_example() {
             &[
                 "verify",
                 "show",
+                "index",
+                "report",
                 "prove",
                 "check",
                 "keygen",

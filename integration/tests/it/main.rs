@@ -25,6 +25,8 @@ mod audit_gate;
 
 mod sealed;
 
+mod reads;
+
 mod crash;
 
 mod limits;

@@ -171,7 +171,7 @@ fn a_read_names_its_patient_and_links_the_identifiers() {
     );
     // For people too.
     let shown = Program::ours("audit")
-        .arg("show")
+        .args(["show", "--unrecorded"])
         .arg(gateway.audit())
         .run()
         .expect_code(0);

@@ -10,7 +10,7 @@ use integration::world::{DEVICE, World};
 
 fn show(directory: &Path, more: &[&str]) -> Ran {
     Program::ours("audit")
-        .args(["show", "--json"])
+        .args(["show", "--json", "--unrecorded"])
         .args(more)
         .arg(directory)
         .run()

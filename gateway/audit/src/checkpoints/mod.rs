@@ -30,7 +30,7 @@ use crate::event::Time;
 use crate::shared::Shared;
 
 pub use keeper::{KeepError, Keeper};
-pub(crate) use resume::{is_signed, signed_size};
+pub(crate) use resume::{claimed, is_signed, signed_size};
 pub use store::Means;
 
 /// A checkpoint is made at least this often, while something grows.

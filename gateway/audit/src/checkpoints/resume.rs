@@ -60,6 +60,18 @@ pub(crate) fn is_signed(files: &dyn Files) -> io::Result<bool> {
     Ok(has_history || files::read(files, CHECKPOINT, 0)?.is_some())
 }
 
+/// How many entries `checkpoint` says that there are, without asking who signed it; 0 when there is
+/// none.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn claimed(files: &dyn Files) -> io::Result<u64> {
+    let note = files::read(files, CHECKPOINT, MAX_RECORD)?.unwrap_or_default();
+    let size = String::from_utf8_lossy(&note);
+    let size = size.lines().nth(1).and_then(|size| size.parse().ok());
+    Ok(size.unwrap_or(0))
+}
+
 /// Takes up the tree of a log that is durable up to `durable`; nothing when it was never signed.
 pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, OpenError> {
     let files = &*means.files;

@@ -15,6 +15,7 @@ use crate::merkle::key::KeyError;
 use crate::merkle::offline::OfflineError;
 use crate::prove::ProveError;
 use crate::public_key::PublicKeyError;
+use crate::reading::RecordError;
 use crate::report::disclosures::RecipientsError;
 use crate::seal::reader::ReaderError;
 use crate::select::SelectError;
@@ -61,6 +62,7 @@ pub(super) enum Failure {
         error: SelectError,
     },
     NoPatient,
+    Unrecorded(RecordError),
     TooMany {
         most: usize,
     },
@@ -122,6 +124,12 @@ impl Failure {
                 format_args!("{} holds no key for patients: {error}", path.display()),
                 Some(
                     "it is the file audit.keys that `audit keygen` wrote, or its line PATIENTS+KEY+ alone",
+                ),
+            ),
+            Failure::Unrecorded(error) => terminal::fail(
+                format_args!("this read cannot be put on record, so nothing was read: {error}"),
+                Some(
+                    "a gateway that serves a log records who reads it: see its log; --unrecorded reads all the same",
                 ),
             ),
             Failure::NoPatient => terminal::misused(

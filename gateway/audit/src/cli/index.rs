@@ -9,6 +9,7 @@ use terminal::{Progress, counted};
 use super::failure::Failure;
 use super::source::Source;
 use crate::index::{self, UpdateError};
+use crate::select::Filter;
 
 /// Make the index that reports use, or bring it up to date.
 ///
@@ -26,6 +27,7 @@ impl Index {
         let source = &self.source;
         source.look()?;
         let unsealer = source.unsealer()?;
+        source.record("index", &Filter::default())?;
         let progress = Progress::new(false);
         let mut watch = |entries| progress.at(format_args!("{entries} entries"));
         let updated = index::update(&source.directory, unsealer, &mut watch);

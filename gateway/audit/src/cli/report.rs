@@ -19,9 +19,13 @@ use crate::report::collect::{self, Asked, CollectError, Exchanges, MOST, Read};
 use crate::report::disclosures::{Accounting, LeftOut, Recipients, account};
 use crate::report::exchange::Exchange;
 use crate::report::page::{Html, Page, Section, Text};
+use crate::select::Filter;
 
 /// Tell what is on record of a patient.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  audit report access /var/lib/phigate/audit --patient 'https://fhir.example/fhir|17' --html > 17.html\n  audit report disclosures /var/lib/phigate/audit --patient 'urn:oid:1.2.3|4711' --recipients recipients.toml"
+)]
 pub(super) struct Report {
     #[command(subcommand)]
     report: Which,
@@ -192,6 +196,13 @@ impl Common {
             index: !self.whole,
         };
         let unsealer = source.unsealer()?;
+        let filter = Filter {
+            patients: Some(asked.names.clone()),
+            since,
+            until,
+            ..Filter::default()
+        };
+        source.record(&format!("report {report}"), &filter)?;
         let found = collect::collect(&source.directory, unsealer, &asked);
         let found = found.map_err(|error| match error {
             CollectError::Walk(error) => source.stuck(error),

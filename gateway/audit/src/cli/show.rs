@@ -39,7 +39,10 @@ impl Show {
         let source = &self.source;
         source.look()?;
         let mut filter = self.select.filter(&source.directory)?;
-        let unsealer = source::follow_links(source, source.unsealer()?, &mut filter)?;
+        // The key first: whoever has none has not read anything.
+        let unsealer = source.unsealer()?;
+        source.record("show", &filter)?;
+        let unsealer = source::follow_links(source, unsealer, &mut filter)?;
         let mut walk = Walk::new(&source.directory, unsealer);
         let mut untold = Untold::default();
         loop {

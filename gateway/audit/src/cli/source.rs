@@ -5,13 +5,14 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use terminal::{complain, counted};
+use terminal::{complain, counted, tell};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use crate::keygen::{KEYS, READER_SECRET};
 use crate::keys;
 use crate::opened::{self, Content, Item, LinkError, WalkError};
+use crate::reading::{self, Recorded};
 use crate::seal::hpke::SecretKey;
 use crate::seal::pseudonym::TenantKey;
 use crate::seal::reader;
@@ -27,9 +28,30 @@ pub(super) struct Source {
     /// reader.key beside the log's directory.
     #[arg(long, value_name = "FILE")]
     reader: Option<PathBuf>,
+    /// Read without putting that on record, as a copy that is kept as evidence. Else every read is an
+    /// entry of the log.
+    #[arg(long)]
+    unrecorded: bool,
 }
 
 impl Source {
+    /// Puts on record that the log is about to be read by a verb. Fails where somebody should have
+    /// recorded it and did not; says so where nobody can.
+    pub(super) fn record(&self, verb: &str, filter: &Filter) -> Result<(), Failure> {
+        if self.unrecorded {
+            tell("note: this read is not on record: --unrecorded");
+            return Ok(());
+        }
+        match reading::record(&self.directory, verb, filter) {
+            Ok(Recorded::Served | Recorded::Alone) => Ok(()),
+            Err(error) if error.must_stop() => Err(Failure::Unrecorded(error)),
+            Err(error) => {
+                tell(format_args!("note: this read is not on record: {error}"));
+                Ok(())
+            }
+        }
+    }
+
     /// Says no when there is no log.
     pub(super) fn look(&self) -> Result<(), Failure> {
         if self.directory.join("wal").is_dir() {

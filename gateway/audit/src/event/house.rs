@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::{Digest, Time};
+use super::{Digest, Pseudonym, Time};
 
 /// `start`: who opened the log.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -201,4 +201,56 @@ pub struct Damage {
     /// Their SHA-256.
     #[n(3)]
     pub digest: Digest,
+}
+
+/// `log_read`: somebody read the log (DICOM PS3.16, 110101 "Audit Log Used"). Stays in the clear, since
+/// a reader who records it alone has nothing to seal it under for others.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct LogRead<'a> {
+    /// The user who read: as the kernel says where a gateway recorded it.
+    #[n(0)]
+    pub uid: u32,
+    /// The user who had logged in, where the system knows.
+    #[n(1)]
+    pub login_uid: Option<u32>,
+    /// With what: `show`, `report access`.
+    #[cbor(b(2))]
+    pub verb: &'a str,
+    /// By what was asked: `patient`, `client`; never for which.
+    #[cbor(b(3))]
+    pub filters: Vec<&'a str>,
+    /// The patients that were asked for, by pseudonym, at most [`LogRead::MOST`].
+    #[n(4)]
+    pub patients: Vec<Pseudonym>,
+    /// How many more there were.
+    #[n(5)]
+    pub more: u64,
+    /// Not before.
+    #[n(6)]
+    pub since: Option<Time>,
+    /// Before.
+    #[n(7)]
+    pub until: Option<Time>,
+    /// Whether a gateway that served the log recorded it.
+    #[n(8)]
+    pub served: bool,
+}
+
+impl LogRead<'_> {
+    /// More patients are not named.
+    pub const MOST: usize = 256;
+
+    /// Whether it says no more than it may: words of this program, and few. What comes from outside
+    /// has to be asked.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let is_word = |word: &str| {
+            word.len() <= 24 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b' ')
+        };
+        is_word(self.verb)
+            && self.filters.len() <= 16
+            && self.filters.iter().all(|word| is_word(word))
+            && self.patients.len() <= Self::MOST
+    }
 }

@@ -23,8 +23,8 @@ use serde::Serialize;
 pub use crate::code::Code;
 pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
 pub use house::{
-    Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, Recovered, Revocation,
-    SigningKey, Start, Stop, UnsignedTail,
+    Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, LogRead, Recovered,
+    Revocation, SigningKey, Start, Stop, UnsignedTail,
 };
 pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
 pub use subjects::{Pseudonym, Subjects, Unknown};
@@ -51,6 +51,7 @@ const KINDS: &[(u8, &str)] = &[
     (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
     (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (16, "signing_key"),
     (17, "epoch_key"), (18, "discontinuity"), (20, "unsigned_tail"),
+    (22, "log_read"),
 ];
 
 /// One thing that happened, with the time at which the gateway saw it.
@@ -129,6 +130,9 @@ pub enum Event<'a> {
     /// The log was opened with entries at its end that were not signed yet.
     #[n(20)]
     UnsignedTail(#[n(0)] UnsignedTail),
+    /// Somebody read the log.
+    #[n(22)]
+    LogRead(#[cbor(b(0))] LogRead<'a>),
 }
 
 impl Event<'_> {
@@ -156,6 +160,7 @@ impl Event<'_> {
             Event::EpochKey(_) => "epoch_key",
             Event::Discontinuity(_) => "discontinuity",
             Event::UnsignedTail(_) => "unsigned_tail",
+            Event::LogRead(_) => "log_read",
         }
     }
 
@@ -181,6 +186,7 @@ impl Event<'_> {
             | Event::EpochKey(_)
             | Event::Discontinuity(_)
             | Event::UnsignedTail(_)
+            | Event::LogRead(_)
             | Event::SigningKey(_) => None,
         }
     }

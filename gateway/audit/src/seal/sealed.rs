@@ -78,6 +78,7 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::EpochKey(_)
         | Event::Discontinuity(_)
         | Event::UnsignedTail(_)
+        | Event::LogRead(_)
         | Event::SigningKey(_) => true,
         Event::Configuration(_)
         | Event::Decision(_)

@@ -17,6 +17,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +34,7 @@ use crate::lock::{LOCK, has_writer};
 use crate::loss::digest_from;
 use crate::merkle::key::Verifier;
 use crate::read::{self, Position, Reader, Step};
+use crate::reading::SOCKET;
 use crate::recover::{SPARE, quarantine_origin, segment_name, set_aside_name};
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::Leaf;
@@ -88,7 +90,8 @@ pub fn verify_watched(
     }
     let known = ["wal", RECORDS, LOCK, CHECKPOINT, CHECKPOINTS, TILE, ASIDE];
     for name in crate::storage::list(directory)? {
-        if !known.contains(&name.as_str()) && !is_no_evidence(&name) {
+        let is_no_evidence = is_no_evidence(&name) || is_socket(directory, &name)?;
+        if !known.contains(&name.as_str()) && !is_no_evidence {
             report.find(Finding::Stranger { name });
         }
     }
@@ -155,6 +158,19 @@ pub fn verify_watched(
 
 /// On a live log, nanoseconds within which an entry should be signed: many times of what it takes.
 const SIGNED_WITHIN: u64 = 60_000_000_000;
+
+/// Whether this is where a gateway serves readers of the log, or once did.
+fn is_socket(directory: &Path, name: &str) -> io::Result<bool> {
+    if name != SOCKET {
+        return Ok(false);
+    }
+    match std::fs::symlink_metadata(directory.join(name)) {
+        Ok(found) => Ok(found.file_type().is_socket()),
+        // A gateway that stops takes it away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
 
 struct Walk<'a> {
     directory: &'a Path,
@@ -256,7 +272,7 @@ impl Walk<'_> {
             match Leaf::parse(leaf) {
                 Ok(Leaf::Clear(bytes)) => self.clear(sequence, bytes)?,
                 Ok(Leaf::Sealed(sealed)) => {
-                    self.saw(sequence, sealed.header.time);
+                    self.saw(sequence, sealed.header.time, false);
                     self.under(sequence, sealed.header.key);
                 }
                 Err(error) => self.report.find(Finding::Leaf { sequence, error }),
@@ -273,7 +289,8 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        self.saw(sequence, entry.time);
+        let is_read = matches!(entry.event, Event::LogRead(_));
+        self.saw(sequence, entry.time, is_read);
         match entry.event {
             Event::Recovered(recovered) => self.recovered.push(recovered),
             Event::EpochKey(key) => {
@@ -316,11 +333,14 @@ impl Walk<'_> {
         }
     }
 
-    fn saw(&mut self, sequence: u64, time: Time) {
-        if self
-            .tree
-            .as_ref()
-            .is_some_and(|tree| sequence >= tree.claimed())
+    /// A reader of a log that nobody serves leaves an entry that the next start signs: that much is in
+    /// order.
+    fn saw(&mut self, sequence: u64, time: Time, is_read: bool) {
+        if !is_read
+            && self
+                .tree
+                .as_ref()
+                .is_some_and(|tree| sequence >= tree.claimed())
         {
             self.unsigned_since.get_or_insert(time);
         }

@@ -108,7 +108,8 @@ impl Clinic {
                 bytes: 64 * 1024 * 1024,
             },
             readers: vec![Reader::parse(&public, Scope::Targets).unwrap()],
-            signer: Some(Arc::clone(&self.signer())),
+            signer: Some(self.signer()),
+            is_known: false,
         }
     }
 

@@ -15,6 +15,7 @@ mod faults;
 mod loss;
 mod indexed;
 mod merkle;
+mod recorded;
 mod reports;
 mod seal;
 mod sealed;
