@@ -163,9 +163,8 @@ impl Log {
         let storage = Arc::new(disk.map_err(OpenError::disk("open the directory"))?);
         let signed = checkpoints::claimed(&Directory::new(directory))
             .map_err(OpenError::disk("read the checkpoint"))?;
-        let (tail, _) = recover::recover(storage.as_ref(), [0; 16])?;
-        if tail.sequence < signed {
-            let entries = tail.sequence;
+        let entries = recover::survey(storage.as_ref(), [0; 16])?.tail.sequence;
+        if entries < signed {
             return Err(OpenError::Shorter { signed, entries });
         }
         let options = Options {

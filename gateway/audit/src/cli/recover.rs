@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::verify::key_for;
 use crate::event::Time;
 use crate::loss::{self, Acceptance, Loss};
+use crate::reading::login_uid;
 
 /// Say what a log has lost at its end, and let it go on without it.
 ///
@@ -54,7 +55,7 @@ impl Recover {
                 let acceptance = Acceptance {
                     reason,
                     uid: rustix::process::getuid().as_raw(),
-                    login_uid: login_uid(),
+                    login_uid: login_uid("self"),
                     now: Time::from_system(SystemTime::now()),
                 };
                 loss::accept(&self.directory, key, &acceptance)
@@ -106,10 +107,4 @@ fn print(loss: &Loss, out: &mut impl Write) -> std::io::Result<()> {
         )?;
     }
     out.flush()
-}
-
-/// The user who had logged in, before any change of user since; where the kernel audits logins.
-fn login_uid() -> Option<u32> {
-    let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
-    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
 }
