@@ -25,6 +25,7 @@ fn release(time: Time) -> Entry<'static> {
         resource: Some("Observation"),
         interaction: None,
         subjects: None,
+        target: None,
     };
     Entry {
         time,

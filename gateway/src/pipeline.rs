@@ -34,15 +34,11 @@ impl Pipeline {
     pub async fn serve(&self, received: Received, connection: &Rc<ConnectionRecord>) -> Released {
         let id = received.id.clone();
         connection.count();
-        let mut record = match Record::open(
-            &self.recorder,
-            connection,
-            id.id(),
-            Some(received.head.method.clone()),
-        ) {
-            Ok(record) => record,
-            Err(error) => return release::unavailable(error, &self.recorder, &id),
-        };
+        let mut record =
+            match Record::open(&self.recorder, connection, id.id(), Some(&received.head)) {
+                Ok(record) => record,
+                Err(error) => return release::unavailable(error, &self.recorder, &id),
+            };
         match self.answer(received, &mut record).await {
             Ok(prepared) => prepared.with(record, &id),
             Err(refusal) => release::refuse(&refusal, record, &self.recorder, &id).await,

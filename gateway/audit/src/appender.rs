@@ -94,11 +94,35 @@ impl Appender {
     /// # Errors
     /// [`AppendError`]: the entry counts as not recorded.
     pub fn append(&self, entry: &Entry<'_>, share: Share) -> Result<Append, AppendError> {
+        self.append_leaf(share, |encoder, leaf| encoder.encode(entry, leaf))
+    }
+
+    /// The same for the first record of a request: with its target as it was received, which stands in
+    /// a sealed log alone, and there in a block that not every reader opens.
+    ///
+    /// # Errors
+    /// [`AppendError`]: the entry counts as not recorded.
+    pub fn append_with_target(
+        &self,
+        entry: Entry<'_>,
+        target: &[u8],
+        share: Share,
+    ) -> Result<Append, AppendError> {
+        self.append_leaf(share, |encoder, leaf| {
+            encoder.encode_with_target(entry, target, leaf)
+        })
+    }
+
+    fn append_leaf(
+        &self,
+        share: Share,
+        encode: impl FnOnce(&mut Encoder, &mut Vec<u8>) -> Result<(), AppendError>,
+    ) -> Result<Append, AppendError> {
         let inner = &*self.inner;
         let mut waiting = inner.waiting.borrow_mut();
         let waiting = &mut *waiting;
         waiting.leaf.clear();
-        waiting.encoder.encode(entry, &mut waiting.leaf)?;
+        encode(&mut waiting.encoder, &mut waiting.leaf)?;
         let sequence = inner.log.push(&waiting.leaf, share)?;
         waiting.queue.push_back(Waiter {
             sequence,

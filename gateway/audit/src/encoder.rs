@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::entry;
 use crate::error::AppendError;
-use crate::event::Entry;
+use crate::event::{Entry, Event};
 use crate::keyring::Keyring;
 use crate::keys::system_random;
 use crate::seal::NoRandomness;
 use crate::seal::sealed::stays_clear;
 use crate::seal::sealer::{SealError, Sealer};
+use crate::seal::target;
 
 /// Makes leaves, for one thread at a time.
 #[derive(Debug)]
@@ -52,26 +53,62 @@ impl Encoder {
         entry: &Entry<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), AppendError> {
-        let Some(sealing) = self.sealing.as_mut().filter(|_| !stays_clear(&entry.event)) else {
-            let start = out.len();
-            entry::encode(entry, out);
-            return if out.len() - start <= entry::MAX_BYTES {
-                Ok(())
-            } else {
-                Err(AppendError::TooLong)
-            };
+        match self.sealer(&entry.event) {
+            Some(sealer) => sealer.seal(entry, out).map_err(refused),
+            None => clear(entry, out),
+        }
+    }
+
+    /// The same, with the raw target of the entry's request in a sealed block of its own, cut where it
+    /// is too long. An entry that stays in the clear does without.
+    ///
+    /// # Errors
+    /// As for [`Encoder::encode`].
+    pub(crate) fn encode_with_target(
+        &mut self,
+        entry: Entry<'_>,
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), AppendError> {
+        let Some(sealer) = self.sealer(&entry.event) else {
+            return clear(&entry, out);
         };
+        let raw = target::kept(raw);
+        let mut block = Vec::with_capacity(target::OVERHEAD + raw.len());
+        let slot = sealer.slot(entry.time).map_err(refused)?;
+        slot.target(&raw, &mut block).map_err(refused)?;
+        let entry = Entry {
+            time: entry.time,
+            event: entry.event.with_target(&block),
+        };
+        slot.seal(&entry, out).map_err(refused)
+    }
+
+    /// What seals this event, under the key that is in use; nothing where it stays in the clear.
+    fn sealer(&mut self, event: &Event<'_>) -> Option<&mut Sealer<System>> {
+        let sealing = self.sealing.as_mut().filter(|_| !stays_clear(event))?;
         let turns = sealing.keyring.turns();
         if sealing.turns != turns {
             sealing.turns = turns;
             sealing.sealer.turn(sealing.keyring.current());
         }
-        sealing
-            .sealer
-            .seal(entry, out)
-            .map_err(|error| match error {
-                SealError::TooLong { .. } | SealError::TargetTooLong { .. } => AppendError::TooLong,
-                SealError::NoRandomness | SealError::Library => AppendError::Unsealed,
-            })
+        Some(&mut sealing.sealer)
+    }
+}
+
+fn clear(entry: &Entry<'_>, out: &mut Vec<u8>) -> Result<(), AppendError> {
+    let start = out.len();
+    entry::encode(entry, out);
+    if out.len() - start <= entry::MAX_BYTES {
+        Ok(())
+    } else {
+        Err(AppendError::TooLong)
+    }
+}
+
+fn refused(error: SealError) -> AppendError {
+    match error {
+        SealError::TooLong { .. } | SealError::TargetTooLong { .. } => AppendError::TooLong,
+        SealError::NoRandomness | SealError::Library => AppendError::Unsealed,
     }
 }

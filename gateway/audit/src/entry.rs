@@ -94,6 +94,7 @@ mod tests {
                     resource: None,
                     interaction: None,
                     subjects: None,
+                    target: None,
                 },
                 status,
                 bytes,

@@ -15,6 +15,7 @@ use crate::read::{Position, Reader, Stand, Step};
 use crate::seal::epoch::KeyId;
 use crate::seal::opener::OpenError;
 use crate::seal::sealed::{Header, Leaf};
+use crate::seal::target::OpenedTarget;
 use crate::select::{Facts, Filter, Names, SelectError};
 use crate::unseal::{UnsealError, Unsealer};
 
@@ -23,6 +24,8 @@ use crate::unseal::{UnsealError, Unsealer};
 pub struct Walk {
     reader: Reader,
     unsealer: Unsealer,
+    /// Whether the raw targets of requests are opened too.
+    targets: bool,
     /// The batch, and how much of it was handed out.
     records: Vec<u8>,
     at: usize,
@@ -43,6 +46,9 @@ pub struct Item<'a> {
     pub key: Option<KeyId>,
     /// What it is.
     pub content: Content<'a>,
+    /// The raw target of its request, where targets are asked for and there is one, or why it does not
+    /// open.
+    pub target: Option<Result<OpenedTarget, OpenError>>,
 }
 
 /// An entry, or why it is none for this reader.
@@ -128,10 +134,18 @@ impl Walk {
             from: reader.sequence(),
             reader,
             unsealer,
+            targets: false,
             records: Vec::new(),
             at: 0,
             bytes: Vec::new(),
         }
+    }
+
+    /// Opens the raw targets of requests too, which may name patients.
+    #[must_use]
+    pub fn with_targets(mut self, targets: bool) -> Walk {
+        self.targets = targets;
+        self
     }
 
     /// Goes on where a reader stands, with the entry `from`.
@@ -220,10 +234,15 @@ impl Walk {
             }) => Content::Closed(header),
             Err(error) => Content::Wrong(Wrong::Unseal(error)),
         };
+        let target = match &content {
+            Content::Entry(entry) if self.targets => self.unsealer.target(leaf, entry).transpose(),
+            _ => None,
+        };
         Ok(Some(Item {
             sequence,
             key,
             content,
+            target,
         }))
     }
 

@@ -530,6 +530,7 @@ mod tests {
             resource: None,
             interaction: None,
             subjects,
+            target: None,
         }
     }
 

@@ -64,6 +64,16 @@ impl Line {
     }
 }
 
+impl Line {
+    /// The same with the raw target of its request, as `target`.
+    #[must_use]
+    pub fn with_target(mut self, raw: &[u8]) -> Line {
+        let target = String::from_utf8_lossy(raw).into_owned();
+        self.more.insert("target".to_owned(), target.into());
+        self
+    }
+}
+
 /// One record as a line for people.
 #[derive(Debug)]
 pub struct Human<'a>(pub &'a Entry<'a>);
@@ -73,15 +83,31 @@ impl fmt::Display for Human<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = String::new();
         self.compose(&mut line)?;
-        for c in line.chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
+        escape(&line, f)
     }
+}
+
+/// The raw target of a record's request, behind its line for people.
+#[derive(Debug)]
+pub struct HumanTarget<'a>(pub &'a [u8]);
+
+/// Control characters are escaped here too.
+impl fmt::Display for HumanTarget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(", target ")?;
+        escape(&String::from_utf8_lossy(self.0), f)
+    }
+}
+
+fn escape(line: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for c in line.chars() {
+        if c.is_control() {
+            write!(f, "{}", c.escape_default())?;
+        } else {
+            f.write_char(c)?;
+        }
+    }
+    Ok(())
 }
 
 impl Human<'_> {
@@ -229,5 +255,7 @@ mod tests {
         let shown = Human(&entry).to_string();
         assert!(!shown.chars().any(char::is_control), "{shown:?}");
         assert!(shown.contains("gone"));
+        let shown = HumanTarget(b"/x\x1b[2J\n\xff").to_string();
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Opening the entries of a log for a reader: with the records of its keys, and the reader's own.
 //!
 //! Without a reader's key what is in the clear is told all the same. A key that the log got meanwhile is
-//! looked for when the first entry under it comes.
+//! looked for when the first entry under it comes: of a log that is full of foreign keys so many, and
+//! again when the log tells of a key.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,22 +12,27 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::event::Entry;
 use crate::key_records;
 use crate::seal::epoch::{KeyId, ReadingKey};
 use crate::seal::hpke::SecretKey;
-use crate::seal::opener::{OpenError, Opener};
-use crate::seal::sealed::{Header, Leaf, LeafError, Sealed};
+use crate::seal::opener::{OpenError, Opened, Opener};
+use crate::seal::sealed::{Header, Kind, Leaf, LeafError, Sealed, facts};
+use crate::seal::target::OpenedTarget;
 
 /// Opens leaves.
 pub struct Unsealer {
     directory: PathBuf,
     reader: Option<SecretKey>,
     opener: Opener,
-    /// Keys that were looked for and are not to be had.
+    /// Keys that were looked for and are not to be had, since the log last told of one.
     missing: BTreeSet<KeyId>,
     /// Keys that are.
     held: BTreeSet<KeyId>,
 }
+
+/// So many keys that are not to be had are looked for, one after the other.
+const MOST_MISSING: usize = 1024;
 
 impl fmt::Debug for Unsealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,11 +85,16 @@ impl Unsealer {
     /// [`UnsealError`], with what can be told without a key.
     pub fn unseal<'a>(&mut self, leaf: &'a [u8]) -> Result<Cow<'a, [u8]>, UnsealError> {
         let sealed = match Leaf::parse(leaf).map_err(UnsealError::Leaf)? {
-            Leaf::Clear(bytes) => return Ok(Cow::Borrowed(bytes)),
+            Leaf::Clear(bytes) => {
+                if facts(bytes).is_some_and(|(_, kind)| kind == Kind::EPOCH_KEY) {
+                    self.missing.clear();
+                }
+                return Ok(Cow::Borrowed(bytes));
+            }
             Leaf::Sealed(sealed) => sealed,
         };
         match self.open(&sealed) {
-            Ok(bytes) => Ok(Cow::Owned(bytes)),
+            Ok(opened) => Ok(Cow::Owned(opened.plaintext().to_vec())),
             Err(error) => Err(UnsealError::Sealed {
                 header: Box::new(sealed.header),
                 error,
@@ -91,16 +102,44 @@ impl Unsealer {
         }
     }
 
-    fn open(&mut self, sealed: &Sealed<'_>) -> Result<Vec<u8>, OpenError> {
-        let opened = match self.opener.open(sealed) {
-            Err(OpenError::NoKey { key }) if self.reader.is_some() && self.missing.insert(key) => {
+    /// Opens a sealed leaf, with what it takes to disclose it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&mut self, sealed: &Sealed<'_>) -> Result<Opened, OpenError> {
+        match self.opener.open(sealed) {
+            Err(OpenError::NoKey { key }) if self.is_worth_a_look(key) => {
                 // The writer may have drawn it since; what cannot be listed now stays missing.
                 let _ = self.look();
                 self.opener.open(sealed)
             }
             opened => opened,
-        }?;
-        Ok(opened.plaintext().to_vec())
+        }
+    }
+
+    /// Opens the raw target of the request that `entry`, which is what `leaf` holds, is about, with
+    /// what it takes to disclose it; nothing when there is none in it.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`OpenError::Scope`] when the reader may not open targets.
+    pub fn target(
+        &mut self,
+        leaf: &[u8],
+        entry: &Entry<'_>,
+    ) -> Result<Option<OpenedTarget>, OpenError> {
+        let block = entry.event.request().and_then(|request| request.target);
+        match (block, Leaf::parse(leaf)) {
+            (Some(block), Ok(Leaf::Sealed(sealed))) => {
+                self.opener.open_target(&sealed, block).map(Some)
+            }
+            // Nothing in the clear has one that anybody could open.
+            (Some(_), _) => Err(OpenError::Changed),
+            (None, _) => Ok(None),
+        }
+    }
+
+    fn is_worth_a_look(&mut self, key: KeyId) -> bool {
+        self.reader.is_some() && self.missing.len() < MOST_MISSING && self.missing.insert(key)
     }
 
     fn look(&mut self) -> io::Result<()> {

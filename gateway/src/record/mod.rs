@@ -5,8 +5,9 @@
 //! record all the same. Peers that proved nothing are bounded by `audit::noise`, take no place that
 //! a device could need, and never wait.
 //!
-//! Codes come in as [`Code`], never as the refusals that they stand for. No payload, no query and no
-//! path goes in; a patient goes in as a pseudonym.
+//! Codes come in as [`Code`], never as the refusals that they stand for. No payload goes in; a patient
+//! goes in as a pseudonym. The target of a request, with its path and query, goes into its first record
+//! alone, of a sealed log, in a block that is sealed once more; a peer that proved nothing leaves none.
 
 mod connection;
 

@@ -12,6 +12,7 @@ use audit::event::{
 };
 use audit::log::Slot;
 use http::{HeaderMap, Method, StatusCode};
+use http1::Target;
 
 use super::subjects::Concerned;
 use super::{ConnectionRecord, Recorder, now};
@@ -32,6 +33,8 @@ pub struct Record {
     id: Id,
     /// `None` for what did not become a request.
     method: Option<Method>,
+    /// What was asked for, until a record holds it.
+    target: Option<Target>,
     route: Option<Arc<RouteEntry>>,
     rule: Option<Rule>,
     resource: Option<&'static str>,
@@ -82,14 +85,15 @@ impl Record {
         recorder: &Recorder,
         connection: &Rc<ConnectionRecord>,
         id: Id,
-        method: Option<Method>,
+        head: Option<&Head>,
     ) -> Result<Record, AppendError> {
         let mut record = Record {
             recorder: recorder.clone(),
             connection: Rc::clone(connection),
             slot: None,
             id,
-            method,
+            method: head.map(|head| head.method.clone()),
+            target: head.map(|head| head.target.clone()),
             route: None,
             rule: None,
             resource: None,
@@ -172,10 +176,12 @@ impl Record {
             .concerned
             .as_mut()
             .map(|concerned| concerned.intended());
-        self.append(Event::Intent(Intent {
+        let append = self.append_first(Event::Intent(Intent {
             request: self.request(subjects),
             content_length,
-        }))
+        }))?;
+        self.target = None;
+        Ok(append)
     }
 
     /// The record before the first byte of an answer; the future ends when it is durable. What is
@@ -191,7 +197,7 @@ impl Record {
         let accepted = (200..300).contains(&answer.status);
         let concerned = self.concerned.as_mut();
         let subjects = concerned.map(|concerned| concerned.released(part, accepted));
-        let append = self.append(Event::Release(Release {
+        let append = self.append_first(Event::Release(Release {
             request: self.request(subjects.clone()),
             status: answer.status,
             content_type: answer.content_type,
@@ -203,6 +209,7 @@ impl Record {
         if let (Some(concerned), Some(subjects)) = (&mut self.concerned, &subjects) {
             concerned.stands(subjects);
         }
+        self.target = None;
         self.stage = Stage::Released {
             status: answer.status,
         };
@@ -291,7 +298,7 @@ impl Record {
                 });
                 None
             }
-            (Client::Known(_), _) | (_, Some(_)) => Some(self.append(event)?),
+            (Client::Known(_), _) | (_, Some(_)) => Some(self.append_first(event)?),
         };
         self.stage = Stage::Settled;
         Ok(append)
@@ -344,6 +351,16 @@ impl Record {
 
     fn peer(&self) -> &Peer {
         self.connection.peer()
+    }
+
+    /// Appends a record that may be the first of the request: with its target, if none has it yet.
+    fn append_first(&self, event: Event<'_>) -> Result<Append, AppendError> {
+        let Some(target) = &self.target else {
+            return self.append(event);
+        };
+        let entry = Entry { time: now(), event };
+        let (log, share) = (&self.recorder.log, self.connection.share());
+        log.append_with_target(entry, target.as_bytes(), share)
     }
 
     fn append(&self, event: Event<'_>) -> Result<Append, AppendError> {
@@ -409,6 +426,8 @@ impl Record {
             resource: self.resource,
             interaction: self.concerned.as_ref().and_then(|it| it.interaction()),
             subjects,
+            // Set where the entry is sealed, if it is.
+            target: None,
         }
     }
 

@@ -11,7 +11,7 @@ use super::source::{self, Select, Source, Untold};
 use crate::event::kind_name;
 use crate::opened::{self, Content, Item, Walk};
 use crate::seal::sealed::Header;
-use crate::show::{Human, Line};
+use crate::show::{Human, HumanTarget, Line};
 
 /// Print the records of a log, oldest first.
 ///
@@ -29,6 +29,9 @@ pub(super) struct Show {
     /// Wait for more at the end, until interrupted. Links that come meanwhile are followed from there on.
     #[arg(long)]
     follow: bool,
+    /// Show the raw targets of requests too: paths and queries, which may name patients.
+    #[arg(long)]
+    targets: bool,
     #[command(flatten)]
     select: Select,
 }
@@ -41,9 +44,14 @@ impl Show {
         let mut filter = self.select.filter(&source.directory)?;
         // The key first: whoever has none has not read anything.
         let unsealer = source.unsealer()?;
-        source.record("show", &filter)?;
+        let verb = if self.targets {
+            "show targets"
+        } else {
+            "show"
+        };
+        source.record(verb, &filter)?;
         let unsealer = source::follow_links(source, unsealer, &mut filter)?;
-        let mut walk = Walk::new(&source.directory, unsealer);
+        let mut walk = Walk::new(&source.directory, unsealer).with_targets(self.targets);
         let mut untold = Untold::default();
         loop {
             match walk.step().map_err(|error| source.stuck(error))? {
@@ -76,14 +84,24 @@ impl Show {
 }
 
 fn print(item: &Item<'_>, json: bool, out: &mut impl Write) -> io::Result<()> {
-    match &item.content {
-        Content::Entry(entry) if json => {
-            serde_json::to_writer(&mut *out, &Line::new(Some(item.sequence), entry))?;
+    let target = item.target.as_ref();
+    let target = target.and_then(|target| target.as_ref().ok());
+    match (&item.content, target) {
+        (Content::Entry(entry), target) if json => {
+            let line = Line::new(Some(item.sequence), entry);
+            let line = match target {
+                Some(target) => line.with_target(target.raw()),
+                None => line,
+            };
+            serde_json::to_writer(&mut *out, &line)?;
             writeln!(out)
         }
-        Content::Entry(entry) => writeln!(out, "{}", Human(entry)),
-        Content::Closed(header) => print_closed(item.sequence, header, json, out),
-        Content::Wrong(_) => Ok(()),
+        (Content::Entry(entry), Some(target)) => {
+            writeln!(out, "{}{}", Human(entry), HumanTarget(target.raw()))
+        }
+        (Content::Entry(entry), None) => writeln!(out, "{}", Human(entry)),
+        (Content::Closed(header), _) => print_closed(item.sequence, header, json, out),
+        (Content::Wrong(_), _) => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::keys;
 use crate::opened::{self, Content, Item, LinkError, WalkError};
 use crate::reading::{self, Recorded};
 use crate::seal::hpke::SecretKey;
+use crate::seal::opener::OpenError;
 use crate::seal::pseudonym::TenantKey;
 use crate::seal::reader;
 use crate::select::{self, Asked, Filter, Names, Outcome, RecordType, SelectError};
@@ -322,6 +323,8 @@ pub(super) struct Untold {
     wrong: u64,
     /// Entries that are sealed to others.
     closed: u64,
+    /// Targets that this reader may not open.
+    shut: u64,
 }
 
 impl Untold {
@@ -330,19 +333,26 @@ impl Untold {
         match &item.content {
             Content::Entry(_) => {}
             Content::Closed(_) => self.closed += 1,
-            Content::Wrong(wrong) => {
-                self.wrong += 1;
-                complain(
-                    format_args!("entry {}: {wrong}", item.sequence),
-                    Some("`audit verify` says what else is wrong"),
-                );
-            }
+            Content::Wrong(wrong) => self.complain(item.sequence, wrong),
         }
+        match &item.target {
+            Some(Err(OpenError::Scope)) => self.shut += 1,
+            Some(Err(error)) => self.complain(item.sequence, error),
+            Some(Ok(_)) | None => {}
+        }
+    }
+
+    fn complain(&mut self, sequence: u64, wrong: &dyn std::fmt::Display) {
+        self.wrong += 1;
+        complain(
+            format_args!("entry {sequence}: {wrong}"),
+            Some("`audit verify` says what else is wrong"),
+        );
     }
 
     /// Whether anything was left out.
     pub(super) fn is_some(&self) -> bool {
-        self.wrong + self.closed > 0
+        self.wrong + self.closed + self.shut > 0
     }
 
     /// Says what was left out.
@@ -356,6 +366,15 @@ impl Untold {
                 Some(
                     "--reader names the secret half of a key that [audit] readers named when they were written",
                 ),
+            );
+        }
+        if self.shut > 0 {
+            complain(
+                format_args!(
+                    "{} not for this reader",
+                    counted(self.shut, "request target is/request targets are")
+                ),
+                Some("ask a reader who may open targets"),
             );
         }
     }

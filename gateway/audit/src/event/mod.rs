@@ -1,7 +1,7 @@
 //! The closed vocabulary of the audit log: every event that can be on record, and its fields.
 //!
 //! An event says what happened in the terms of the gateway's stages. It holds no payload, no query,
-//! no path below the route, no key. `entry` turns it into canonical bytes; nothing here reads a
+//! no path below the route but in a block of its own that is sealed already, no key. `entry` turns it into canonical bytes; nothing here reads a
 //! clock or a file.
 //!
 //! The numbers in `#[n(..)]` are the wire format. They are never reused; a new field takes the next
@@ -202,5 +202,22 @@ impl Event<'_> {
             Event::Refusal(r) => Some(&r.request),
             _ => None,
         }
+    }
+}
+
+impl<'a> Event<'a> {
+    /// The same event with this block as the target of its request, if it is about one.
+    #[must_use]
+    pub(crate) fn with_target(mut self, block: &'a [u8]) -> Event<'a> {
+        let request = match &mut self {
+            Event::Intent(r) => &mut r.request,
+            Event::Release(r) => &mut r.request,
+            Event::Passage(r) => &mut r.request,
+            Event::Completion(r) => &mut r.request,
+            Event::Refusal(r) => &mut r.request,
+            _ => return self,
+        };
+        request.target = Some(block.into());
+        self
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -43,6 +44,11 @@ pub struct Request<'a> {
     #[n(9)]
     #[serde(flatten)]
     pub subjects: Option<Subjects>,
+    /// Its target as it was received, sealed once more (`seal::target`): in its first record, of a log
+    /// that is sealed. It is no field of the JSON.
+    #[cbor(b(10))]
+    #[serde(skip)]
+    pub target: Option<&'a ByteSlice>,
 }
 
 /// `intent`: written before a request with effects is forwarded.

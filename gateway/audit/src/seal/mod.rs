@@ -25,6 +25,8 @@ mod subkey;
 
 pub mod sealed;
 
+pub mod target;
+
 pub mod sealer;
 
 pub mod opener;

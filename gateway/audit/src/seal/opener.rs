@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use super::epoch::{KeyId, LogId, ReadingKey};
 use super::hpke::{HpkeError, KEY};
 use super::sealed::{BEFORE_COMMITMENT, LENGTH, Sealed, associated};
-use super::sealer::{TARGET_NONCE, target_associated, target_nonce};
-use super::subkey::{self, SubKey};
+use super::subkey::{self, SubKey, TargetKey};
+use super::target::{self, OpenedTarget};
 use crate::entry::{self, EntryError};
 use crate::event::Entry;
 
@@ -31,7 +31,7 @@ struct Reached {
     key: KeyId,
     encapsulated: [u8; KEY],
     entries: SubKey,
-    targets: Option<SubKey>,
+    targets: Option<TargetKey>,
 }
 
 impl Opener {
@@ -81,19 +81,11 @@ impl Opener {
         &mut self,
         sealed: &Sealed<'_>,
         block: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    ) -> Result<OpenedTarget, OpenError> {
         let header = sealed.header;
         let reached = self.reach(header.key, &header.encapsulated)?;
         let targets = reached.targets.as_ref().ok_or(OpenError::Scope)?;
-        let (derived, message) = block
-            .split_at_checked(TARGET_NONCE)
-            .ok_or(OpenError::Changed)?;
-        let nonce = target_nonce(header.counter, derived);
-        let aad = target_associated(&reached.log, header.key.0, &header.encapsulated);
-        let mut raw = Zeroizing::new(message.to_vec());
-        let length = targets.open(nonce, &aad, &mut raw)?.len();
-        raw.truncate(length);
-        Ok(raw)
+        Ok(target::open(targets, header.counter, block)?)
     }
 
     fn reach(&mut self, id: KeyId, encapsulated: &[u8; KEY]) -> Result<&Reached, OpenError> {
@@ -195,9 +187,11 @@ mod tests {
 
     use super::super::epoch::{KeyRecord, WritingKey};
     use super::super::hpke::SecretKey;
+    use super::super::random::Random as _;
     use super::super::reader::{Reader, Scope};
     use super::super::sealed::{HEADER, Leaf};
-    use super::super::sealer::{JoinKey, MAX_TARGET, Sealer, TARGET_OVERHEAD};
+    use super::super::sealer::{JoinKey, Sealer};
+    use super::super::target::{self, MAX_BYTES, OVERHEAD};
     use super::super::tests::{LOG, MINUTE, completion, epoch, key, parse, reader, sealer, seeded};
     use super::*;
     use crate::event::Time;
@@ -255,6 +249,8 @@ mod tests {
         assert_eq!(hex(&block), field("target: "));
         let opened = opener().open(&parse(&leaf)).unwrap();
         assert_eq!(hex(opened.opening()), field("opening: "));
+        let opened = opener().open_target(&parse(&leaf), &block).unwrap();
+        assert_eq!(hex(opened.opening()), field("target opening: "));
     }
 
     #[test]
@@ -283,6 +279,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_disclosed_of_an_entry_is_no_key_and_opens_no_other() {
+        let mut sealer = sealer(1);
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        sealer.seal(&completion(1, "pump"), &mut one).unwrap();
+        sealer.seal(&completion(2, "other"), &mut two).unwrap();
+        let opened = opener().open(&parse(&one)).unwrap();
+        let disclosed = [opened.plaintext(), opened.opening()].concat();
+        // The epoch key is the first, the target key the second that `key` draws.
+        let mut drawn = [0; 64];
+        let (secret, target) = drawn.split_at_mut(32);
+        let mut random = seeded(7);
+        random.fill(secret).unwrap();
+        random.fill(target).unwrap();
+        let material = subkey::tests::material(&key().0, 1);
+        for known in [&drawn[..32], &drawn[32..], &material[..32], &material[32..]] {
+            assert!(!disclosed.windows(32).any(|part| part == known));
+            assert!(!one.windows(32).any(|part| part == known));
+        }
+        // What is disclosed does not open another entry as a key, either.
+        let other = parse(&two);
+        let aad = associated(&LOG, &other.header.encode());
+        for key in disclosed.windows(32) {
+            let key = SubKey::of(key.try_into().unwrap());
+            let mut body = other.body.to_vec();
+            assert!(key.open(other.header.nonce(), &aad, &mut body).is_err());
+        }
+        let right = SubKey::of(material[..32].try_into().unwrap());
+        let mut body = other.body.to_vec();
+        assert!(right.open(other.header.nonce(), &aad, &mut body).is_ok());
+    }
+
+    #[test]
     fn a_target_opens_for_those_alone_who_may_see_it() {
         let (ana, of_ana) = reader(1, Scope::Targets);
         let (ben, of_ben) = reader(2, Scope::Entries);
@@ -295,11 +323,12 @@ mod tests {
         let (mut block, mut leaf) = (Vec::new(), Vec::new());
         slot.target(raw, &mut block).unwrap();
         slot.seal(&completion(1, "pump"), &mut leaf).unwrap();
-        assert_eq!(block.len(), raw.len() + TARGET_OVERHEAD);
+        assert_eq!(block.len(), raw.len() + OVERHEAD);
         assert!(!block.windows(4).any(|bytes| bytes == b"4711"));
         let with = |secret: &SecretKey| Opener::new(vec![record.open(secret).unwrap()]);
         let opened = with(&ana).open_target(&parse(&leaf), &block).unwrap();
-        assert_eq!(opened[..], raw[..]);
+        assert_eq!(opened.raw(), raw);
+        assert!(target::discloses(&block, raw, opened.opening()));
         let refused = with(&ben).open_target(&parse(&leaf), &block).err();
         assert_eq!(refused, Some(OpenError::Scope));
         assert!(with(&ben).open(&parse(&leaf)).is_ok());
@@ -377,11 +406,11 @@ mod tests {
         let mut sealer = sealer(1);
         let slot = sealer.slot(Time(1)).unwrap();
         let mut block = Vec::new();
-        slot.target(&vec![7; MAX_TARGET], &mut block).unwrap();
+        slot.target(&[7; MAX_BYTES], &mut block).unwrap();
         let mut leaf = Vec::new();
         slot.seal(&completion(1, "pump"), &mut leaf).unwrap();
         let raw = opener().open_target(&parse(&leaf), &block).unwrap();
-        assert_eq!(raw[..], [7; MAX_TARGET]);
+        assert_eq!(raw.raw(), [7; MAX_BYTES]);
     }
 
     /// Fails to compile for a type that can be printed: two candidates fit it then.
@@ -403,6 +432,7 @@ mod tests {
             hpke::Context,
             ReadingKey,
             SubKey,
+            TargetKey,
             JoinKey,
             pseudonym::TenantKey,
             Opener,
@@ -457,7 +487,13 @@ mod tests {
             slot.target(&raw, &mut block).unwrap();
             slot.seal(&completion(1, "pump"), &mut leaf).unwrap();
             let sealed = parse(&leaf);
-            prop_assert_eq!(&opener().open_target(&sealed, &block).unwrap()[..], &raw[..]);
+            let opened = opener().open_target(&sealed, &block).unwrap();
+            prop_assert_eq!(opened.raw(), &raw[..]);
+            let (mut told, mut opening) = (raw.clone(), *opened.opening());
+            prop_assert!(target::discloses(&block, &told, &opening));
+            let flip = at.index(32 + told.len());
+            if flip < 32 { opening[flip] ^= 1 << bit } else { told[flip - 32] ^= 1 << bit }
+            prop_assert!(!target::discloses(&block, &told, &opening));
             let at = at.index(block.len());
             block[at] ^= 1 << bit;
             prop_assert_eq!(opener().open_target(&sealed, &block).err(), Some(OpenError::Changed));

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! **What stays clear.** `kind` and `join`, so that `verify` finds a release without its intent and an
-//! intent without an outcome; the flag says that the method alone asked for an intent. `join` is the
+//! intent without an outcome; the flag says that a record owes one before it ([`owes`]). `join` is the
 //! request's id under a key of this run of the gateway: records of one request can be matched, and
 //! nobody gets from an id that a client or an upstream has seen to a record. `time`, for the clock,
 //! for ranges, and to know what is old enough to go. The rest is what opening needs. Everything else
@@ -64,7 +64,7 @@ pub(super) const BEFORE_COMMITMENT: usize = HEADER - 32;
 const FORM_SEALED: u8 = 1;
 /// A map of two: how every entry in the clear begins.
 const FORM_CLEAR: u8 = 0xa2;
-const OWES_INTENT: u8 = 1;
+const OWES: u8 = 1;
 
 /// Whether `event` stands in the log unsealed: what recovery and `verify` must read without a key.
 /// It names no person, device or request.
@@ -95,11 +95,30 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
     }
 }
 
+/// Whether `event` cannot be on record without another one of its request before it: a release whose
+/// method alone asks for an intent (AUDIT.md, P2), a completion that names the status of an answer, and
+/// so a release (P1). Content, upgrades and routes may oblige further requests.
+#[must_use]
+pub fn owes(event: &Event<'_>) -> bool {
+    match event {
+        Event::Release(release) => release
+            .request
+            .method
+            .is_some_and(|method| !["GET", "HEAD", "OPTIONS"].contains(&method)),
+        Event::Completion(completion) => completion.status.is_some(),
+        _ => false,
+    }
+}
+
 /// The number of an event's variant in `event`, which is its number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind(pub u8);
 
 impl Kind {
+    /// `start`.
+    pub const START: Kind = Kind(0);
+    /// `stop`.
+    pub const STOP: Kind = Kind(1);
     /// `intent`.
     pub const INTENT: Kind = Kind(8);
     /// `release`.
@@ -108,6 +127,10 @@ impl Kind {
     pub const COMPLETION: Kind = Kind(10);
     /// `refusal`.
     pub const REFUSAL: Kind = Kind(11);
+    /// `passage`.
+    pub const PASSAGE: Kind = Kind(15);
+    /// `epoch_key`.
+    pub const EPOCH_KEY: Kind = Kind(17);
 }
 
 /// Time and kind of an entry in canonical CBOR, without reading all of it; `None` when it does not
@@ -154,8 +177,8 @@ impl<'a> Leaf<'a> {
 pub struct Header {
     /// What happened.
     pub kind: Kind,
-    /// Whether its method alone obliges a release to have an intent (AUDIT.md, P2).
-    pub owes_intent: bool,
+    /// Whether another record of its request must stand before it ([`owes`]).
+    pub owes: bool,
     /// When.
     pub time: Time,
     /// The same in all records of one request, within one run of the gateway; absent elsewhere.
@@ -177,7 +200,7 @@ impl Header {
         let mut bytes = [0; HEADER];
         bytes[0] = FORM_SEALED;
         bytes[1] = self.kind.0;
-        bytes[2] = u8::from(self.owes_intent) * OWES_INTENT;
+        bytes[2] = u8::from(self.owes) * OWES;
         bytes[3..11].copy_from_slice(&self.time.0.to_be_bytes());
         bytes[11..19].copy_from_slice(&self.join.unwrap_or_default());
         bytes[19..27].copy_from_slice(&self.key.0);
@@ -190,14 +213,14 @@ impl Header {
     fn decode(bytes: &[u8; HEADER]) -> Result<Header, LeafError> {
         let mut rest = &bytes[3..];
         let flags = bytes[2];
-        if flags & !OWES_INTENT != 0 {
+        if flags & !OWES != 0 {
             return Err(LeafError::Flags { flags });
         }
         let time = Time(u64::from_be_bytes(take(&mut rest)));
         let join = Some(take(&mut rest)).filter(|join| *join != [0; 8]);
         Ok(Header {
             kind: Kind(bytes[1]),
-            owes_intent: flags & OWES_INTENT != 0,
+            owes: flags & OWES != 0,
             time,
             join,
             key: KeyId(take(&mut rest)),

@@ -14,26 +14,21 @@ use aws_lc_rs::hmac;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::epoch::WritingKey;
-use super::hpke::{HpkeError, KEY, SecretKey, TAG};
+use super::hpke::{HpkeError, KEY, SecretKey};
 use super::random::{NoRandomness, Random};
-use super::sealed::{BEFORE_COMMITMENT, HEADER, Header, LENGTH, STEP, associated, commit, facts};
-use super::subkey::{self, NONCE, SubKey};
+use super::sealed::{
+    BEFORE_COMMITMENT, HEADER, Header, LENGTH, STEP, associated, commit, facts, owes,
+};
+use super::subkey::{self, SubKey, TargetKey};
+use super::target;
 use crate::entry;
-use crate::event::{Entry, Event, Id, Time};
+use crate::event::{Entry, Id, Time};
 
 /// No sub-key seals more entries than this.
 pub const MOST_ENTRIES: u32 = 1 << 20;
 
 /// No sub-key is used longer than this, nanoseconds.
 pub const LONGEST: u64 = 60_000_000_000;
-
-/// No raw target is longer than this, bytes.
-pub const MAX_TARGET: usize = 8 * 1024;
-
-/// What sealing adds to a raw target, bytes.
-pub const TARGET_OVERHEAD: usize = TARGET_NONCE + TAG;
-
-pub(super) const TARGET_NONCE: usize = 8;
 
 /// What a worker seals with.
 pub struct Sealer<R> {
@@ -46,7 +41,7 @@ pub struct Sealer<R> {
 struct Current {
     encapsulated: [u8; KEY],
     entries: SubKey,
-    targets: SubKey,
+    targets: TargetKey,
     began: Time,
     used: u32,
 }
@@ -146,25 +141,11 @@ impl Slot<'_> {
     /// # Errors
     /// [`SealError::TargetTooLong`], [`SealError::Library`]; `out` is then as it was.
     pub fn target(&self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
-        if raw.len() > MAX_TARGET {
+        if raw.len() > target::MAX_BYTES {
             return Err(SealError::TargetTooLong { bytes: raw.len() });
         }
-        let counter = self.counter.to_be_bytes();
-        // As for entries: what differs gets another nonce, also on a cloned machine.
-        let derived = self.current.targets.derive(&[&counter, raw]);
-        let nonce = target_nonce(self.counter, &derived[..TARGET_NONCE]);
-        let aad = target_aad(self.key, &self.current.encapsulated);
-        let start = out.len();
-        out.extend_from_slice(&derived[..TARGET_NONCE]);
-        out.extend_from_slice(raw);
-        let message = &mut out[start + TARGET_NONCE..];
-        match self.current.targets.seal(nonce, &aad, message) {
-            Ok(tag) => {
-                out.extend_from_slice(tag.as_ref());
-                Ok(())
-            }
-            Err(error) => Err(undo(out, start, error.into())),
-        }
+        target::seal(&self.current.targets, self.counter, raw, out)?;
+        Ok(())
     }
 
     /// Appends the leaf of `entry` to `out`.
@@ -193,7 +174,7 @@ impl Slot<'_> {
         let request = entry.event.request();
         let mut header = Header {
             kind,
-            owes_intent: owes_intent(&entry.event),
+            owes: owes(&entry.event),
             time,
             join: request.map(|request| self.join.tag(&request.request_id)),
             key: self.key.id(),
@@ -251,7 +232,7 @@ pub enum SealError {
         /// How long, bytes.
         bytes: usize,
     },
-    /// The raw target is longer than [`MAX_TARGET`].
+    /// The raw target is longer than [`target::MAX_BYTES`].
     TargetTooLong {
         /// How long, bytes.
         bytes: usize,
@@ -290,43 +271,6 @@ impl fmt::Display for SealError {
 
 impl std::error::Error for SealError {}
 
-/// AUDIT.md, P2, as far as the method tells; content and upgrades may oblige further requests.
-fn owes_intent(event: &Event<'_>) -> bool {
-    match event {
-        Event::Release(release) => release
-            .request
-            .method
-            .is_some_and(|method| !["GET", "HEAD", "OPTIONS"].contains(&method)),
-        _ => false,
-    }
-}
-
-pub(super) fn target_nonce(counter: u32, derived: &[u8]) -> [u8; NONCE] {
-    let mut nonce = [0; NONCE];
-    nonce[..4].copy_from_slice(&counter.to_be_bytes());
-    nonce[4..].copy_from_slice(derived);
-    nonce
-}
-
-/// The sub-key is bound to log and key by how it was derived; here once more, as for entries.
-fn target_aad(key: &WritingKey, encapsulated: &[u8; KEY]) -> [u8; TARGET_AAD] {
-    target_associated(key.log(), key.id().0, encapsulated)
-}
-
-pub(super) const TARGET_AAD: usize = 16 + 8 + KEY;
-
-pub(super) fn target_associated(
-    log: &[u8; 16],
-    key: [u8; 8],
-    encapsulated: &[u8; KEY],
-) -> [u8; TARGET_AAD] {
-    let mut aad = [0; TARGET_AAD];
-    aad[..16].copy_from_slice(log);
-    aad[16..24].copy_from_slice(&key);
-    aad[24..].copy_from_slice(encapsulated);
-    aad
-}
-
 fn undo(out: &mut Vec<u8>, start: usize, error: SealError) -> SealError {
     out[start..].zeroize();
     out.truncate(start);
@@ -341,7 +285,7 @@ mod tests {
         LOG, MINUTE, completion, dry, epoch, key, parse, reader, request, sealer, seeded,
     };
     use super::*;
-    use crate::event::{Close, Code, Intent, Release};
+    use crate::event::{Close, Code, Event, Intent, Release};
     use proptest::prelude::*;
 
     fn release(method: &str) -> Entry<'_> {
@@ -430,15 +374,20 @@ mod tests {
             time: Time(1),
             event: intent,
         });
-        assert_eq!((intent.kind, intent.owes_intent), (Kind::INTENT, false));
+        assert_eq!((intent.kind, intent.owes), (Kind::INTENT, false));
         let post = header(&release("POST"));
-        assert_eq!((post.kind, post.owes_intent), (Kind::RELEASE, true));
+        assert_eq!((post.kind, post.owes), (Kind::RELEASE, true));
         assert_eq!(post.join, intent.join);
         for method in ["GET", "HEAD", "OPTIONS"] {
-            assert!(!header(&release(method)).owes_intent);
+            assert!(!header(&release(method)).owes);
         }
         let done = header(&completion(7, "pump"));
         assert_eq!((done.kind, done.time), (Kind::COMPLETION, Time(7)));
+        let mut unanswered = completion(7, "pump");
+        if let Event::Completion(completion) = &mut unanswered.event {
+            completion.status = None;
+        }
+        assert!(done.owes && !header(&unanswered).owes);
         let mut other = completion(7, "pump");
         if let Event::Completion(completion) = &mut other.event {
             completion.request.request_id = Id::new([4; 16]);
@@ -510,7 +459,7 @@ mod tests {
         assert!(matches!(sealed, Err(SealError::TooLong { bytes }) if bytes > entry::MAX_BYTES));
         assert_eq!(out, b"before");
         let slot = sealer.slot(Time(1)).unwrap();
-        let bytes = MAX_TARGET + 1;
+        let bytes = target::MAX_BYTES + 1;
         assert_eq!(
             slot.target(&vec![0; bytes], &mut out),
             Err(SealError::TargetTooLong { bytes })
@@ -566,7 +515,7 @@ mod tests {
             let (mut left, mut right) = (Vec::new(), Vec::new());
             a.slot(Time(1)).unwrap().target(&one, &mut left).unwrap();
             b.slot(Time(1)).unwrap().target(&two, &mut right).unwrap();
-            prop_assert_eq!(left[..TARGET_NONCE] == right[..TARGET_NONCE], one == two);
+            prop_assert_eq!(left[..target::OVERHEAD] == right[..target::OVERHEAD], one == two);
         }
 
         #[test]

@@ -8,14 +8,16 @@
 //! ```text
 //! 64 bytes  = HPKE export("sub-key"), info = label, log id, key id, epoch        for entries
 //! 64 bytes  = HKDF(salt = encapsulated key, target key, label, log id, key id)   for raw targets
-//! each 64   = AES-256-GCM key, HMAC-SHA-256 key
+//! each 64   = AES-256 key (GCM for entries, CTR for raw targets), HMAC-SHA-256 key
 //! ```
 //!
-//! Not here: what is sealed, and with which nonce (`sealed`).
+//! Not here: what is sealed, and with which nonce (`sealed`, `target`).
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
+use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use aws_lc_rs::hmac;
+use aws_lc_rs::iv::FixedLength;
 use zeroize::Zeroizing;
 
 use super::epoch::{Epoch, KeyId, LogId, ReadingKey, WritingKey};
@@ -35,7 +37,7 @@ const MATERIAL: usize = 64;
 pub(super) fn agree(
     key: &WritingKey,
     ephemeral: SecretKey,
-) -> Result<([u8; KEY], SubKey, SubKey), HpkeError> {
+) -> Result<([u8; KEY], SubKey, TargetKey), HpkeError> {
     let info = info(key.log(), key.id(), key.epoch());
     let (encapsulated, context) = hpke::setup_sender(key.public(), &info, ephemeral)?;
     let entries = of_entries(&context)?;
@@ -51,7 +53,7 @@ pub(super) fn agree(
 pub(super) fn reach(
     key: &ReadingKey,
     encapsulated: &[u8; KEY],
-) -> Result<(SubKey, Option<SubKey>), HpkeError> {
+) -> Result<(SubKey, Option<TargetKey>), HpkeError> {
     let info = info(key.log(), key.id(), key.epoch());
     let context = hpke::setup_receiver(encapsulated, key.secret(), &info)?;
     let targets = key
@@ -102,13 +104,7 @@ impl SubKey {
     /// 32 bytes that follow from `parts`, and that nobody without the sub-key can tell from random
     /// ones. At most one of the parts may have a length that varies.
     pub(super) fn derive(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-        let mut context = hmac::Context::with_key(&self.mac);
-        for part in parts {
-            context.update(part);
-        }
-        let mut derived = Zeroizing::new([0; 32]);
-        derived.copy_from_slice(context.sign().as_ref());
-        derived
+        derive(&self.mac, parts)
     }
 
     fn new(material: &Zeroizing<[u8; MATERIAL]>) -> Result<SubKey, HpkeError> {
@@ -119,6 +115,55 @@ impl SubKey {
             mac: hmac::Key::new(hmac::HMAC_SHA256, mac),
         })
     }
+}
+
+/// A key to encrypt raw targets with, and one to derive from. The library wipes both.
+pub(super) struct TargetKey {
+    cipher: EncryptingKey,
+    mac: hmac::Key,
+}
+
+impl TargetKey {
+    /// Encrypts in place, or decrypts: CTR is its own inverse. It authenticates nothing, and the caller
+    /// never gives the same nonce to two messages. The last four bytes of the counter block count.
+    ///
+    /// # Errors
+    /// [`HpkeError::Library`].
+    pub(super) fn apply(&self, nonce: [u8; NONCE], message: &mut [u8]) -> Result<(), HpkeError> {
+        let mut block = [0; 16];
+        block[..NONCE].copy_from_slice(&nonce);
+        let context = EncryptionContext::Iv128(FixedLength::from(block));
+        self.cipher
+            .less_safe_encrypt(message, context)
+            .map(drop)
+            .map_err(|_| HpkeError::Library)
+    }
+
+    /// As [`SubKey::derive`].
+    pub(super) fn derive(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        derive(&self.mac, parts)
+    }
+
+    fn new(material: &Zeroizing<[u8; MATERIAL]>) -> Result<TargetKey, HpkeError> {
+        let (cipher, mac) = material.split_at(KEY);
+        let cipher = UnboundCipherKey::new(&AES_256, cipher)
+            .and_then(EncryptingKey::ctr)
+            .map_err(|_| HpkeError::Library)?;
+        Ok(TargetKey {
+            cipher,
+            mac: hmac::Key::new(hmac::HMAC_SHA256, mac),
+        })
+    }
+}
+
+fn derive(mac: &hmac::Key, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut context = hmac::Context::with_key(mac);
+    for part in parts {
+        context.update(part);
+    }
+    let mut derived = Zeroizing::new([0; 32]);
+    derived.copy_from_slice(context.sign().as_ref());
+    derived
 }
 
 fn info(log: &LogId, id: KeyId, epoch: &Epoch) -> Vec<u8> {
@@ -136,14 +181,14 @@ fn of_targets(
     id: KeyId,
     target: &Zeroizing<[u8; KEY]>,
     encapsulated: &[u8; KEY],
-) -> Result<SubKey, HpkeError> {
+) -> Result<TargetKey, HpkeError> {
     let mut material = Zeroizing::new([0; MATERIAL]);
     Salt::new(HKDF_SHA256, encapsulated)
         .extract(&target[..])
         .expand(&[TARGET_LABEL, log, &id.0], Material)
         .and_then(|output| output.fill(&mut material[..]))
         .map_err(|_| HpkeError::Library)?;
-    SubKey::new(&material)
+    TargetKey::new(&material)
 }
 
 struct Material;
@@ -155,7 +200,7 @@ impl KeyType for Material {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::epoch::KeyRecord;
     use super::super::reader::Scope;
     use super::super::tests::{LOG, epoch, reader, seeded};
@@ -163,6 +208,24 @@ mod tests {
 
     fn ephemeral(seed: u64) -> SecretKey {
         SecretKey::draw(&mut seeded(seed)).unwrap()
+    }
+
+    impl SubKey {
+        /// One that seals with this key.
+        pub(in super::super) fn of(aead: [u8; KEY]) -> SubKey {
+            let mut material = Zeroizing::new([0; MATERIAL]);
+            material[..KEY].copy_from_slice(&aead);
+            SubKey::new(&material).unwrap()
+        }
+    }
+
+    /// What the sub-key consists of that is agreed on with this randomness.
+    pub(in super::super) fn material(key: &WritingKey, seed: u64) -> Zeroizing<[u8; MATERIAL]> {
+        let info = info(key.log(), key.id(), key.epoch());
+        let (_, context) = hpke::setup_sender(key.public(), &info, ephemeral(seed)).unwrap();
+        let mut material = Zeroizing::new([0; MATERIAL]);
+        context.export(b"sub-key", &mut material[..]).unwrap();
+        material
     }
 
     fn drawn(seed: u64) -> (WritingKey, KeyRecord, SecretKey) {
@@ -177,14 +240,19 @@ mod tests {
         let reading = record.open(&secret).unwrap();
         let (encapsulated, entries, targets) = agree(&writing, ephemeral(9)).unwrap();
         let (read, read_targets) = reach(&reading, &encapsulated).unwrap();
-        for (ours, theirs) in [(entries, read), (targets, read_targets.unwrap())] {
-            assert_eq!(ours.derive(&[b"x"]), theirs.derive(&[b"x"]));
-            let mut message = *b"message and room for the tag....";
-            let tag = ours.seal([1; NONCE], b"aad", &mut message[..16]).unwrap();
-            message[16..].copy_from_slice(tag.as_ref());
-            let opened = theirs.open([1; NONCE], b"aad", &mut message).unwrap();
-            assert_eq!(opened, b"message and room");
-        }
+        assert_eq!(entries.derive(&[b"x"]), read.derive(&[b"x"]));
+        let mut message = *b"message and room for the tag....";
+        let tag = entries.seal([1; NONCE], b"aad", &mut message[..16]);
+        message[16..].copy_from_slice(tag.unwrap().as_ref());
+        let opened = read.open([1; NONCE], b"aad", &mut message).unwrap();
+        assert_eq!(opened, b"message and room");
+        let read = read_targets.unwrap();
+        assert_eq!(targets.derive(&[b"x"]), read.derive(&[b"x"]));
+        let mut message = *b"longer than one block of it";
+        targets.apply([1; NONCE], &mut message).unwrap();
+        assert_ne!(&message, b"longer than one block of it");
+        read.apply([1; NONCE], &mut message).unwrap();
+        assert_eq!(&message, b"longer than one block of it");
     }
 
     #[test]

@@ -194,6 +194,7 @@ impl Writer {
             resource: Some("Observation"),
             interaction: Some("search-type"),
             subjects: Some(Subjects::new()),
+            target: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audit::event::{Digest, Entry, Event, Id, Release, Request, Time};
+use audit::event::{Digest, Entry, Event, Id, Pseudonym, Release, Request, Subjects, Time};
 use audit::seal::NoRandomness;
 use audit::seal::epoch::WritingKey;
 use audit::seal::hpke::SecretKey;
@@ -15,6 +15,9 @@ const AROUND: usize = 4 + 2 + 32 + 1;
 
 /// What is to come in a release, as the design lists it: one patient, and what the message checks found.
 const TO_COME: usize = (1 + 2 + 17) + 8;
+
+/// What the demo asks for first.
+const TARGET: &[u8] = b"/fhir/Patient/1";
 
 fn random(out: &mut [u8]) -> Result<(), NoRandomness> {
     aws_lc_rs::rand::fill(out).map_err(|_| NoRandomness)
@@ -44,6 +47,7 @@ fn release() -> Entry<'static> {
         resource: Some("Observation"),
         interaction: None,
         subjects: None,
+        target: None,
     };
     Entry {
         time: Time(1_795_000_000_123_456_789),
@@ -73,4 +77,35 @@ fn an_ordinary_release_takes_at_most_450_bytes_on_disk() {
     );
     // Room is left for what is to come, rounded up as the format does.
     assert!(on_disk + TO_COME.next_multiple_of(32) <= 450, "{on_disk}");
+}
+
+#[test]
+fn a_release_of_the_demo_takes_at_most_450_bytes_on_disk_with_its_patient_and_target() {
+    let mut subjects = Subjects::new();
+    // An id and a record number, which are one patient.
+    let names = [1, 2].map(|number| subjects.add(Pseudonym::new([number; 16]), 9).unwrap());
+    subjects.link(names[0], names[1]);
+    let mut entry = release();
+    let Event::Release(release) = &mut entry.event else {
+        panic!("a release");
+    };
+    release.upstream = "sample";
+    release.bytes = Some(700);
+    release.request.rule = Some("pump");
+    release.request.resource = Some("Patient");
+    release.request.interaction = Some("read");
+    release.request.subjects = Some(subjects);
+    let mut sealer = sealer();
+    let (mut plain, mut block, mut leaf) = (Vec::new(), Vec::new(), Vec::new());
+    let slot = sealer.slot(entry.time).unwrap();
+    slot.target(TARGET, &mut block).unwrap();
+    let Event::Release(release) = &mut entry.event else {
+        panic!("a release");
+    };
+    release.request.target = Some(block[..].into());
+    audit::entry::encode(&entry, &mut plain);
+    slot.seal(&entry, &mut leaf).unwrap();
+    let on_disk = leaf.len() + AROUND;
+    println!("demo: {} bytes plain, {on_disk} on disk", plain.len());
+    assert!(on_disk <= 450, "{on_disk}");
 }

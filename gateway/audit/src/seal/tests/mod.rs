@@ -78,6 +78,7 @@ pub(super) fn request<'a>(id: u8, method: &'a str, client: &'a str) -> Request<'
         resource: None,
         interaction: None,
         subjects: None,
+        target: None,
     }
 }
 
