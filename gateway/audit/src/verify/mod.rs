@@ -7,9 +7,15 @@
 //! whole. The report says how many entries are not signed.
 //!
 //! Works on the directory of a running gateway too: the batch that is being written is then not a
-//! finding. Reads no meaning and needs no secret.
+//! finding. Needs no secret: the rules of meaning (`meaning`) ask what stands in the clear.
+
+mod breach;
 
 mod report;
+
+mod requests;
+
+mod meaning;
 
 mod signatures;
 
@@ -39,8 +45,10 @@ use crate::recover::{SPARE, quarantine_origin, segment_name, set_aside_name};
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::Leaf;
 
+use meaning::Meaning;
 use tree::Tree;
 
+pub use breach::{Breach, Oddity};
 pub use report::{CheckpointFault, Finding, Note, Report, Signed, TileFault, Verdict};
 
 /// What is asked of a verification.
@@ -120,6 +128,7 @@ pub fn verify_watched(
         unsigned_since: None,
         report,
         tree,
+        meaning: Meaning::new(),
         recovered: Vec::new(),
         damage: Vec::new(),
         behind: None,
@@ -135,8 +144,10 @@ pub fn verify_watched(
         mut report,
         tree,
         unsigned_since,
+        meaning,
         ..
     } = walk;
+    meaning.end(&mut report);
     match tree {
         Some(tree) => tree.end(&mut report)?,
         None if asked.key.is_some() || asked.strict => report.find(Finding::Unsigned),
@@ -182,6 +193,7 @@ struct Walk<'a> {
     unsigned_since: Option<Time>,
     report: Report,
     tree: Option<Tree>,
+    meaning: Meaning,
     recovered: Vec<Recovered>,
     /// What stays as evidence of accepted losses.
     damage: Vec<Damage>,
@@ -274,6 +286,8 @@ impl Walk<'_> {
                 Ok(Leaf::Sealed(sealed)) => {
                     self.saw(sequence, sealed.header.time, false);
                     self.under(sequence, sealed.header.key);
+                    self.meaning
+                        .sealed(sequence, &sealed.header, &mut self.report);
                 }
                 Err(error) => self.report.find(Finding::Leaf { sequence, error }),
             }
@@ -291,6 +305,8 @@ impl Walk<'_> {
         };
         let is_read = matches!(entry.event, Event::LogRead(_));
         self.saw(sequence, entry.time, is_read);
+        self.meaning
+            .clear(sequence, bytes, &entry, &mut self.report);
         match entry.event {
             Event::Recovered(recovered) => self.recovered.push(recovered),
             Event::EpochKey(key) => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::breach::{Breach, Oddity};
 use crate::entry::EntryError;
 use crate::event::Time;
 use crate::frame::Fault;
@@ -82,6 +83,15 @@ pub enum Finding {
         sequence: u64,
         /// The key's id.
         key: KeyId,
+    },
+    /// A record that no honest gateway leaves where it stands.
+    Meaning {
+        /// Which entry.
+        sequence: u64,
+        /// What it breaks.
+        breach: Breach,
+        /// Where the rule comes from.
+        cites: &'static str,
     },
     /// The record of a key that entries are sealed under is gone or changed: nobody reads them any
     /// more.
@@ -250,6 +260,25 @@ pub enum Note {
         /// The segment.
         segment: u64,
     },
+    /// What an honest gateway may leave.
+    Odd {
+        /// What.
+        oddity: Oddity,
+        /// The first entry that shows it.
+        first: u64,
+        /// How often.
+        times: u64,
+        /// Where it comes from that this is looked for.
+        cites: &'static str,
+    },
+    /// Records that follow another one of their request, which is not remembered any more: whether it
+    /// was there cannot be said.
+    Unjudged {
+        /// The first of them.
+        first: u64,
+        /// How many.
+        records: u64,
+    },
 }
 
 /// What the findings come to. The numbers are the exit codes of `audit verify`.
@@ -315,6 +344,7 @@ impl Finding {
             | Finding::Entry { .. }
             | Finding::Leaf { .. }
             | Finding::UnknownKey { .. }
+            | Finding::Meaning { .. }
             | Finding::MissingKey { .. }
             | Finding::EndsEarly { .. }
             | Finding::Added { .. }
@@ -368,6 +398,11 @@ impl fmt::Display for Finding {
                 f,
                 "entry {sequence} is sealed under a key {key} that the log does not tell of"
             ),
+            Finding::Meaning {
+                sequence,
+                breach,
+                cites,
+            } => write!(f, "entry {sequence}: {breach} ({cites})"),
             Finding::MissingKey { name } => write!(
                 f,
                 "the record of a key, keys/{name}, is missing or changed: what is sealed under it cannot be read"
@@ -502,6 +537,21 @@ impl fmt::Display for Note {
             Note::UnusedKey { name } => {
                 write!(f, "nothing is sealed under the key of keys/{name}")
             }
+            Note::Odd {
+                oddity,
+                first,
+                times,
+                cites,
+            } => write!(
+                f,
+                "{} ({cites}), first at entry {first}",
+                oddity.told(*times)
+            ),
+            Note::Unjudged { first, records } => write!(
+                f,
+                "{} of requests too long ago to be remembered, first at entry {first}: whether they may stand there was not looked at",
+                terminal::counted(*records, "record")
+            ),
             Note::GivenUp { segment } => write!(
                 f,
                 "segment {segment} was given up after a failed write; the log goes on in the next"
