@@ -10,8 +10,6 @@ mod index;
 
 mod keygen;
 
-mod prove;
-
 mod recover;
 
 mod report;
@@ -19,6 +17,9 @@ mod report;
 mod show;
 
 mod source;
+mod disclose;
+
+mod prove;
 
 mod verify;
 
@@ -52,6 +53,7 @@ enum Command {
     Prove(prove::Prove),
     Check(prove::Check),
     Recover(recover::Recover),
+    Disclose(disclose::Disclose),
     Keygen(keygen::Keygen),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  audit completions bash > /etc/bash_completion.d/audit")]
@@ -83,6 +85,8 @@ pub fn main() -> ExitCode {
         Command::Prove(verb) => verb.run(&mut out),
         Command::Check(verb) => verb.run(&mut out),
         Command::Recover(verb) => verb.run(&mut out),
+        // Reads are not on record yet.
+        Command::Disclose(verb) => verb.run(|_| Ok(()), &mut out),
         Command::Keygen(verb) => verb.run(&mut out),
         Command::Completions { shell } => {
             drop(out);

@@ -14,6 +14,7 @@
 //! opened:  both in one walk                      select: which of them are asked for
 //! reading: who reads is on record
 //! index:   where the entries of a patient stand  report: what is told of a patient
+//! prove:   proofs for others to check              disclose: one entry, opened for others to check
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! ```
 //!
@@ -101,5 +102,9 @@ pub mod keygen;
 pub mod public_key;
 
 pub mod prove;
+
+pub mod disclosure;
+
+pub mod disclose;
 
 pub mod cli;

@@ -26,6 +26,7 @@ mod audit_gate;
 mod sealed;
 
 mod reads;
+mod targets;
 
 mod crash;
 

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use terminal::complain;
 
+use crate::disclose::DiscloseError;
+use crate::disclosure::DisclosureError;
 use crate::frame::Fault;
 use crate::index::{FindError, UpdateError};
 use crate::keygen::KeygenError;
@@ -37,6 +39,11 @@ pub(super) enum Failure {
     },
     PublicKey(PublicKeyError),
     Prove(ProveError),
+    Disclose(DiscloseError),
+    Undisclosed {
+        path: PathBuf,
+        error: DisclosureError,
+    },
     Unproved {
         path: PathBuf,
         error: OfflineError,
@@ -169,6 +176,11 @@ impl Failure {
                 IO.into()
             }
             Failure::Prove(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Disclose(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Undisclosed { path, error } => terminal::fail(
+                format_args!("{} discloses nothing: {error}", path.display()),
+                Some(error.hint()),
+            ),
             Failure::Unproved { path, error } => terminal::fail(
                 format_args!("{} proves nothing: {error}", path.display()),
                 Some("a proof holds for one entry, or one older checkpoint, and one key"),

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use terminal::counted;
 
+use super::disclose;
 use super::failure::Failure;
+use crate::disclosure;
 use crate::keygen::write_new;
 use crate::merkle::hash;
 use crate::merkle::offline::{Grown, Included, MAX_BYTES, OfflineError};
@@ -87,23 +89,25 @@ fn prove(directory: &Path, claim: Claim, out: &mut impl Write) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Check a proof of `audit prove`, without the log.
+/// Check a proof of `audit prove`, or what `audit disclose` disclosed, without the log.
+///
+/// Without --leaf and --old it is a disclosure, and the entry in it is printed.
 ///
 /// Exit codes: 0 it holds, 1 it does not, 64 wrong usage.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  audit check 4711.tlog-proof --key log.vkey --leaf 4711.leaf\n  audit check grown --key log.vkey --old checkpoint.of.last.year"
+    after_help = "Examples:\n  audit check 4711.disclosed --key log.vkey\n  audit check 4711.tlog-proof --key log.vkey --leaf 4711.leaf\n  audit check grown --key log.vkey --old checkpoint.of.last.year"
 )]
 pub(super) struct Check {
-    /// The proof.
+    /// The proof, or the disclosure.
     proof: PathBuf,
     /// A file with the public key of the log.
     #[arg(long, value_name = "VKEY")]
     key: PathBuf,
-    /// The bytes of the entry.
-    #[arg(long, value_name = "FILE", required_unless_present = "old")]
+    /// The bytes of the entry, which the proof is about.
+    #[arg(long, value_name = "FILE")]
     leaf: Option<PathBuf>,
-    /// The older checkpoint that was kept.
+    /// The older checkpoint that was kept, which the proof begins with.
     #[arg(long, value_name = "FILE", conflicts_with = "leaf")]
     old: Option<PathBuf>,
 }
@@ -113,7 +117,8 @@ impl Check {
     pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
         let against = match (self.leaf, self.old) {
             (Some(leaf), _) => Against::Leaf(leaf),
-            (None, old) => Against::Old(old.unwrap_or_default()),
+            (None, Some(old)) => Against::Old(old),
+            (None, None) => Against::Nothing,
         };
         check(&self.proof, &self.key, &against, out)
     }
@@ -125,6 +130,8 @@ enum Against {
     Leaf(PathBuf),
     /// An older checkpoint that was kept.
     Old(PathBuf),
+    /// Nothing: what it is about is in it.
+    Nothing,
 }
 
 fn check(
@@ -134,17 +141,18 @@ fn check(
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
     let key = public_key::read(key).map_err(Failure::PublicKey)?;
-    let text = read(proof, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(&text);
+    let text = read(proof, disclosure::MAX_BYTES.max(MAX_BYTES))?;
+    let words = || String::from_utf8_lossy(&text);
     let unproved = |error: OfflineError| Failure::Unproved {
         path: proof.to_owned(),
         error,
     };
     let name = key.name();
     let said = match against {
+        Against::Nothing => return disclose::check(proof, &text, &key, out),
         Against::Leaf(path) => {
             let leaf = hash::leaf(&read(path, sealed::MAX_BYTES)?);
-            let included = Included::parse(&text).map_err(unproved)?;
+            let included = Included::parse(&words()).map_err(unproved)?;
             let head = included.verify(&leaf, &key).map_err(unproved)?;
             let size = counted(head.size, "entry/entries");
             format!(
@@ -154,7 +162,7 @@ fn check(
         }
         Against::Old(path) => {
             let old = read(path, MAX_BYTES)?;
-            let grown = Grown::parse(&text).map_err(unproved)?;
+            let grown = Grown::parse(&words()).map_err(unproved)?;
             let (from, to) = grown.verify(&old, &key).map_err(unproved)?;
             let (from, to) = (
                 counted(from.size, "entry/entries"),
