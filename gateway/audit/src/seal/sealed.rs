@@ -131,6 +131,8 @@ impl Kind {
     pub const PASSAGE: Kind = Kind(15);
     /// `epoch_key`.
     pub const EPOCH_KEY: Kind = Kind(17);
+    /// `discontinuity`.
+    pub const DISCONTINUITY: Kind = Kind(18);
 }
 
 /// Time and kind of an entry in canonical CBOR, without reading all of it; `None` when it does not

@@ -14,6 +14,7 @@
 //! intended, and so many that were released lately, are remembered. A passage or end whose request may
 //! be among the forgotten ones is counted in a note, never taken for a finding; a second release is
 //! looked for among those that are remembered. A `start` forgets all: no request outlives its process.
+//! So does a loss that was accepted (`loss`): the log goes on in another process.
 //!
 //! Not here: what only a reader's key can tell, and clocks within a run.
 
@@ -268,6 +269,11 @@ impl Meaning {
                 if self.is_running {
                     self.requests.clear();
                 }
+            }
+            // What ended the run before may be among what was lost, and so may be what it left open.
+            Kind::DISCONTINUITY => {
+                self.is_running = false;
+                self.requests.clear();
             }
             _ => {}
         }

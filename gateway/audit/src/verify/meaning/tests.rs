@@ -184,6 +184,15 @@ fn a_run_that_died_is_a_note_and_so_is_what_it_left_open() {
 }
 
 #[test]
+fn of_a_run_whose_end_was_lost_nothing_is_said() {
+    let loss = Fact {
+        kind: Kind::DISCONTINUITY,
+        ..start(2)
+    };
+    assert_eq!(oddities(&[start(1), intent(1), loss, start(3)]), []);
+}
+
+#[test]
 fn a_clock_that_went_back_between_runs_by_more_than_a_second_is_a_note() {
     assert_eq!(oddities(&[start(9), stop(10), start(9)]), []);
     let back = [(Oddity::ClockBack, 2, 1)];
