@@ -251,3 +251,26 @@ fn an_entry_that_is_too_long_is_refused_and_the_log_goes_on() {
     committer.close(PATIENCE).unwrap();
     assert_eq!(read(directory.path(), Some(secret)), (vec![7], 0));
 }
+
+#[test]
+fn foreign_keys_without_end_are_looked_for_so_often_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (secret, reader) = pair();
+    run(directory.path(), &[reader], 0..1);
+    let told = audit::read::entry_at(directory.path(), 0).unwrap().unwrap();
+    let leaf = audit::read::entry_at(directory.path(), 1).unwrap().unwrap();
+    let record = records(directory.path()).remove(0);
+    let away = directory.path().with_extension("away");
+    std::fs::rename(&record, &away).unwrap();
+    let mut unsealer = Unsealer::new(directory.path(), Some(secret)).unwrap();
+    for number in 0..2000_u64 {
+        let mut foreign = leaf.clone();
+        foreign[19..27].copy_from_slice(&number.to_be_bytes());
+        assert!(unsealer.unseal(&foreign).is_err());
+    }
+    // It has given up looking, and begins again when the log tells of a key.
+    std::fs::rename(&away, &record).unwrap();
+    assert!(unsealer.unseal(&leaf).is_err());
+    assert!(unsealer.unseal(&told).is_ok());
+    assert!(unsealer.unseal(&leaf).is_ok());
+}
