@@ -56,7 +56,7 @@ impl Oddity {
                 counted(times, "run did/runs did")
             ),
             Oddity::Unanswered => format!(
-                "{} forwarded when the process died, and nothing says what became of them",
+                "{} forwarded, and nothing says what became of them",
                 counted(times, "request was/requests were")
             ),
             Oddity::ClockBack => format!(

@@ -63,6 +63,7 @@ const RULES: &[Rule] = &[
     Rule { of: Kind::RELEASE,    by: Wrong(Breach::Nameless),      cites: P1, judge: |fact, _| fact.request.is_none().into() },
     Rule { of: Kind::PASSAGE,    by: Wrong(Breach::Nameless),      cites: P1, judge: |fact, _| fact.request.is_none().into() },
     Rule { of: Kind::COMPLETION, by: Wrong(Breach::Nameless),      cites: P1, judge: |fact, _| fact.request.is_none().into() },
+    Rule { of: Kind::REFUSAL,    by: Wrong(Breach::Nameless),      cites: P0, judge: |fact, _| fact.request.is_none().into() },
     Rule { of: Kind::RELEASE,    by: Wrong(Breach::SecondRelease), cites: P1, judge: |_, past| matches!(past.release, Seen::Open | Seen::Over).into() },
     Rule { of: Kind::RELEASE,    by: Wrong(Breach::Unintended),    cites: P2, judge: |fact, past| asked(past.intent, fact.owes) },
     Rule { of: Kind::PASSAGE,    by: Wrong(Breach::Unreleased),    cites: P1, judge: |_, past| asked(past.release, true) },

@@ -100,6 +100,13 @@ fn each_rule_finds_what_breaks_it_at_its_place() {
         request: None,
         ..fact(kind, 0, false)
     };
+    const OF_REQUESTS: [Kind; 5] = [
+        Kind::INTENT,
+        Kind::RELEASE,
+        Kind::PASSAGE,
+        Kind::COMPLETION,
+        Kind::REFUSAL,
+    ];
     type Case<'a> = (&'a str, &'a [Fact], &'a [(u64, Breach)]);
     let cases: [Case<'_>; 12] = [
         (
@@ -159,8 +166,8 @@ fn each_rule_finds_what_breaks_it_at_its_place() {
         ),
         (
             "records of no request",
-            &[Kind::INTENT, Kind::RELEASE, Kind::PASSAGE, Kind::COMPLETION].map(nameless),
-            &[0, 1, 2, 3].map(|at| (at, Breach::Nameless)),
+            &OF_REQUESTS.map(nameless),
+            &[0, 1, 2, 3, 4].map(|at| (at, Breach::Nameless)),
         ),
     ];
     for (name, facts, expected) in cases {
