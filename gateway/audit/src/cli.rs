@@ -17,6 +17,7 @@ mod report;
 mod show;
 
 mod source;
+
 mod disclose;
 
 mod prove;
@@ -85,8 +86,7 @@ pub fn main() -> ExitCode {
         Command::Prove(verb) => verb.run(&mut out),
         Command::Check(verb) => verb.run(&mut out),
         Command::Recover(verb) => verb.run(&mut out),
-        // Reads are not on record yet.
-        Command::Disclose(verb) => verb.run(|_| Ok(()), &mut out),
+        Command::Disclose(verb) => verb.run(&mut out),
         Command::Keygen(verb) => verb.run(&mut out),
         Command::Completions { shell } => {
             drop(out);

@@ -1,19 +1,19 @@
 //! `audit disclose`, and what `audit check` says of a disclosure.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 use terminal::{counted, tell};
 
 use super::failure::Failure;
-use super::show;
+use super::source::Source;
 use crate::disclose::disclose;
 use crate::disclosure::{Disclosure, DisclosureError, Shown};
 use crate::merkle::key::Verifier;
+use crate::select::Filter;
 use crate::show::Line;
-use crate::unseal::Unsealer;
 
 /// Disclose one entry of a log, as a text that anybody can check with the log's public key.
 ///
@@ -25,37 +25,30 @@ use crate::unseal::Unsealer;
     after_help = "Example:\n  audit disclose /var/lib/phigate/audit --entry 4711 > 4711.disclosed\n  audit check 4711.disclosed --key log.vkey"
 )]
 pub(super) struct Disclose {
-    /// The log's directory.
-    directory: PathBuf,
+    #[command(flatten)]
+    source: Source,
     /// The number of the entry, from 0, as `audit show --json` prints it.
     #[arg(long, value_name = "N")]
     entry: u64,
-    /// A file with the secret key of a reader that the entry was encrypted to. Without it, reader.key
-    /// beside the log's directory.
-    #[arg(long, value_name = "FILE")]
-    reader: Option<PathBuf>,
     /// Disclose the raw target of the request too: path and query, which may name a patient.
     #[arg(long)]
     target: bool,
 }
 
 impl Disclose {
-    /// Prints the disclosure, once `on_record` has put on record that it will be.
-    pub(super) fn run(
-        self,
-        on_record: impl FnOnce(&Disclose) -> Result<(), Failure>,
-        out: &mut impl Write,
-    ) -> Result<ExitCode, Failure> {
-        let key = show::reader_key(&self.directory, self.reader.as_deref())?;
-        let unsealer = Unsealer::new(&self.directory, key);
-        let mut unsealer = unsealer.map_err(|error| Failure::Read {
-            directory: self.directory.clone(),
-            error,
-            code: 1,
-        })?;
-        let disclosed = disclose(&self.directory, self.entry, &mut unsealer, self.target);
+    /// Prints the disclosure, once it is on record that it will be.
+    pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
+        let source = &self.source;
+        source.look()?;
+        let mut unsealer = source.unsealer()?;
+        let verb = if self.target {
+            "disclose target"
+        } else {
+            "disclose"
+        };
+        source.record(verb, &Filter::default())?;
+        let disclosed = disclose(&source.directory, self.entry, &mut unsealer, self.target);
         let text = disclosed.map_err(Failure::Disclose)?.to_string();
-        on_record(&self)?;
         let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         printed.map_err(Failure::Output)?;
         Ok(ExitCode::SUCCESS)

@@ -44,11 +44,7 @@ impl Show {
         let mut filter = self.select.filter(&source.directory)?;
         // The key first: whoever has none has not read anything.
         let unsealer = source.unsealer()?;
-        let verb = if self.targets {
-            "show targets"
-        } else {
-            "show"
-        };
+        let verb = if self.targets { "show targets" } else { "show" };
         source.record(verb, &filter)?;
         let unsealer = source::follow_links(source, unsealer, &mut filter)?;
         let mut walk = Walk::new(&source.directory, unsealer).with_targets(self.targets);

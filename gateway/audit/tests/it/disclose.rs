@@ -126,7 +126,8 @@ impl Made {
 
     fn disclose(&self, entry: u64, more: &[&str]) -> Output {
         let (log, entry) = (self.log(), entry.to_string());
-        let mut arguments = vec!["disclose", log.to_str().unwrap(), "--entry", &entry];
+        let log = log.to_str().unwrap();
+        let mut arguments = vec!["disclose", log, "--unrecorded", "--entry", &entry];
         arguments.extend(more);
         audit(&arguments)
     }
@@ -140,7 +141,7 @@ impl Made {
 
     fn show(&self, more: &[&str]) -> Vec<String> {
         let log = self.log();
-        let mut arguments = vec!["show", "--json", log.to_str().unwrap()];
+        let mut arguments = vec!["show", "--unrecorded", "--json", log.to_str().unwrap()];
         arguments.extend(more);
         let shown = audit(&arguments);
         assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
@@ -366,7 +367,7 @@ fn no_byte_of_a_target_is_shown_without_asking_or_stands_in_the_clear() {
     }
     let log = made.log();
     let human = |more: &[&str]| {
-        let mut arguments = vec!["show", log.to_str().unwrap()];
+        let mut arguments = vec!["show", "--unrecorded", log.to_str().unwrap()];
         arguments.extend(more);
         text(good(&audit(&arguments)))
     };
@@ -375,7 +376,8 @@ fn no_byte_of_a_target_is_shown_without_asking_or_stands_in_the_clear() {
     // Who may not see them sees the records, and is told.
     let made = Made::new(Scope::Entries);
     let log = made.log();
-    let shown = audit(&["show", "--targets", "--json", log.to_str().unwrap()]);
+    let log = log.to_str().unwrap();
+    let shown = audit(&["show", "--unrecorded", "--targets", "--json", log]);
     assert_eq!(shown.status.code(), Some(1));
     assert_eq!(text(&shown.stdout).lines().count(), 12);
     assert!(!text(&shown.stdout).contains("canary"));
@@ -433,6 +435,35 @@ fn a_target_that_is_too_long_is_kept_as_far_as_it_goes() {
 }
 
 #[test]
+fn what_is_disclosed_and_that_targets_were_is_on_record_before() {
+    let made = Made::new(Scope::Targets);
+    let log = made.log();
+    let log = log.to_str().unwrap();
+    for arguments in [
+        &["disclose", log, "--entry", "3"][..],
+        &["disclose", log, "--entry", "3", "--target"],
+        &["show", log, "--targets"],
+        // Nothing comes of it, and that it was asked for is on record all the same.
+        &["disclose", log, "--entry", "1", "--target"],
+    ] {
+        audit(arguments);
+    }
+    let shown = made.show(&[]);
+    let reads = shown[12..].iter().map(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["type"], "log_read");
+        record["verb"].as_str().unwrap().to_owned()
+    });
+    let expected = [
+        "disclose",
+        "disclose target",
+        "show targets",
+        "disclose target",
+    ];
+    assert_eq!(reads.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn what_cannot_be_disclosed_or_checked_is_told_with_a_hint() {
     let made = Made::new(Scope::Targets);
     let disclosed = good(&made.disclose(FIRST, &[])).to_vec();
@@ -478,7 +509,7 @@ fn what_cannot_be_disclosed_or_checked_is_told_with_a_hint() {
             1,
             "cannot read the key",
         ),
-        (vec!["disclose", "absent", "--entry", "2"], 1, "the log"),
+        (vec!["disclose", "absent", "--entry", "2"], 1, "absent"),
     ] {
         let refused = audit(&arguments);
         let told = text(&refused.stderr);
