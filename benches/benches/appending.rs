@@ -13,6 +13,7 @@ use audit::appender::{Append, Appender};
 use audit::event::{Close, Code, Entry, Event, Id, Time};
 use audit::keys::system_random;
 use audit::log::{Log, Options};
+use audit::merkle::rotation::Chain;
 use audit::queue::{Limits, Share};
 use audit::seal::reader::{self, Reader, Scope};
 use audit::storage::Durability;
@@ -85,6 +86,7 @@ fn latencies(criterion: &mut Criterion) {
         readers: vec![reader],
         signer: None,
         is_known: false,
+        rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).expect("a log");
     let worker = Appender::new(&log);

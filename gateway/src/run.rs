@@ -356,8 +356,11 @@ async fn bind_admin(admin: &Admin) -> Result<Option<TcpListener>, RunError> {
 fn open_log(site: &Site) -> Result<(Log, Committer), RunError> {
     let directory = &site.config.audit.directory;
     let place = || directory.place.clone();
-    let published = match &site.audit_keys.signer {
-        Some(signer) => public_key::is_published(&directory.path, signer.verifier()),
+    let keys = &site.audit_keys;
+    let published = match &keys.signer {
+        Some(signer) => {
+            public_key::is_published(&directory.path, signer.verifier(), &keys.rotations)
+        }
         None => Ok(true),
     };
     let place_of_key = place();
@@ -369,12 +372,14 @@ fn open_log(site: &Site) -> Result<(Log, Committer), RunError> {
         place: place(),
         error,
     })?;
-    if let Some(signer) = &site.audit_keys.signer
+    // The key that the log began with: from there, the log itself leads on.
+    let signer = keys.signer.as_ref().map(|signer| signer.verifier());
+    if let Some(key) = keys.rotations.keys().next().or(signer)
         && !published
-        && let Err(error) = public_key::publish(&directory.path, signer.verifier())
+        && let Err(error) = public_key::publish(&directory.path, key)
     {
         let path = public_key::beside(&directory.path);
-        tracing::warn!(%error, path = %path.display(), key = %signer.verifier(), "the public key of the audit log is not written beside it: keep it yourself");
+        tracing::warn!(%error, path = %path.display(), key = %key, "the public key of the audit log is not written beside it: keep it yourself");
     }
     Ok(opened)
 }
@@ -395,6 +400,7 @@ fn options(site: &Site, is_known: bool) -> Options {
         readers: site.audit_keys.readers.clone(),
         signer: site.audit_keys.signer.clone(),
         is_known,
+        rotations: site.audit_keys.rotations.clone(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use audit::merkle::key::Signer;
+use audit::merkle::rotation::Chain;
 use audit::seal::pseudonym::TenantKey;
 use audit::seal::reader::Reader;
 use config::{ListenerName, Role, RoleName, UpstreamName};
@@ -46,6 +47,8 @@ pub struct Site {
 pub struct AuditKeys {
     /// Signs checkpoints; without one nobody does.
     pub signer: Option<Arc<Signer>>,
+    /// How the log's earlier keys led to the signer.
+    pub rotations: Chain,
     /// Names patients; without it none is named.
     pub patients: Option<Arc<TenantKey>>,
     /// Whom records are encrypted to; without any they are not.

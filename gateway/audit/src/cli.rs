@@ -11,6 +11,7 @@ mod index;
 mod keygen;
 
 mod recover;
+mod rotate;
 
 mod report;
 
@@ -56,6 +57,7 @@ enum Command {
     Recover(recover::Recover),
     Disclose(disclose::Disclose),
     Keygen(keygen::Keygen),
+    Rotate(rotate::Rotate),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  audit completions bash > /etc/bash_completion.d/audit")]
     Completions {
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Recover(verb) => verb.run(&mut out),
         Command::Disclose(verb) => verb.run(&mut out),
         Command::Keygen(verb) => verb.run(&mut out),
+        Command::Rotate(verb) => verb.run(&mut out),
         Command::Completions { shell } => {
             drop(out);
             return terminal::completions(Arguments::command(), shell);

@@ -91,7 +91,7 @@ pub enum OpenError {
         /// Which of them is not as it was left.
         place: String,
     },
-    /// An entry says that the log is signed, and there is no checkpoint.
+    /// An entry, or a rotation of the key, says that the log is signed, and there is no checkpoint.
     NoCheckpoint,
     /// The key has signed a log here, and there is none.
     Forgotten,
@@ -149,7 +149,7 @@ impl OpenError {
                 "give the gateway the key that the log was signed with, or name another directory"
             }
             OpenError::OtherKey { .. } => {
-                "give the gateway the key that the log was signed with; with a new key, begin a new log in another directory and keep this one"
+                "give the gateway the keys that belong to the log; new ones, made by `audit rotate` from those, it goes on with; with any others, begin a new log in another directory and keep this one"
             }
         }
     }
@@ -205,7 +205,7 @@ impl fmt::Display for OpenError {
                 "{place} is not as it was left: `checkpoint` is the last one in `checkpoints`"
             ),
             OpenError::NoCheckpoint => {
-                f.write_str("an entry says that the log is signed, and its checkpoints are gone")
+                f.write_str("the log was signed, and its checkpoints are gone")
             }
             OpenError::Forgotten => f.write_str(
                 "the public key beside the log's directory says that a log was signed here, and there is none",

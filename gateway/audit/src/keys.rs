@@ -5,11 +5,13 @@
 //! # a comment
 //! PRIVATE+KEY+clinic.example/audit+033de0ae+AQAA...   the signer (`merkle::key`); its name is the log's
 //! PATIENTS+KEY+q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=   the tenant key (`seal::pseudonym`)
+//! ROTATION+cGhpZ2F0ZSBhdWRpdCBrZXkgcm90YXRpb24g...    base64 of a rotation (`merkle::rotation`)
 //! ```
 //!
-//! Each stands there once, in any order. The file is one secret. It lives as long as the log: with
-//! another signer the log refuses to go on, and what was recorded under another tenant key is not found
-//! any more. Not here: readers' keys, whose secret half never comes near the gateway (`seal::reader`),
+//! Both keys stand there once, in any order. The file is one secret. It lives as long as the log: with
+//! another signer the log refuses to go on, unless rotations lead from the one to the other; what was
+//! recorded under another tenant key is not found any more. Rotations stand in their order, the last
+//! one leads to the signer, and they are no secret. Not here: readers' keys, whose secret half never comes near the gateway (`seal::reader`),
 //! and encrypted files: systemd's credentials are.
 
 use std::fmt;
@@ -19,11 +21,17 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::merkle::key::{KEY_BYTES, KeyError, KeyName, Signer};
+use crate::merkle::range::Head;
+use crate::merkle::rotation::{Chain, Rotation, RotationError};
 use crate::seal::pseudonym::{TenantKey, TenantKeyError};
 use crate::seal::{NoRandomness, Random};
 
+/// No file of keys is longer than this, bytes.
+pub const MAX_FILE: usize = 45 * 1024;
+
 const SIGNER: &str = "PRIVATE+KEY+";
 const PATIENTS: &str = "PATIENTS+KEY+";
+const ROTATION: &str = "ROTATION+";
 
 /// The keys of a log.
 pub struct Keys {
@@ -31,6 +39,8 @@ pub struct Keys {
     pub signer: Signer,
     /// Names patients.
     pub patients: TenantKey,
+    /// How the log's earlier keys led to the signer.
+    pub rotations: Chain,
 }
 
 impl Keys {
@@ -41,6 +51,7 @@ impl Keys {
     pub fn parse(text: &[u8]) -> Result<Keys, KeysError> {
         let text = std::str::from_utf8(text).map_err(|_| KeysError::NotText)?;
         let (mut signer, mut patients) = (None, None);
+        let mut rotations = Chain::default();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             let again = if line.is_empty() || line.starts_with('#') {
@@ -53,6 +64,12 @@ impl Keys {
                 let key = TenantKey::parse(key.as_bytes());
                 let key = key.map_err(|error| KeysError::Patients { number, error })?;
                 patients.replace(key).is_some()
+            } else if let Some(note) = line.strip_prefix(ROTATION) {
+                let note = STANDARD.decode(note);
+                let note = note.map_err(|_| KeysError::Line { number })?;
+                let pushed = Rotation::parse(&note).and_then(|next| rotations.push(next));
+                pushed.map_err(|error| KeysError::Rotation { number, error })?;
+                false
             } else {
                 return Err(KeysError::Line { number });
             };
@@ -60,9 +77,18 @@ impl Keys {
                 return Err(KeysError::Twice { number });
             }
         }
+        let signer = signer.ok_or(KeysError::Missing { what: SIGNER })?;
+        if rotations
+            .keys()
+            .last()
+            .is_some_and(|last| last != signer.verifier())
+        {
+            return Err(KeysError::Unled);
+        }
         Ok(Keys {
-            signer: signer.ok_or(KeysError::Missing { what: SIGNER })?,
+            signer,
             patients: patients.ok_or(KeysError::Missing { what: PATIENTS })?,
+            rotations,
         })
     }
 
@@ -85,6 +111,48 @@ impl Keys {
             text.push_str(part);
         }
         Ok(text)
+    }
+
+    /// The text of these keys with a fresh signer in the place of the old one, and the rotation that
+    /// leads to it behind the last line. `text` is what [`Keys::parse`] took; the log is signed up
+    /// to `behind`.
+    ///
+    /// # Errors
+    /// [`KeysError`] when the text is none of keys, or when nothing can be drawn or signed.
+    pub fn rotate(
+        text: &[u8],
+        behind: Head,
+        random: &mut impl Random,
+    ) -> Result<(Zeroizing<String>, Chain), KeysError> {
+        let Keys {
+            signer: old,
+            mut rotations,
+            ..
+        } = Keys::parse(text)?;
+        let text = std::str::from_utf8(text).map_err(|_| KeysError::NotText)?;
+        let mut seed = Zeroizing::new([0; KEY_BYTES]);
+        random.fill(&mut seed[..])?;
+        let name = old.verifier().name();
+        let wrong = |error| KeysError::Signer { number: 0, error };
+        let written = Signer::write(name.clone(), &seed).map_err(wrong)?;
+        let new = Signer::new(name.clone(), &seed).map_err(wrong)?;
+        let number = text.lines().count() + 1;
+        let wrong = |error| KeysError::Rotation { number, error };
+        let rotation = Rotation::sign(&old, &new, behind).map_err(wrong)?;
+        let note = STANDARD.encode(rotation.note());
+        rotations.push(rotation).map_err(wrong)?;
+        // Sized ahead: each line ends in one byte, and the new signer is no longer than the old one.
+        let room = text.len() + written.len() + ROTATION.len() + note.len() + 8;
+        let mut next = Zeroizing::new(String::with_capacity(room));
+        for line in text.lines() {
+            let is_signer = line.trim().starts_with(SIGNER);
+            next.push_str(if is_signer { &written } else { line });
+            next.push('\n');
+        }
+        for part in [ROTATION, &note, "\n"] {
+            next.push_str(part);
+        }
+        Ok((next, rotations))
     }
 }
 
@@ -132,7 +200,7 @@ impl fmt::Debug for Keys {
 }
 
 /// Why keys are not taken. None of these holds a byte of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysError {
     /// Not text at all.
     NotText,
@@ -165,6 +233,15 @@ pub enum KeysError {
         /// Why.
         error: TenantKeyError,
     },
+    /// A rotation is none, or does not follow the one before it.
+    Rotation {
+        /// In which line, from 1.
+        number: usize,
+        /// Why.
+        error: RotationError,
+    },
+    /// The rotations do not lead to the signer.
+    Unled,
     /// No fresh bytes.
     NoRandomness,
 }
@@ -180,8 +257,16 @@ impl KeysError {
             | KeysError::Twice { .. }
             | KeysError::Missing { .. }
             | KeysError::Signer { .. }
-            | KeysError::Patients { .. } => {
-                "name a file that `audit keygen` wrote; for a log that exists it must be the one that it began with"
+            | KeysError::Patients { .. }
+            | KeysError::Unled => {
+                "name a file that `audit keygen` or `audit rotate` wrote; for a log that exists it must be its own"
+            }
+            KeysError::Rotation {
+                error: RotationError::TooMany,
+                ..
+            } => "begin another log in another place, with keys of its own, and keep this one",
+            KeysError::Rotation { .. } => {
+                "leave the lines of rotations as `audit rotate` wrote them, in their order"
             }
         }
     }
@@ -202,6 +287,8 @@ impl fmt::Display for KeysError {
             KeysError::Missing { what } => write!(f, "no line begins with {what}"),
             KeysError::Signer { number, error } => write!(f, "line {number}: {error}"),
             KeysError::Patients { number, error } => write!(f, "line {number}: {error}"),
+            KeysError::Rotation { number, error } => write!(f, "line {number}: {error}"),
+            KeysError::Unled => f.write_str("the last rotation does not lead to the signer"),
             KeysError::NoRandomness => NoRandomness.fmt(f),
         }
     }
@@ -270,6 +357,52 @@ mod tests {
             assert!(!format!("{error}{error:?}").contains(&signer[40..60]));
         }
         assert_eq!(Keys::parse(b"\xff").unwrap_err(), KeysError::NotText);
+    }
+
+    #[test]
+    fn rotated_keys_lead_from_the_first_signer_to_the_last_and_name_patients_as_before() {
+        let behind = Head {
+            size: 7,
+            root: crate::merkle::hash::Hash::new([9; 32]),
+        };
+        let first = fresh();
+        let (second, _) = Keys::rotate(first.as_bytes(), behind, &mut system_random).unwrap();
+        let (third, chain) = Keys::rotate(second.as_bytes(), behind, &mut system_random).unwrap();
+        let [one, two, three] =
+            [&first, &second, &third].map(|text| Keys::parse(text.as_bytes()).unwrap());
+        let keys: Vec<_> = three.rotations.keys().collect();
+        let signers = [&one, &two, &three].map(|keys| keys.signer.verifier());
+        assert_eq!(keys, signers);
+        assert_eq!(chain, three.rotations);
+        let same = [&one, &two, &three].map(|keys| keys.patients.pseudonym("a", "b"));
+        assert!(same[0] == same[1] && same[1] == same[2]);
+        // No secret of the old key is left, and what does not belong together is refused.
+        let secret = |text: &str| {
+            text.lines()
+                .find(|line| line.starts_with(SIGNER))
+                .unwrap()
+                .to_owned()
+        };
+        assert!(!second.contains(&secret(&first)));
+        let old_signer = third.replace(&secret(&third), &secret(&second));
+        assert_eq!(
+            Keys::parse(old_signer.as_bytes()).unwrap_err(),
+            KeysError::Unled
+        );
+        let mut lines: Vec<_> = third.lines().collect();
+        let last = lines.len() - 1;
+        lines.swap(last, last - 1);
+        let turned = Keys::parse(lines.join("\n").as_bytes()).unwrap_err();
+        assert!(
+            matches!(
+                turned,
+                KeysError::Rotation {
+                    error: RotationError::Elsewhere,
+                    ..
+                }
+            ),
+            "{turned}"
+        );
     }
 
     proptest! {

@@ -16,6 +16,7 @@
 //! index:   where the entries of a patient stand  report: what is told of a patient
 //! prove:   proofs for others to check              disclose: one entry, opened for others to check
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
+//! rotate:  the next keys of a log
 //! ```
 //!
 //! An append returns a [`Receipt`](log::Receipt) when its batch is durable, and only then may go on
@@ -98,6 +99,8 @@ pub mod verify;
 pub mod show;
 
 pub mod keygen;
+
+pub mod rotate;
 
 pub mod public_key;
 

@@ -31,6 +31,7 @@ use crate::keyring::Keyring;
 use crate::keys::system_random;
 use crate::lock;
 use crate::merkle::key::Signer;
+use crate::merkle::rotation::Chain;
 use crate::queue::{Limits, Share};
 use crate::recover;
 use crate::seal::NoRandomness;
@@ -59,6 +60,9 @@ pub struct Options {
     /// Whether this key is known to have signed a log in this directory. Then one without checkpoints
     /// does not open.
     pub is_known: bool,
+    /// How the log's earlier keys led to the signer: with them, a log that one of those signed goes
+    /// on with ours.
+    pub rotations: Chain,
 }
 
 /// What the log is doing, for metrics and readiness.
@@ -136,6 +140,7 @@ impl Log {
                 directory: options.directory.clone(),
                 files: Arc::new(files.clone()),
                 signer: Arc::clone(signer),
+                rotations: options.rotations.clone(),
                 buffered: options.durability == Durability::Buffered,
                 is_known: options.is_known,
             },
@@ -202,6 +207,7 @@ impl Log {
             readers: Vec::new(),
             signer: None,
             is_known: false,
+            rotations: Chain::default(),
         };
         Log::begin(storage, &options, None)
     }
@@ -248,11 +254,19 @@ impl Log {
         let log = Log {
             shared: Arc::clone(&shared),
         };
-        // First of all: the entry behind the first checkpoint says which key signs.
-        if let Some((keeper, _)) = &signing
-            && keeper.owes_key(tail.sequence)
-        {
-            log.note(Event::SigningKey(SigningKey { key: &keeper.key() }));
+        // First of all: the entry behind the first checkpoint says which key signs, and later ones
+        // which key from there on.
+        if let Some((keeper, _)) = &signing {
+            if keeper.owes_key(tail.sequence) {
+                let (key, rotation) = (&*keeper.key(), None);
+                log.note(Event::SigningKey(SigningKey { key, rotation }));
+            }
+            // What the keeper finds in their place is judged before it signs.
+            for rotation in keeper.owed() {
+                let key = &*rotation.new_key().to_string();
+                let rotation = Some(rotation.note());
+                log.note(Event::SigningKey(SigningKey { key, rotation }));
+            }
         }
         // Before anything that is sealed under the key.
         if let Some(drawn) = &drawn {

@@ -1,6 +1,7 @@
 //! The public key of a log as a file beside its directory, where `audit verify` looks for it.
 //!
 //! It is written once, and never again: what says which key is the right one must not follow the log.
+//! When the key is rotated, the first one stays; the rotations in the log lead on from it.
 //! Whoever can write there can change both, so a copy belongs on another machine.
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::keygen::write_new;
 use crate::merkle::key::{KeyError, Verifier};
+use crate::merkle::rotation::Chain;
 
 /// The name of the file.
 pub const PUBLIC_KEY: &str = "log.vkey";
@@ -48,15 +50,20 @@ pub fn read(path: &Path) -> Result<Verifier, PublicKeyError> {
     })
 }
 
-/// Looks whether the file beside the log holds this key, or is not there. Returns whether it is.
+/// Looks whether the file beside the log holds this key, or one that rotations led from, or is not
+/// there. Returns whether it is.
 ///
 /// # Errors
 /// [`PublicKeyError`] when it holds another, or cannot be read. Fail closed: the log then goes on
 /// with neither.
-pub fn is_published(directory: &Path, key: &Verifier) -> Result<bool, PublicKeyError> {
+pub fn is_published(
+    directory: &Path,
+    key: &Verifier,
+    rotations: &Chain,
+) -> Result<bool, PublicKeyError> {
     let path = beside(directory);
     match read(&path) {
-        Ok(known) if known == *key => Ok(true),
+        Ok(known) if known == *key || rotations.behind_key(&known).is_some() => Ok(true),
         Ok(_) => Err(PublicKeyError::Another { path }),
         Err(PublicKeyError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
             Ok(false)
@@ -107,7 +114,7 @@ impl PublicKeyError {
                 "a key is one line such as log.example+033de0ae+Ac4z..."
             }
             PublicKeyError::Another { .. } => {
-                "a log has one key as long as it lives: give the gateway the keys that belong to it, or begin a new log in a directory of its own, with nothing beside it"
+                "give the gateway the keys that belong to the log, or those that `audit rotate` made from them; or begin a new log in a directory of its own, with nothing beside it"
             }
         }
     }
@@ -136,11 +143,17 @@ impl std::error::Error for PublicKeyError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merkle::hash::Hash;
     use crate::merkle::key::Signer;
+    use crate::merkle::range::Head;
+    use crate::merkle::rotation::Rotation;
+
+    fn signer(seed: u8) -> Signer {
+        Signer::new("example.com/log".parse().unwrap(), &[seed; 32]).unwrap()
+    }
 
     fn key(seed: u8) -> Verifier {
-        let signer = Signer::new("example.com/log".parse().unwrap(), &[seed; 32]).unwrap();
-        signer.verifier().clone()
+        signer(seed).verifier().clone()
     }
 
     #[test]
@@ -148,19 +161,35 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let log = place.path().join("audit");
         std::fs::create_dir(&log).unwrap();
-        assert!(!is_published(&log, &key(1)).unwrap());
+        assert!(!is_published(&log, &key(1), &Chain::default()).unwrap());
         publish(&log, &key(1)).unwrap();
-        assert!(is_published(&log, &key(1)).unwrap());
+        assert!(is_published(&log, &key(1), &Chain::default()).unwrap());
         assert_eq!(read(&place.path().join(PUBLIC_KEY)).unwrap(), key(1));
         assert!(matches!(
-            is_published(&log, &key(2)),
+            is_published(&log, &key(2), &Chain::default()),
             Err(PublicKeyError::Another { .. })
         ));
         assert!(publish(&log, &key(2)).is_err());
         assert_eq!(read(&beside(&log)).unwrap(), key(1));
+        // Rotations that lead from it.
+        let rotation = |old, new| {
+            let leaf = Hash::new([9; 32]);
+            let behind = Head {
+                size: 1,
+                root: leaf,
+            };
+            Rotation::sign(&signer(old), &signer(new), behind).unwrap()
+        };
+        let mut chain = Chain::default();
+        chain.push(rotation(1, 2)).unwrap();
+        chain.push(rotation(2, 3)).unwrap();
+        assert!(is_published(&log, &key(3), &chain).unwrap());
+        let mut others = Chain::default();
+        others.push(rotation(2, 3)).unwrap();
+        assert!(is_published(&log, &key(3), &others).is_err());
         std::fs::write(beside(&log), "no key").unwrap();
         assert!(matches!(
-            is_published(&log, &key(1)),
+            is_published(&log, &key(1), &Chain::default()),
             Err(PublicKeyError::NoKey { .. })
         ));
     }

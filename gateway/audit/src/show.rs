@@ -181,7 +181,14 @@ impl Human<'_> {
                 let refused = counted(e.refused, "append");
                 write!(f, " since {}, {refused} turned away", e.since)?;
             }
-            Event::SigningKey(e) => write!(f, " {}", e.key)?,
+            Event::SigningKey(e) => {
+                let after = if e.rotation.is_some() {
+                    " from here on, by a rotation"
+                } else {
+                    ""
+                };
+                write!(f, " {}{after}", e.key)?;
+            }
             Event::Discontinuity(e) => {
                 let lost = counted(e.to.saturating_sub(e.from), "entry/entries");
                 write!(f, " {lost} lost from {} on, {}", e.from, e.reason)?;

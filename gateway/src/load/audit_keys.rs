@@ -32,8 +32,14 @@ impl Loader {
             return found;
         };
         match Keys::parse(&text) {
-            Ok(Keys { signer, patients }) => {
+            Ok(keys) => {
+                let Keys {
+                    signer,
+                    patients,
+                    rotations,
+                } = keys;
                 found.signer = Some(Arc::new(signer));
+                found.rotations = rotations;
                 found.patients = Some(Arc::new(patients));
             }
             Err(error) => {

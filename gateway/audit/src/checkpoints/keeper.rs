@@ -18,6 +18,7 @@
 use std::fmt;
 use std::io;
 
+use super::handover::{self, Handover};
 use super::history;
 use super::resume::{self, End, Resumed};
 use super::store::{CHECKPOINT, Means, Stored, Writer, partials_of};
@@ -28,6 +29,7 @@ use crate::frame::Fault;
 use crate::merkle::checkpoint::Checkpoint;
 use crate::merkle::hash;
 use crate::merkle::range::Head;
+use crate::merkle::rotation::Rotation;
 use crate::merkle::tile::{self, Edge, Tile, Tiles as _};
 use crate::read::{self, Reader, Step};
 use crate::recover::segment_name;
@@ -40,6 +42,8 @@ pub struct Keeper {
     edge: Edge,
     /// Where the history ends.
     end: End,
+    /// How the log comes to our key; done with our first checkpoint.
+    handover: Handover,
     /// The file in which something may stand that does not belong there, and from where on.
     dirty: Option<(String, u64)>,
     /// The note that `checkpoint` should hold and does not.
@@ -63,6 +67,7 @@ impl Keeper {
             reader,
             edge,
             end,
+            handover,
             owed,
         } = resumed;
         let mut keeper = Keeper {
@@ -71,6 +76,7 @@ impl Keeper {
             reader,
             edge,
             end,
+            handover,
             dirty: None,
             owed,
         };
@@ -88,6 +94,7 @@ impl Keeper {
         if means.is_known {
             return Err(OpenError::Forgotten);
         }
+        handover::judge_first(&means, durable)?;
         let cleared = resume::clear(&*means.files);
         cleared.map_err(OpenError::disk("remove"))?;
         let mut keeper = Keeper {
@@ -96,6 +103,7 @@ impl Keeper {
             writer: Writer::default(),
             edge: Edge::new(),
             end: End::default(),
+            handover: Handover::default(),
             dirty: None,
             owed: None,
         };
@@ -118,7 +126,19 @@ impl Keeper {
     /// Whether the next entry is the first since the log is signed: the one that says so.
     #[must_use]
     pub fn owes_key(&self, durable: u64) -> bool {
-        self.end.is_first && self.signed() == durable
+        self.end.is_first && self.signed() == durable && self.handover.owed.is_empty()
+    }
+
+    /// The rotations that must be the next entries, in this order, before anything else.
+    #[must_use]
+    pub fn owed(&self) -> &[Rotation] {
+        &self.handover.owed
+    }
+
+    /// Whether nothing can be signed yet, because the entry that hands over to our key is not durable.
+    #[must_use]
+    pub fn awaits_handover(&self, durable: u64) -> bool {
+        self.handover.at.is_some_and(|at| durable <= at)
     }
 
     /// The text form of the public key.
@@ -134,7 +154,7 @@ impl Keeper {
     pub fn advance(&mut self, durable: u64, now: Time) -> Result<(), KeepError> {
         // The history is never more than one checkpoint ahead, or it would not be a crash's doing.
         self.point()?;
-        if durable != self.signed() {
+        if durable != self.signed() && !self.awaits_handover(durable) {
             let reader = self
                 .reader
                 .try_clone()
@@ -158,7 +178,10 @@ impl Keeper {
         }
         let first = self.reader.position().segment;
         self.reader.look_ahead().map_err(KeepError::disk("read"))?;
-        while self.edge.size() < durable && self.edge.size() - begun < Self::MOST {
+        // The entry that hands over to our key is a part of all that it signs.
+        let least = self.handover.at.map_or(0, |at| at + 1);
+        let enough = least.max(begun.saturating_add(Self::MOST));
+        while self.edge.size() < durable.min(enough) {
             let at = self.reader.position();
             let unreadable = |fault| KeepError::Unreadable {
                 segment: at.segment,
@@ -202,6 +225,9 @@ impl Keeper {
         let mut full = Vec::new();
         for (sequence, entry) in read::entries(sequence, records) {
             if sequence == self.edge.size() {
+                if self.handover.at == Some(sequence) && !self.hands_over(entry) {
+                    return Err(KeepError::NotHandedOver { sequence });
+                }
                 self.edge.append(hash::leaf(entry), |tile, hashes| {
                     full.push((tile, tile::encode(hashes)));
                 });
@@ -217,6 +243,12 @@ impl Keeper {
         self.settle()?;
         full.iter()
             .try_for_each(|(tile, _)| self.drop_partials(tile))
+    }
+
+    /// Whether this entry hands over to our key.
+    fn hands_over(&self, entry: &[u8]) -> bool {
+        let rotation = handover::rotation_in(entry);
+        rotation.is_some_and(|rotation| rotation.new_key() == self.means.signer.verifier())
     }
 
     /// Writes a tile. One that is there, and the same, stays; one that differs is evidence.
@@ -285,6 +317,7 @@ impl Keeper {
         end.size = Some(head.size);
         end.link = Some(history::link(&text));
         self.end = end;
+        self.handover = Handover::default();
         self.owed = Some(note);
         Ok(())
     }
@@ -377,6 +410,11 @@ pub enum KeepError {
         /// The size of the tree.
         size: u64,
     },
+    /// An entry does not hand over to our key, as it should: nothing is signed with it.
+    NotHandedOver {
+        /// Which.
+        sequence: u64,
+    },
 }
 
 impl KeepError {
@@ -399,6 +437,8 @@ impl KeepError {
             },
             KeepError::Differs { tile } => OpenError::Tile { tile },
             KeepError::Ahead { size: signed } => OpenError::Shorter { signed, entries },
+            // While a log opens, nothing is handed over.
+            KeepError::NotHandedOver { .. } => OpenError::Root { size: entries },
         }
     }
 }
@@ -419,6 +459,9 @@ impl fmt::Display for KeepError {
             }
             KeepError::Ahead { size } => {
                 write!(f, "the tree has {size} entries, more than the log")
+            }
+            KeepError::NotHandedOver { sequence } => {
+                write!(f, "entry {sequence} does not hand over to the key")
             }
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! store    how the tree lies in the directory          history  every checkpoint, in order
 //! resume   where a signed tree ends, is it the one     keeper   durable entries -> tiles, checkpoint
+//! handover which key signs next
 //! ```
 //!
 //! Every second, and earlier when many entries wait, the keeper reads what is durable from the
@@ -17,6 +18,8 @@ pub(crate) mod history;
 
 pub(crate) mod store;
 
+mod handover;
+
 mod resume;
 
 mod keeper;
@@ -29,6 +32,7 @@ use std::time::{Duration, SystemTime};
 use crate::event::Time;
 use crate::shared::Shared;
 
+pub(crate) use handover::holds;
 pub use keeper::{KeepError, Keeper};
 pub(crate) use resume::{claimed, is_signed, signed_size};
 pub use store::Means;
@@ -84,6 +88,9 @@ fn catch_up(shared: &Shared, keeper: &mut Keeper, failing: &mut bool) -> bool {
         }
         if keeper.signed() == durable {
             return true;
+        }
+        if keeper.awaits_handover(durable) {
+            return false;
         }
     }
 }

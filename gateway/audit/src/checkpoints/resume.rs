@@ -10,6 +10,7 @@
 use std::io;
 use std::path::Path;
 
+use super::handover::{self, Handover, unreadable};
 use super::history::{self, CHECKPOINTS, MAX_RECORD, Record, Records};
 use super::store::{ASIDE, CHECKPOINT, Means, Stored};
 use crate::entry;
@@ -21,7 +22,7 @@ use crate::merkle::hash::{self, Hash};
 use crate::merkle::key::Verifier;
 use crate::merkle::note::{Note, VerifyError};
 use crate::merkle::range::{Frontier, Head};
-use crate::merkle::tile::{Edge, TileNodes, TilesError};
+use crate::merkle::tile::{Edge, TileNodes};
 use crate::read::{self, Reader, Step};
 
 /// A tree that was taken up.
@@ -30,6 +31,7 @@ pub(super) struct Resumed {
     pub(super) reader: Reader,
     pub(super) edge: Edge,
     pub(super) end: End,
+    pub(super) handover: Handover,
     /// The note that `checkpoint` should hold and does not.
     pub(super) owed: Option<String>,
 }
@@ -75,7 +77,7 @@ pub(crate) fn claimed(files: &dyn Files) -> io::Result<u64> {
 /// Takes up the tree of a log that is durable up to `durable`; nothing when it was never signed.
 pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, OpenError> {
     let files = &*means.files;
-    let Some(tree) = signed_tree(files, means.signer.verifier())? else {
+    let Some(tree) = signed_tree(files, &means.known_keys())? else {
         return Ok(None);
     };
     let head = tree.checkpoint.head();
@@ -86,6 +88,8 @@ pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, Ope
         });
     }
     let reader = entries_of(means, head)?;
+    let ahead = reader.try_clone().map_err(OpenError::disk("read"))?;
+    let handover = handover::judge(means, &tree.key, head, ahead, durable)?;
     let last = tree.last;
     last.clean(files)
         .map_err(OpenError::disk("clean the history"))?;
@@ -100,6 +104,7 @@ pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, Ope
         reader,
         edge: tree.edge,
         end,
+        handover,
         owed: tree.owed,
     }))
 }
@@ -110,6 +115,8 @@ struct SignedTree {
     checkpoint: Checkpoint,
     text: String,
     edge: Edge,
+    /// The key that signed the checkpoint.
+    key: Verifier,
     /// The note that `checkpoint` should hold and does not.
     owed: Option<String>,
 }
@@ -120,11 +127,12 @@ struct SignedTree {
 /// # Errors
 /// [`OpenError`] when they do not.
 pub(crate) fn signed_size(files: &dyn Files, key: &Verifier) -> Result<Option<u64>, OpenError> {
-    let tree = signed_tree(files, key)?;
+    let tree = signed_tree(files, std::slice::from_ref(key))?;
     Ok(tree.map(|tree| tree.edge.size()))
 }
 
-fn signed_tree(files: &dyn Files, key: &Verifier) -> Result<Option<SignedTree>, OpenError> {
+/// The tree that one of the `known` keys signed last; the first of them is ours.
+fn signed_tree(files: &dyn Files, known: &[Verifier]) -> Result<Option<SignedTree>, OpenError> {
     let pointed = files::read(files, CHECKPOINT, MAX_RECORD);
     let pointed = pointed.map_err(OpenError::disk("read the checkpoint"))?;
     let Some(last) = Last::find(files)? else {
@@ -135,7 +143,7 @@ fn signed_tree(files: &dyn Files, key: &Verifier) -> Result<Option<SignedTree>, 
             None => Ok(None),
         };
     };
-    let (checkpoint, text) = last.open(key)?;
+    let (checkpoint, text, key) = last.open(known)?;
     let owed = match pointed {
         Some(pointed) if pointed == last.note => None,
         Some(pointed) if !is_before(&pointed, &checkpoint) => {
@@ -162,6 +170,7 @@ fn signed_tree(files: &dyn Files, key: &Verifier) -> Result<Option<SignedTree>, 
         checkpoint,
         text,
         edge,
+        key,
         owed,
     }))
 }
@@ -246,19 +255,20 @@ impl Last {
         Ok(None)
     }
 
-    /// The checkpoint and its text, if our key signed it.
-    fn open(&self, key: &Verifier) -> Result<(Checkpoint, String), OpenError> {
+    /// The checkpoint, its text, and which of the known keys signed it. The first of them is ours.
+    fn open(&self, known: &[Verifier]) -> Result<(Checkpoint, String, Verifier), OpenError> {
         let place = format!("{CHECKPOINTS}/{}", self.day);
-        let own = [key.clone()];
-        match Checkpoint::open(&self.note, key.name().as_str(), &own, &[]) {
+        let own = &known[0];
+        match Checkpoint::open(&self.note, own.name().as_str(), known, &[]) {
             Ok(opened) => {
                 let text = opened.checkpoint().to_string();
-                Ok((opened.checkpoint().clone(), text))
+                let key = opened.signed()[0].key().clone();
+                Ok((opened.checkpoint().clone(), text, key))
             }
             Err(CheckpointError::Signature(VerifyError::Unsigned)) => Err(OpenError::OtherKey {
                 signed: Note::parse(&self.note)
                     .map_or_else(|_| String::new(), |note| history::signers(&note)),
-                key: own[0].to_string(),
+                key: own.to_string(),
             }),
             Err(error) => Err(OpenError::Checkpoint { place, error }),
         }
@@ -395,17 +405,5 @@ fn damaged(at: read::Position, fault: crate::frame::Fault) -> OpenError {
         segment: at.segment,
         offset: at.offset,
         fault,
-    }
-}
-
-fn unreadable(error: TilesError<io::Error>) -> OpenError {
-    match error {
-        TilesError::Missing { tile } => OpenError::Tile { tile },
-        TilesError::Length(error) => OpenError::Tile { tile: error.tile },
-        TilesError::Outside { size, .. } => OpenError::Root { size },
-        TilesError::Reader(error) => OpenError::Disk {
-            doing: "read a tile",
-            error,
-        },
     }
 }

@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::files::{self, Files, parent};
-use crate::merkle::key::Signer;
+use crate::merkle::key::{Signer, Verifier};
+use crate::merkle::rotation::Chain;
 use crate::merkle::tile::{self, Tile, Tiles};
 
 /// The last checkpoint, in the log's directory.
@@ -40,6 +41,8 @@ pub struct Means {
     pub signer: Arc<Signer>,
     /// Whether the key is known to have signed a log here: one without checkpoints is not it.
     pub is_known: bool,
+    /// How the log's earlier keys led to it.
+    pub rotations: Chain,
     /// Whether segments are written without waiting for the disk. They are then synced before
     /// anything in them is signed.
     pub buffered: bool,
@@ -48,6 +51,13 @@ pub struct Means {
 impl Means {
     pub(super) fn origin(&self) -> &str {
         self.signer.verifier().name().as_str()
+    }
+
+    /// Our key, and behind it those that led to it.
+    pub(super) fn known_keys(&self) -> Vec<Verifier> {
+        let own = self.signer.verifier();
+        let earlier = self.rotations.keys().filter(|key| *key != own);
+        [own].into_iter().chain(earlier).cloned().collect()
     }
 }
 

@@ -8,10 +8,10 @@ use clap::Args;
 use terminal::{counted, tell};
 
 use super::failure::Failure;
+use super::prove::Known;
 use super::source::Source;
 use crate::disclose::disclose;
 use crate::disclosure::{Disclosure, DisclosureError, Shown};
-use crate::merkle::key::Verifier;
 use crate::select::Filter;
 use crate::show::Line;
 
@@ -60,7 +60,7 @@ impl Disclose {
 pub(super) fn check(
     path: &Path,
     text: &[u8],
-    key: &Verifier,
+    known: &Known,
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
     let undisclosed = |error: DisclosureError| Failure::Undisclosed {
@@ -68,9 +68,14 @@ pub(super) fn check(
         error,
     };
     let disclosure = Disclosure::parse(text).map_err(undisclosed)?;
-    let shown = disclosure.check(key).map_err(undisclosed)?;
+    let shown = known.with_any(|key| {
+        let shown = disclosure.check(key)?;
+        let size = shown.head.size;
+        Ok((shown, size))
+    });
+    let shown = shown.map_err(undisclosed)?;
     print(&shown, out).map_err(Failure::Output)?;
-    let (sequence, name) = (shown.sequence, key.name());
+    let (sequence, name) = (shown.sequence, known.given.name());
     let size = counted(shown.head.size, "entry/entries");
     tell(format_args!(
         "good: it is entry {sequence} of the log {name} of {size}"

@@ -19,6 +19,7 @@ use crate::prove::ProveError;
 use crate::public_key::PublicKeyError;
 use crate::reading::RecordError;
 use crate::report::disclosures::RecipientsError;
+use crate::rotate::RotateError;
 use crate::seal::reader::ReaderError;
 use crate::select::SelectError;
 
@@ -91,6 +92,7 @@ pub(super) enum Failure {
         directory: PathBuf,
         error: LossError,
     },
+    Rotate(RotateError),
 }
 
 impl Failure {
@@ -171,6 +173,7 @@ impl Failure {
                 Some(error.hint()),
             ),
             Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Rotate(error) => terminal::fail(error, Some(error.hint())),
             Failure::PublicKey(error @ PublicKeyError::Read { .. }) => {
                 complain(error, Some("--key names a file that holds the public key"));
                 IO.into()

@@ -12,9 +12,12 @@ use super::failure::Failure;
 use crate::disclosure;
 use crate::keygen::write_new;
 use crate::merkle::hash;
+use crate::merkle::key::Verifier;
 use crate::merkle::offline::{Grown, Included, MAX_BYTES, OfflineError};
+use crate::merkle::rotation::{Chain, Rotation};
 use crate::prove;
 use crate::public_key;
+use crate::rotate;
 use crate::seal::sealed;
 
 /// Prove that an entry is in a log, or that the log only grew, as a text for others to check.
@@ -104,6 +107,10 @@ pub(super) struct Check {
     /// A file with the public key of the log.
     #[arg(long, value_name = "VKEY")]
     key: PathBuf,
+    /// A file with the rotations of the log's key, log.rotations as `audit rotate` wrote it: the
+    /// proof then holds also with a key that the given one led to.
+    #[arg(long, value_name = "FILE")]
+    rotations: Option<PathBuf>,
     /// The bytes of the entry, which the proof is about.
     #[arg(long, value_name = "FILE")]
     leaf: Option<PathBuf>,
@@ -120,7 +127,12 @@ impl Check {
             (None, Some(old)) => Against::Old(old),
             (None, None) => Against::Nothing,
         };
-        check(&self.proof, &self.key, &against, out)
+        let key = public_key::read(&self.key).map_err(Failure::PublicKey)?;
+        let rotations = match &self.rotations {
+            Some(path) => rotate::read_rotations(path).map_err(Failure::Rotate)?,
+            None => Chain::default(),
+        };
+        check(&self.proof, &Known::new(key, &rotations), &against, out)
     }
 }
 
@@ -134,26 +146,76 @@ enum Against {
     Nothing,
 }
 
+/// The public keys of a log that count, by the one that was given.
+pub(super) struct Known {
+    /// The one that was given.
+    pub(super) given: Verifier,
+    /// Those that it led to, each with the least size of a log that is signed with it.
+    later: Vec<(Verifier, u64)>,
+    /// All that are known of, for what was kept: an older checkpoint that is proved to be a part of
+    /// a later one needs no key that is still to be trusted.
+    all: Vec<Verifier>,
+}
+
+impl Known {
+    fn new(given: Verifier, rotations: &Chain) -> Known {
+        let next = rotations.behind_key(&given).unwrap_or_default();
+        let led = |rotation: &Rotation| (rotation.new_key().clone(), rotation.behind().size);
+        let all = match rotations.behind_key(&given) {
+            Some(_) => rotations.keys().cloned().collect(),
+            None => vec![given.clone()],
+        };
+        Known {
+            later: next.iter().map(led).collect(),
+            all,
+            given,
+        }
+    }
+
+    /// What is proved with the key that was given, or with one that it led to; else why not with the
+    /// one that was given. `check` says of which size the log is that it was proved of.
+    pub(super) fn with_any<T, E>(
+        &self,
+        mut check: impl FnMut(&Verifier) -> Result<(T, u64), E>,
+    ) -> Result<T, E> {
+        let refused = match check(&self.given) {
+            Ok((proved, _)) => return Ok(proved),
+            Err(refused) => refused,
+        };
+        for (key, least) in &self.later {
+            if let Ok((proved, size)) = check(key)
+                && size >= *least
+            {
+                return Ok(proved);
+            }
+        }
+        Err(refused)
+    }
+}
+
 fn check(
     proof: &Path,
-    key: &Path,
+    known: &Known,
     against: &Against,
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
-    let key = public_key::read(key).map_err(Failure::PublicKey)?;
     let text = read(proof, disclosure::MAX_BYTES.max(MAX_BYTES))?;
     let words = || String::from_utf8_lossy(&text);
     let unproved = |error: OfflineError| Failure::Unproved {
         path: proof.to_owned(),
         error,
     };
-    let name = key.name();
+    let name = known.given.name();
     let said = match against {
-        Against::Nothing => return disclose::check(proof, &text, &key, out),
+        Against::Nothing => return disclose::check(proof, &text, known, out),
         Against::Leaf(path) => {
             let leaf = hash::leaf(&read(path, sealed::MAX_BYTES)?);
             let included = Included::parse(&words()).map_err(unproved)?;
-            let head = included.verify(&leaf, &key).map_err(unproved)?;
+            let head = known.with_any(|key| {
+                let head = included.verify(&leaf, key)?;
+                Ok((head, head.size))
+            });
+            let head = head.map_err(unproved)?;
             let size = counted(head.size, "entry/entries");
             format!(
                 "good: it is entry {} of the log {name} of {size}",
@@ -163,7 +225,11 @@ fn check(
         Against::Old(path) => {
             let old = read(path, MAX_BYTES)?;
             let grown = Grown::parse(&words()).map_err(unproved)?;
-            let (from, to) = grown.verify(&old, &key).map_err(unproved)?;
+            let grew = known.with_any(|key| {
+                let (from, to) = grown.verify(&old, &known.all, key)?;
+                Ok(((from, to), to.size))
+            });
+            let (from, to) = grew.map_err(unproved)?;
             let (from, to) = (
                 counted(from.size, "entry/entries"),
                 counted(to.size, "entry/entries"),

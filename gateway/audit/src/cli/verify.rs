@@ -11,7 +11,7 @@ use terminal::{Progress, complain, counted};
 use super::failure::{Failure, IO};
 use crate::merkle::key::Verifier;
 use crate::public_key;
-use crate::verify::{self, Asked, Finding, Report, Verdict};
+use crate::verify::{self, Asked, Finding, InForce, Report, Verdict};
 
 /// Check that nothing in a log was changed, removed or added.
 ///
@@ -23,7 +23,7 @@ pub(super) struct Verify {
     /// The log's directory.
     directory: PathBuf,
     /// A file with the public key that the log's checkpoints must be signed with, kept outside
-    /// of it. Else log.vkey beside the log's directory; else the key that the log names itself.
+    /// of it; the first, the last or any between, if the key was rotated. Else log.vkey beside the log's directory; else the key that the log names itself.
     #[arg(long, value_name = "VKEY")]
     key: Option<PathBuf>,
     /// Pass only what is signed with a key from outside.
@@ -181,6 +181,11 @@ fn print_report(
         counted(signed.checkpoints, "checkpoint"),
         counted(report.unsigned(), "entry/entries"),
     )?;
+    if signed.keys.len() > 1 {
+        for InForce { key, from } in &signed.keys {
+            writeln!(out, "signed with: {key} from entry {from} on")?;
+        }
+    }
     match (&signed.key, key) {
         (Some(known), Some(key)) => writeln!(out, "key: {known} from {}", key.path.display()),
         (Some(known), None) => writeln!(
@@ -205,6 +210,9 @@ fn print_report_json(
         "unsigned_entries": report.unsigned(),
         "checkpoints": report.signed.as_ref().map_or(0, |signed| signed.checkpoints),
         "key": report.signed.as_ref().and_then(|signed| signed.key.as_ref()).map(ToString::to_string),
+        "keys": report.signed.as_ref().map_or_else(Vec::new, |signed| signed.keys.iter().map(|known| {
+            serde_json::json!({ "key": known.key.to_string(), "from_entry": known.from })
+        }).collect()),
         "key_self_asserted": report.signed.as_ref().map(|signed| signed.self_asserted),
         "key_file": key.map(|key| key.path.display().to_string()),
         "live": report.live,

@@ -144,6 +144,10 @@ pub struct SigningKey<'a> {
     /// The public key in its text form (C2SP signed-note, "Verifier keys").
     #[cbor(b(0))]
     pub key: &'a str,
+    /// How the key before it handed over: a note that both signed (`merkle::rotation`). Not with
+    /// the key that the log began with.
+    #[cbor(b(1))]
+    pub rotation: Option<&'a str>,
 }
 
 /// `unsigned_tail`: entries at the end of the log that were durable and not signed when it was opened.

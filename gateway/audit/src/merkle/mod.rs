@@ -9,6 +9,7 @@
 //! key --> note --------+--> checkpoint   origin, size, root, signed      (C2SP signed-note,
 //!                                                                   tlog-checkpoint, tlog-cosignature)
 //! checkpoint + proof --> offline   both as a text of its own (C2SP tlog-proof)
+//! note ----------------> rotation  one key hands over to the next, signed by both
 //! ```
 //!
 //! A [`Head`](range::Head) (size and root together) is what everything is proved against, and a
@@ -31,6 +32,8 @@ pub mod bundle;
 pub mod key;
 
 pub mod note;
+
+pub mod rotation;
 
 pub mod checkpoint;
 

@@ -134,15 +134,19 @@ impl Grown {
         })
     }
 
-    /// Checks that the log with this key only grew since `old`, a checkpoint of it that was kept.
-    /// Returns the sizes.
+    /// Checks that the log with this key only grew since `old`, a checkpoint of it that was kept, which
+    /// one of the `known` keys of the log signed. Returns the sizes.
     ///
     /// # Errors
     /// [`OfflineError`] when that is not proved.
-    pub fn verify(&self, old: &[u8], key: &Verifier) -> Result<(Head, Head), OfflineError> {
+    pub fn verify(
+        &self,
+        old: &[u8],
+        known: &[Verifier],
+        key: &Verifier,
+    ) -> Result<(Head, Head), OfflineError> {
         let origin = key.name().as_str();
-        let keys = [key.clone()];
-        let old = Checkpoint::open(old, origin, &keys, &[]).map_err(OfflineError::Old)?;
+        let old = Checkpoint::open(old, origin, known, &[]).map_err(OfflineError::Old)?;
         let old = old.checkpoint().head();
         if old.size != self.from {
             return Err(OfflineError::OtherSize {
@@ -341,13 +345,16 @@ mod tests {
         let read = Grown::parse(&grown.to_string()).unwrap();
         assert_eq!(read, grown);
         let old = note(&leaves[..7]);
-        let (from, to) = read.verify(old.as_bytes(), signer(1).verifier()).unwrap();
+        let known = [signer(1).verifier().clone()];
+        let (from, to) = read
+            .verify(old.as_bytes(), &known, signer(1).verifier())
+            .unwrap();
         assert_eq!((from.size, to.size), (7, 20));
         let mut forged = leaves[..7].to_vec();
         forged[3] = hash::leaf(b"forged");
-        let refused = read.verify(note(&forged).as_bytes(), signer(1).verifier());
+        let refused = read.verify(note(&forged).as_bytes(), &known, signer(1).verifier());
         assert!(matches!(refused, Err(OfflineError::Proof(_))));
-        let refused = read.verify(note(&leaves[..8]).as_bytes(), signer(1).verifier());
+        let refused = read.verify(note(&leaves[..8]).as_bytes(), &known, signer(1).verifier());
         assert!(matches!(refused, Err(OfflineError::OtherSize { .. })));
     }
 

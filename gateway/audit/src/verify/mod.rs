@@ -17,6 +17,8 @@ mod requests;
 
 mod meaning;
 
+mod lineage;
+
 mod signatures;
 
 mod tree;
@@ -31,7 +33,7 @@ use crate::checkpoints::history::CHECKPOINTS;
 use crate::checkpoints::is_signed;
 use crate::checkpoints::store::{ASIDE, CHECKPOINT, TILE};
 use crate::entry;
-use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, Time};
+use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, SigningKey, Time};
 use crate::extent::{Extent, extent_of};
 use crate::files::{Directory, is_no_evidence};
 use crate::frame::{BLOCK, Fault, MAX_BATCH};
@@ -49,13 +51,15 @@ use meaning::Meaning;
 use tree::Tree;
 
 pub use breach::{Breach, Oddity};
-pub use report::{CheckpointFault, Finding, Note, Report, Signed, TileFault, Verdict};
+pub use report::{
+    CheckpointFault, Finding, InForce, Note, Report, RotationFault, Signed, TileFault, Verdict,
+};
 
 /// What is asked of a verification.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked<'a> {
-    /// The key that the checkpoints must be signed with. Without one, it is the key that the log
-    /// itself names.
+    /// A key that the log must be signed with: it may have begun with this one, or have come to it by
+    /// rotations. Without one, it is the key that the log itself names.
     pub key: Option<&'a Verifier>,
     /// Whether nothing passes but what is signed with a key from outside.
     pub strict: bool,
@@ -278,9 +282,6 @@ impl Walk<'_> {
     fn entries(&mut self, sequence: u64, records: &[u8]) -> io::Result<()> {
         for (sequence, leaf) in read::entries(sequence, records) {
             self.report.entries += 1;
-            if let Some(tree) = &mut self.tree {
-                tree.take(leaf, &mut self.report)?;
-            }
             match Leaf::parse(leaf) {
                 Ok(Leaf::Clear(bytes)) => self.clear(sequence, bytes)?,
                 Ok(Leaf::Sealed(sealed)) => {
@@ -290,6 +291,10 @@ impl Walk<'_> {
                         .sealed(sequence, &sealed.header, &mut self.report);
                 }
                 Err(error) => self.report.find(Finding::Leaf { sequence, error }),
+            }
+            // Behind what it says: a rotation is a part of what the new key signs first.
+            if let Some(tree) = &mut self.tree {
+                tree.take(leaf, &mut self.report)?;
             }
         }
         Ok(())
@@ -314,22 +319,28 @@ impl Walk<'_> {
                 self.keys.insert(name, key.record);
             }
             Event::Discontinuity(loss) => self.accepted(entry.time, loss),
-            Event::SigningKey(named) => self.signing_key(sequence, named.key)?,
+            Event::SigningKey(named) => self.signing_key(sequence, &named)?,
             _ => {}
         }
         Ok(())
     }
 
     /// Judges an entry that says with which key the log is signed.
-    fn signing_key(&mut self, sequence: u64, named: &str) -> io::Result<()> {
-        let finding = match &self.tree {
+    fn signing_key(&mut self, sequence: u64, named: &SigningKey<'_>) -> io::Result<()> {
+        let finding = match &mut self.tree {
             // A live log may have been signed for the first time since we looked.
             None if self.report.live && is_signed(&Directory::new(self.directory))? => {
                 return Ok(());
             }
             None => Finding::NoCheckpoint { sequence },
-            Some(tree) if tree.is_other_key(named) => Finding::OtherKeyNamed { sequence },
-            Some(_) => return Ok(()),
+            Some(tree) => match named.rotation {
+                Some(note) => match tree.rotate(sequence, named.key, note) {
+                    Ok(()) => return Ok(()),
+                    Err(fault) => Finding::Rotation { sequence, fault },
+                },
+                None if tree.is_other_key(named.key) => Finding::OtherKeyNamed { sequence },
+                None => return Ok(()),
+            },
         };
         self.report.find(finding);
         Ok(())

@@ -8,6 +8,7 @@ use crate::event::Time;
 use crate::frame::Fault;
 use crate::merkle::checkpoint::CheckpointError;
 use crate::merkle::key::Verifier;
+use crate::merkle::rotation::RotationError;
 use crate::merkle::tile::Tile;
 use crate::read::Position;
 use crate::seal::epoch::KeyId;
@@ -45,10 +46,22 @@ pub struct Signed {
     pub entries: u64,
     /// Checkpoints that hold.
     pub checkpoints: u64,
-    /// With which key, if one is known.
+    /// The key from outside, else the one that the log says that it began with, if one is known.
     pub key: Option<Verifier>,
+    /// The keys that were in force, in order.
+    pub keys: Vec<InForce>,
     /// Whether nothing but the log itself says that it is this key.
     pub self_asserted: bool,
+}
+
+/// A key, and where in a log it begins to sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// Which.
+    pub key: Verifier,
+    /// The entry that brought it: what this entry is a part of is signed with it. 0 for the key
+    /// that the log began with.
+    pub from: u64,
 }
 
 /// Something that is wrong.
@@ -175,6 +188,13 @@ pub enum Finding {
         /// Which entry.
         sequence: u64,
     },
+    /// An entry does not hand over to the key that it names.
+    Rotation {
+        /// Which entry.
+        sequence: u64,
+        /// What is wrong with it.
+        fault: RotationFault,
+    },
     /// The log is signed, and it cannot be found out with which key.
     NoKey,
     /// Only the log itself says which key it is signed with, and a key from outside was asked for.
@@ -216,6 +236,24 @@ pub enum CheckpointFault {
     Stale,
     /// It is gone.
     Missing,
+}
+
+/// What is wrong with a rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RotationFault {
+    /// It is none, or not signed by both keys.
+    Wrong(RotationError),
+    /// It leads to another key than the entry names.
+    Named,
+    /// It does not lead on from the key in force there.
+    Elsewhere,
+    /// It says that so many entries come before it, and there are fewer, or others.
+    Behind {
+        /// How many.
+        size: u64,
+    },
+    /// There are more of them than any log has.
+    TooMany,
 }
 
 /// What is wrong with a tile.
@@ -353,6 +391,7 @@ impl Finding {
             | Finding::Tile { .. }
             | Finding::NoCheckpoint { .. }
             | Finding::OtherKey { .. }
+            | Finding::Rotation { .. }
             | Finding::OtherKeyNamed { .. } => Verdict::Tampered,
             Finding::Checkpoint { fault, .. } => match fault {
                 CheckpointFault::Cut => Verdict::Truncated,
@@ -464,6 +503,7 @@ impl fmt::Display for Finding {
                 f,
                 "entry {sequence} names another key than the one that the log is signed with"
             ),
+            Finding::Rotation { sequence, fault } => write!(f, "entry {sequence}: {fault}"),
             Finding::NoKey => {
                 f.write_str("the log is signed, and names no key; give it with --key")
             }
@@ -506,6 +546,25 @@ impl fmt::Display for CheckpointFault {
                 f.write_str("this is not the last checkpoint: the history goes on behind it")
             }
             CheckpointFault::Missing => f.write_str("the last checkpoint is missing"),
+        }
+    }
+}
+
+impl fmt::Display for RotationFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RotationFault::Wrong(error) => write!(f, "no rotation of the key: {error}"),
+            RotationFault::Named => {
+                f.write_str("the rotation leads to another key than the entry names")
+            }
+            RotationFault::Elsewhere => {
+                f.write_str("the rotation does not lead on from the key in force there")
+            }
+            RotationFault::Behind { size } => write!(
+                f,
+                "the rotation says that {size} signed entries come before it, and they do not"
+            ),
+            RotationFault::TooMany => f.write_str("more rotations than a log has"),
         }
     }
 }

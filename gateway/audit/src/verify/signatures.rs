@@ -1,13 +1,14 @@
 //! The checkpoints of a log, one after the other: which key signed them, and what they say.
 //!
 //! They are read as the walk through the entries comes to their sizes, so that one at a time is in
-//! memory. On a live log the last checkpoint is taken before the walk, and the history is read up to
+//! memory, and so that each is judged by the key that was in force where it was signed. On a live log the last checkpoint is taken before the walk, and the history is read up to
 //! there: what is signed meanwhile is the next verification's.
 
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
+use super::lineage::Lineage;
 use super::report::{CheckpointFault, Finding, Report};
 use crate::checkpoints::history::{self, CHECKPOINTS, MAX_RECORD, Record, Records};
 use crate::checkpoints::store::CHECKPOINT;
@@ -19,12 +20,15 @@ use crate::merkle::hash::Hash;
 use crate::merkle::key::Verifier;
 use crate::merkle::note::{Note, NoteError, VerifyError};
 use crate::merkle::range::Head;
+use crate::merkle::rotation::Rotation;
 use crate::read;
 
-/// A checkpoint of the history, and where it stands.
+/// A checkpoint of the history that nobody has judged, and where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Stated {
-    pub(super) head: Head,
+    /// How many entries it claims to be about.
+    pub(super) size: u64,
+    note: Vec<u8>,
     pub(super) file: String,
     pub(super) offset: u64,
 }
@@ -35,8 +39,8 @@ pub(super) struct Signatures {
     live: bool,
     /// The last checkpoint, as it was before the walk.
     pointed: Option<Vec<u8>>,
-    /// The key, if one is known; at most one.
-    pub(super) keys: Vec<Verifier>,
+    /// Which key is in force.
+    pub(super) lineage: Lineage,
     pub(super) self_asserted: bool,
     /// The files of the history that are not begun, the last one first.
     days: Vec<String>,
@@ -86,8 +90,8 @@ impl Signatures {
             directory: directory.to_owned(),
             live,
             pointed,
-            keys: key.into_iter().cloned().collect(),
-            self_asserted: false,
+            lineage: Lineage::default(),
+            self_asserted: key.is_none(),
             days,
             open: None,
             before: Before::Nothing,
@@ -96,14 +100,15 @@ impl Signatures {
             behind_pointed: None,
             count: 0,
         };
-        if key.is_none() {
-            signatures.self_asserted = true;
-            match signatures.asserted()? {
-                Asserted::Key(key) => signatures.keys.push(key),
-                Asserted::NoKey => report.find(Finding::NoKey),
-                Asserted::NoCheckpoint => {}
+        let first = match signatures.asserted(key)? {
+            Asserted::Key(first) => Some(first),
+            Asserted::NoKey if key.is_none() => {
+                report.find(Finding::NoKey);
+                None
             }
-        }
+            Asserted::NoKey | Asserted::NoCheckpoint => key.cloned(),
+        };
+        signatures.lineage = Lineage::new(key, first);
         Ok(Some(signatures))
     }
 
@@ -117,18 +122,25 @@ impl Signatures {
         self.count
     }
 
-    /// The key that the log names itself: in the entry behind its first checkpoint.
-    fn asserted(&self) -> io::Result<Asserted> {
+    /// The key that the log began with: the one from outside, if that signed the first checkpoint,
+    /// else the one that the log names itself, in the entry behind it.
+    fn asserted(&self, outside: Option<&Verifier>) -> io::Result<Asserted> {
         for day in self.days.iter().rev() {
             let file = File::open(self.path(day))?;
             let Record::Whole(note) = Records::new(BufReader::new(file)).next()? else {
                 continue;
             };
+            if let Some(key) = outside
+                && Note::parse(&note)
+                    .is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok())
+            {
+                return Ok(Asserted::Key(key.clone()));
+            }
             let Some(first) = size_of(&note) else {
                 return Ok(Asserted::NoKey);
             };
             let bytes = read::entry_at(&self.directory, first)?;
-            let key = bytes.and_then(|bytes| key_named(&bytes)?.parse().ok());
+            let key = bytes.and_then(|bytes| key_named(&bytes));
             return Ok(key.map_or(Asserted::NoKey, Asserted::Key));
         }
         Ok(Asserted::NoCheckpoint)
@@ -138,8 +150,7 @@ impl Signatures {
         self.directory.join(CHECKPOINTS).join(day)
     }
 
-    /// The next checkpoint that can be believed, or, without a key, that is well-formed. What is
-    /// wrong with others is told.
+    /// The next checkpoint that says what it is about. What is wrong with others is told.
     pub(super) fn next(&mut self, report: &mut Report) -> io::Result<Option<Stated>> {
         loop {
             if self.live && self.behind_pointed.is_some() {
@@ -166,29 +177,71 @@ impl Signatures {
                     self.before = Before::Unknown;
                 }
                 Record::Whole(note) => {
-                    let judged = self.judge(&note);
+                    self.saw(&note);
                     let is_last = self.days.is_empty() && records.is_at_end()?;
                     self.open = Some((file.clone(), records));
-                    match judged {
-                        Ok(head) => {
-                            self.count += 1;
-                            return Ok(Some(Stated { head, file, offset }));
-                        }
-                        // A note with holes is what a crash can leave of the last one.
-                        Err(Wrong::Fault(CheckpointFault::Wrong(CheckpointError::Note(_))))
-                            if is_last =>
-                        {
-                            report.find(fault(CheckpointFault::Cut));
-                        }
-                        Err(Wrong::Fault(wrong)) => report.find(fault(wrong)),
-                        Err(Wrong::Key(signed)) => {
-                            if !std::mem::replace(&mut self.told_of_key, true) {
-                                report.find(Finding::OtherKey { signed });
-                            }
-                        }
+                    let size = size_of(&note);
+                    // A note with holes is what a crash can leave of the last one.
+                    if size.is_none() && is_last && Note::parse(&note).is_err() {
+                        report.find(fault(CheckpointFault::Cut));
+                        continue;
                     }
+                    let stated = Stated {
+                        size: size.unwrap_or_default(),
+                        note,
+                        file,
+                        offset,
+                    };
+                    if size.is_some() {
+                        return Ok(Some(stated));
+                    }
+                    self.judge(&stated, At::Place, report);
                 }
             }
+        }
+    }
+
+    /// What a checkpoint says, if it can be believed, or, without a key, if it is well-formed. What is
+    /// wrong with it is told. To be asked of each in order, when the walk comes to its size, or
+    /// when there is nothing more to come to.
+    pub(super) fn judge(&mut self, stated: &Stated, at: At, report: &mut Report) -> Option<Head> {
+        let known = match at {
+            At::Place if !self.lineage.is_broken() => {
+                self.lineage.current().into_iter().cloned().collect()
+            }
+            At::Place | At::BehindTheEnd => self.lineage.either(),
+        };
+        match self.believe(&stated.note, &known) {
+            Ok(head) => {
+                self.count += 1;
+                match at {
+                    At::Place => self.lineage.mend(&stated.note, head.size),
+                    At::BehindTheEnd => self.lineage.promises(&stated.note),
+                }
+                return Some(head);
+            }
+            Err(Wrong::Fault(fault)) => report.find(Finding::Checkpoint {
+                file: stated.file.clone(),
+                offset: stated.offset,
+                fault,
+            }),
+            Err(Wrong::Key(signed)) => self.other_key(signed, report),
+        }
+        None
+    }
+
+    fn other_key(&mut self, signed: String, report: &mut Report) {
+        if !std::mem::replace(&mut self.told_of_key, true) {
+            report.find(Finding::OtherKey { signed });
+        }
+    }
+
+    /// Notes which of them is the one that is the last.
+    fn saw(&mut self, note: &[u8]) {
+        match &mut self.behind_pointed {
+            Some(behind) => *behind += 1,
+            None if self.pointed.as_deref() == Some(note) => self.behind_pointed = Some(0),
+            None => {}
         }
     }
 
@@ -205,12 +258,7 @@ impl Signatures {
         Ok(Some((format!("{CHECKPOINTS}/{day}"), records)))
     }
 
-    fn judge(&mut self, note: &[u8]) -> Result<Head, Wrong> {
-        match &mut self.behind_pointed {
-            Some(behind) => *behind += 1,
-            None if self.pointed.as_deref() == Some(note) => self.behind_pointed = Some(0),
-            None => {}
-        }
+    fn believe(&mut self, note: &[u8], known: &[Verifier]) -> Result<Head, Wrong> {
         let before = std::mem::replace(&mut self.before, Before::Unknown);
         let wrong = |error| Wrong::Fault(CheckpointFault::Wrong(error));
         let parsed = Note::parse(note)
@@ -219,8 +267,8 @@ impl Signatures {
         let text = parsed.text();
         // Whatever is wrong with it: the next one names this text.
         self.before = Before::Known(history::link(text));
-        let checkpoint = match self.keys.first() {
-            Some(key) => match Checkpoint::open(note, key.name().as_str(), &self.keys, &[]) {
+        let checkpoint = match known.first() {
+            Some(key) => match Checkpoint::open(note, key.name().as_str(), known, &[]) {
                 Ok(opened) if opened.signed().len() < parsed.signatures().len() => {
                     return Err(Wrong::Fault(CheckpointFault::Signature));
                 }
@@ -250,8 +298,16 @@ impl Signatures {
         Ok(head)
     }
 
-    /// Judges the last checkpoint by the history, which was read to its end.
-    pub(super) fn end(&self, report: &mut Report) {
+    /// Judges the last checkpoint by the history, which was read to its end, and the key from outside
+    /// by what it signed.
+    pub(super) fn end(&mut self, report: &mut Report) {
+        if self.lineage.is_foreign() {
+            let signed = self
+                .lineage
+                .current()
+                .map_or_else(String::new, |key| format!("{}+{}", key.name(), key.id()));
+            self.other_key(signed, report);
+        }
         let fault = match (&self.pointed, self.behind_pointed) {
             // A crash comes between the history and the first `checkpoint`, or the next one.
             (None, _) if self.count <= 1 => return,
@@ -283,6 +339,15 @@ fn size_of(note: &[u8]) -> Option<u64> {
     Some(Checkpoint::parse(note.text()).ok()?.head().size)
 }
 
+/// Where the walk is when a checkpoint is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum At {
+    /// Behind the entries that it is about: one key is in force there.
+    Place,
+    /// Behind the last entry that is there. Rotations may be among those that are not.
+    BehindTheEnd,
+}
+
 /// Why a checkpoint does not count.
 enum Wrong {
     Fault(CheckpointFault),
@@ -290,10 +355,13 @@ enum Wrong {
     Key(String),
 }
 
-/// The key that an entry names, if it is one that does.
-fn key_named(bytes: &[u8]) -> Option<String> {
-    match entry::decode(bytes).ok()?.event {
-        Event::SigningKey(named) => Some(named.key.to_owned()),
-        _ => None,
+/// The key that an entry names, if it is one that does; of a rotation, the one that it leads from.
+fn key_named(bytes: &[u8]) -> Option<Verifier> {
+    let Event::SigningKey(named) = entry::decode(bytes).ok()?.event else {
+        return None;
+    };
+    match named.rotation {
+        Some(note) => Some(Rotation::parse(note.as_bytes()).ok()?.old().clone()),
+        None => named.key.parse().ok(),
     }
 }

@@ -8,13 +8,15 @@
 use std::io;
 use std::path::Path;
 
-use super::report::{CheckpointFault, Finding, Report, Signed, TileFault};
-use super::signatures::{Signatures, Stated};
+use super::report::{CheckpointFault, Finding, Report, RotationFault, Signed, TileFault};
+use super::signatures::{At, Signatures, Stated};
+use crate::checkpoints::holds;
 use crate::checkpoints::store::{Stored, TILE, partials_of};
 use crate::files::{Directory, Files};
 use crate::merkle::hash::{self, Hash};
 use crate::merkle::key::Verifier;
 use crate::merkle::range::{Node, Nodes as _};
+use crate::merkle::rotation::Rotation;
 use crate::merkle::tile::{
     self, Edge, Kind, LEVELS, Tile, TileNodes, Tiles as _, TilesError, WIDTH,
 };
@@ -57,10 +59,31 @@ impl Tree {
         Ok(Some(tree))
     }
 
-    /// Whether this is another key than the one that the checkpoints are held against.
+    /// Whether this is another key than the one that the checkpoints are held against here.
     pub(super) fn is_other_key(&self, key: &str) -> bool {
-        let mut known = self.signatures.keys.iter();
-        known.any(|known| known.to_string() != key)
+        let known = self.signatures.lineage.current();
+        known.is_some_and(|known| known.to_string() != key)
+    }
+
+    /// Takes the rotation that the entry `sequence` holds, which is the next one to take. It says what
+    /// comes before it, and which key signs what it is a part of.
+    pub(super) fn rotate(
+        &mut self,
+        sequence: u64,
+        key: &str,
+        note: &str,
+    ) -> Result<(), RotationFault> {
+        let rotation = Rotation::parse(note.as_bytes()).map_err(RotationFault::Wrong)?;
+        if rotation.new_key().to_string() != key {
+            return Err(RotationFault::Named);
+        }
+        let behind = rotation.behind();
+        let is_signed = behind.size <= self.claimed.min(sequence);
+        // Tiles that are none are findings of their own.
+        if !is_signed || !matches!(holds(Stored(&self.files), self.claimed, behind), Ok(true)) {
+            return Err(RotationFault::Behind { size: behind.size });
+        }
+        self.signatures.lineage.rotate(sequence, &rotation)
     }
 
     /// How many entries the last checkpoint claims to be about.
@@ -75,6 +98,7 @@ impl Tree {
 
     /// Passes entries that are lost, up to `size`, by the hashes that the tiles hold of them.
     pub(super) fn pass(&mut self, size: u64, report: &mut Report) -> io::Result<()> {
+        self.signatures.lineage.break_off();
         let (claimed, files) = (self.claimed, self.files.clone());
         let mut nodes = TileNodes::new(Stored(&files), claimed);
         while self.edge.size() < size.min(claimed) {
@@ -114,7 +138,7 @@ impl Tree {
         if self
             .due
             .as_ref()
-            .is_some_and(|due| due.head.size <= self.edge.size())
+            .is_some_and(|due| due.size <= self.edge.size())
         {
             self.compare(report)?;
         }
@@ -123,17 +147,18 @@ impl Tree {
 
     /// Holds the tree against all checkpoints of its size.
     fn compare(&mut self, report: &mut Report) -> io::Result<()> {
-        while let Some(due) = self.due.take_if(|due| due.head.size <= self.edge.size()) {
-            if due.head == self.edge.head() {
-                self.signed = due.head.size;
-            } else {
-                report.find(Finding::Checkpoint {
+        while let Some(due) = self.due.take_if(|due| due.size <= self.edge.size()) {
+            match self.signatures.judge(&due, At::Place, report) {
+                Some(head) if head == self.edge.head() => {
+                    self.signed = head.size;
+                    self.signatures.lineage.holds();
+                }
+                Some(head) => report.find(Finding::Checkpoint {
                     file: due.file,
                     offset: due.offset,
-                    fault: CheckpointFault::Root {
-                        size: due.head.size,
-                    },
-                });
+                    fault: CheckpointFault::Root { size: head.size },
+                }),
+                None => {}
             }
             self.due = self.signatures.next(report)?;
         }
@@ -176,7 +201,8 @@ impl Tree {
         let entries = self.edge.size();
         let mut beyond = None;
         while let Some(due) = self.due.take() {
-            beyond = Some(due.head.size);
+            let judged = self.signatures.judge(&due, At::BehindTheEnd, report);
+            beyond = judged.map(|head| head.size).or(beyond);
             self.due = self.signatures.next(report)?;
         }
         self.signatures.end(report);
@@ -189,11 +215,16 @@ impl Tree {
             let signed = self.claimed;
             report.find(Finding::Shorter { signed, entries });
         }
+        // What another key signed is signed by nobody.
+        let is_foreign = self.signatures.lineage.is_foreign();
+        let (checkpoints, self_asserted) = (self.signatures.count(), self.signatures.self_asserted);
+        let (key, keys) = self.signatures.lineage.into_keys();
         report.signed = Some(Signed {
-            entries: self.signed,
-            checkpoints: self.signatures.count(),
-            key: self.signatures.keys.first().cloned(),
-            self_asserted: self.signatures.self_asserted,
+            entries: if is_foreign { 0 } else { self.signed },
+            checkpoints: if is_foreign { 0 } else { checkpoints },
+            key,
+            keys: if is_foreign { Vec::new() } else { keys },
+            self_asserted,
         });
         Ok(())
     }

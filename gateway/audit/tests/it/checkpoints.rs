@@ -11,6 +11,7 @@ use audit::event::{Entry, Event, SigningKey, Time};
 use audit::files::{Directory, Files};
 use audit::log::Log;
 use audit::merkle::key::Signer;
+use audit::merkle::rotation::Chain;
 use audit::queue::Share;
 use audit::verify::{CheckpointFault, Finding, Verdict, verify};
 
@@ -36,7 +37,10 @@ fn unsigned() -> tempfile::TempDir {
     let key = signer(1).verifier().to_string();
     let named = Entry {
         time: NOW,
-        event: Event::SigningKey(SigningKey { key: &key }),
+        event: Event::SigningKey(SigningKey {
+            key: &key,
+            rotation: None,
+        }),
     };
     let mut next = 1;
     log.append_blocking(&named, PATIENCE).unwrap();
@@ -58,6 +62,7 @@ fn means(log: &Path, files: &SimulatedDirectory) -> Means {
         files: Arc::new(files.clone()),
         signer: signer(1),
         is_known: false,
+        rotations: Chain::default(),
         buffered: false,
     }
 }

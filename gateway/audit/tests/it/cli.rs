@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use audit::frame::{BLOCK, Place, SegmentHeader, decode_batch, encode_batch};
 use audit::log::{Log, Options};
+use audit::merkle::rotation::Chain;
 use audit::queue::Limits;
 use audit::storage::Durability;
 
@@ -30,6 +31,7 @@ fn make(directory: &Path) {
         readers: Vec::new(),
         signer: None,
         is_known: false,
+        rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).unwrap();
     for number in 0..3 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use audit::error::AppendError;
 use audit::log::Log;
+use audit::merkle::rotation::Chain;
 use audit::queue::{Limits, Share};
 use audit::verify::{Note, Verdict, verify};
 
@@ -172,6 +173,7 @@ fn a_second_writer_on_one_directory_is_refused() {
         readers: Vec::new(),
         signer: None,
         is_known: false,
+        rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).unwrap();
     assert!(matches!(

@@ -7,6 +7,7 @@ use audit::error::OpenError;
 use audit::event::{Entry, Event, Stop, Time};
 use audit::keys::system_random;
 use audit::log::{Log, Options};
+use audit::merkle::rotation::Chain;
 use audit::queue::Limits;
 use audit::read::{Reader as Walk, Step, entries};
 use audit::seal::hpke::SecretKey;
@@ -40,6 +41,7 @@ fn options(directory: &Path, readers: &[Reader]) -> Options {
         readers: readers.to_vec(),
         signer: None,
         is_known: false,
+        rotations: Chain::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use audit::event::{Event, UnsignedTail};
 use audit::log::{Log, Options};
 use audit::merkle::hash;
 use audit::merkle::key::{Signer, Verifier};
+use audit::merkle::rotation::Chain;
 use audit::queue::{Limits, Share};
 use audit::read::{Reader, Step, entries};
 use audit::storage::{Disk, Durability};
@@ -35,6 +36,7 @@ pub(crate) fn options(directory: &Path, signer: Option<Arc<Signer>>) -> Options 
         readers: Vec::new(),
         signer,
         is_known: false,
+        rotations: Chain::default(),
     }
 }
 

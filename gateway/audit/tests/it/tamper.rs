@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use audit::error::OpenError;
 use audit::log::{Log, Options};
+use audit::merkle::rotation::Chain;
 use audit::queue::Limits;
 use audit::storage::Durability;
 use audit::verify::{Finding, Verdict, verify};
@@ -23,6 +24,7 @@ fn options(directory: &Path) -> Options {
         readers: Vec::new(),
         signer: None,
         is_known: false,
+        rotations: Chain::default(),
     }
 }
 

@@ -1,0 +1,234 @@
+//! `audit rotate`: new keys for a log that goes on, and the rotation that leads to them.
+//!
+//! Reads the keys that the log has and the last checkpoint that they signed; writes beside nothing that
+//! exists. The log is not touched: the gateway goes on with the new keys at its next start, and what
+//! it signs until then with the old ones counts. Needs the old keys, so a log whose keys are lost
+//! cannot be gone on with.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::checkpoints::history::MAX_RECORD;
+use crate::checkpoints::store::CHECKPOINT;
+use crate::files::{self, Directory};
+use crate::keygen::{KEYS, write_new};
+use crate::keys::{Keys, KeysError, MAX_FILE, system_random};
+use crate::merkle::checkpoint::{Checkpoint, CheckpointError};
+use crate::merkle::key::Verifier;
+use crate::merkle::range::Head;
+use crate::merkle::rotation::{self, Chain, RotationError};
+
+/// The rotations of a log as a file for whoever has one of its public keys: nothing secret.
+pub const ROTATIONS: &str = "log.rotations";
+
+/// So many keys in a row may be made that never signed.
+const UNUSED: usize = 4;
+
+/// What was made.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The files: the rotations, then the keys.
+    pub paths: [PathBuf; 2],
+    /// The new public key.
+    pub key: Verifier,
+}
+
+/// Makes keys that follow those in the file `keys`, for the log in `directory`, and writes them into
+/// `out`, which must exist.
+///
+/// What survives a crash here: whole files, the keys last.
+///
+/// # Errors
+/// [`RotateError`]; nothing was written then.
+pub fn rotate(directory: &Path, keys: &Path, out: &Path) -> Result<Rotated, RotateError> {
+    let text = read_keys(keys).map_err(|error| RotateError::Read {
+        path: keys.to_owned(),
+        error,
+    })?;
+    let of_file = |error| RotateError::Keys {
+        path: keys.to_owned(),
+        error,
+    };
+    let old = Keys::parse(&text).map_err(of_file)?;
+    let behind = last_head(directory, &old)?;
+    let (next, chain) = Keys::rotate(&text, behind, &mut system_random).map_err(of_file)?;
+    if next.len() > MAX_FILE {
+        return Err(of_file(KeysError::Rotation {
+            number: next.lines().count(),
+            error: RotationError::TooMany,
+        }));
+    }
+    let key = chain.keys().last();
+    let key = key.expect("a rotation leads to a key").clone();
+    let rotations = rotation::write(&chain);
+    let paths = [out.join(ROTATIONS), out.join(KEYS)];
+    let files = [(0o644, rotations.as_bytes()), (0o600, next.as_bytes())];
+    for (at, (path, (mode, content))) in paths.iter().zip(files).enumerate() {
+        if let Err(error) = write_new(path, mode, content) {
+            for written in &paths[..at] {
+                // What cannot be taken back stays; the next attempt names it.
+                let _ = std::fs::remove_file(written);
+            }
+            let path = path.clone();
+            return Err(RotateError::Write { path, error });
+        }
+    }
+    Ok(Rotated { paths, key })
+}
+
+fn read_keys(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Sized ahead, so that no half of it is left behind by a buffer that grew.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE + 2));
+    let file = File::open(path)?;
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What the log holds by its last checkpoint, which these keys, or earlier ones that led to them, signed.
+fn last_head(directory: &Path, keys: &Keys) -> Result<Head, RotateError> {
+    let note = files::read(&Directory::new(directory), CHECKPOINT, MAX_RECORD);
+    let note = note.map_err(|error| RotateError::Read {
+        path: directory.join(CHECKPOINT),
+        error,
+    })?;
+    let note = note.ok_or(RotateError::Unsigned)?;
+    let own = keys.signer.verifier();
+    let earlier = keys.rotations.keys().filter(|key| *key != own);
+    let known: Vec<Verifier> = [own].into_iter().chain(earlier).cloned().collect();
+    let opened = Checkpoint::open(&note, own.name().as_str(), &known, &[]);
+    let opened = opened.map_err(RotateError::Checkpoint)?;
+    let signed = opened.signed()[0].key();
+    let unused = keys.rotations.behind_key(signed).map_or(0, <[_]>::len);
+    if unused >= UNUSED {
+        return Err(RotateError::Unused { unused });
+    }
+    match opened.checkpoint().head() {
+        Head { size: 0, .. } => Err(RotateError::Unsigned),
+        head => Ok(head),
+    }
+}
+
+/// Reads the file of rotations.
+///
+/// # Errors
+/// [`RotateError`], with the path.
+pub fn read_rotations(path: &Path) -> Result<Chain, RotateError> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(rotation::MAX_BYTES as u64 + 1)
+            .read_to_end(&mut text)
+    });
+    if let Err(error) = read {
+        let path = path.to_owned();
+        return Err(RotateError::Read { path, error });
+    }
+    rotation::read_all(&text).map_err(|error| RotateError::Rotations {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// Why no new keys were made.
+#[derive(Debug)]
+pub enum RotateError {
+    /// A file cannot be read.
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// A file holds no keys, or none that can be gone on with.
+    Keys {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: KeysError,
+    },
+    /// A file holds no rotations.
+    Rotations {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: RotationError,
+    },
+    /// Nothing is signed yet.
+    Unsigned,
+    /// The last checkpoint is none of these keys.
+    Checkpoint(CheckpointError),
+    /// The last keys never signed anything.
+    Unused {
+        /// How many.
+        unused: usize,
+    },
+    /// A file cannot be written.
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+}
+
+impl RotateError {
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            RotateError::Read { .. } => {
+                "name the log's directory, and a file that this user may read"
+            }
+            RotateError::Keys { error, .. } => error.hint(),
+            RotateError::Rotations { .. } => {
+                "it is the file log.rotations that `audit rotate` wrote"
+            }
+            RotateError::Unsigned => {
+                "a log that is not signed yet needs no new keys: make its first ones with `audit keygen`"
+            }
+            RotateError::Checkpoint(_) => {
+                "name the keys that the log is signed with, which [audit] keys names in the gateway's configuration"
+            }
+            RotateError::Unused { .. } => {
+                "start the gateway with the keys that you have, then make the next ones"
+            }
+            RotateError::Write { error, .. } => match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    "nothing is replaced: name another directory, and keep the old keys until the gateway runs with the new ones"
+                }
+                io::ErrorKind::NotFound => "name a directory that exists",
+                _ => "check that this user can write to the directory",
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for RotateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RotateError::Read { path, error } => {
+                write!(f, "cannot read {}: {error}", path.display())
+            }
+            RotateError::Keys { path, error } => {
+                write!(f, "{} cannot be gone on with: {error}", path.display())
+            }
+            RotateError::Rotations { path, error } => {
+                write!(f, "{} holds no rotations: {error}", path.display())
+            }
+            RotateError::Unsigned => f.write_str("the log is not signed yet"),
+            RotateError::Checkpoint(error) => {
+                write!(f, "the last checkpoint is not one of these keys: {error}")
+            }
+            RotateError::Unused { unused } => {
+                write!(f, "the last {unused} keys have signed nothing yet")
+            }
+            RotateError::Write { path, error } => {
+                write!(f, "cannot write {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for RotateError {}
