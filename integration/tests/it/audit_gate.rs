@@ -471,6 +471,66 @@ fn the_public_key_lies_beside_the_log_and_another_key_does_not_go_on_with_it() {
 }
 
 #[test]
+fn rotated_keys_go_on_with_the_log_and_the_old_ones_do_not() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let gateway = world.gateway("");
+    world.is_served();
+    let (audit, first) = (gateway.audit().to_owned(), world.place.path("log.vkey"));
+    let published = std::fs::read(&first).or_fail("read the key");
+    wait::until("something to be signed", || {
+        (gateway.metric("phigate_audit_signed_entries") >= 1.0).then_some(())
+    });
+    let next = world.place.path("next");
+    std::fs::create_dir(&next).or_fail("make a directory");
+    let rotated = Program::ours("audit")
+        .args(["rotate"])
+        .arg(&audit)
+        .arg("--keys")
+        .arg(world.place.path("audit.keys"))
+        .arg("--out")
+        .arg(&next)
+        .run()
+        .expect_code(0);
+    let key = rotated
+        .stdout
+        .lines()
+        .last()
+        .or_fail("get the key")
+        .to_owned();
+    // In force at the next start, not at a reload.
+    let configuration = world
+        .configuration()
+        .with("[audit]\nkeys = \"file:next/audit.keys\"");
+    assert!(gateway.reload_with(&configuration));
+    world.is_served();
+    gateway.stop();
+    let gateway = Gateway::start(&world.place, &configuration);
+    world.is_served();
+    gateway.verify();
+    gateway.stop();
+    assert_eq!(std::fs::read(&first).or_fail("read the key"), published);
+    let ran = Gateway::refuses_to_start(&world.place, &world.configuration());
+    assert!(ran.stderr.contains("is signed with the key"), "{ran:?}");
+    // The key of now, and the one of before, which lies beside the log.
+    let verdict = integration::records::verify(&audit).expect_code(0);
+    assert!(
+        verdict
+            .stdout
+            .contains(&format!("signed with: {key} from entry")),
+        "{verdict:?}"
+    );
+    let new = world.place.path("new.vkey");
+    std::fs::write(&new, &key).or_fail("write the key");
+    Program::ours("audit")
+        .args(["verify", "--strict", "--key"])
+        .arg(&new)
+        .arg(&audit)
+        .run()
+        .expect_code(0);
+}
+
+#[test]
 fn a_log_that_cannot_be_signed_for_a_while_serves_all_the_same() {
     let world = World::new();
     let _origin = world.plain_origin();

@@ -52,7 +52,9 @@ pub(super) fn judge(
             owed: Vec::new(),
         });
     }
-    let Some(owed) = means.rotations.behind_key(&current) else {
+    let owed = means.rotations.behind_key(&current);
+    let leads_to_us = |owed: &&[Rotation]| owed.last().is_some_and(|last| last.new_key() == ours);
+    let Some(owed) = owed.filter(leads_to_us) else {
         return Err(OpenError::OtherKey {
             signed: format!("{}+{}", current.name(), current.id()),
             key: ours.to_string(),

@@ -42,11 +42,15 @@ impl Lineage {
         self.keys.last().map(|last| &last.key)
     }
 
-    /// The key in force and, for what lies behind the end of the entries, the one from outside.
+    /// The key in force and, where rotations may be missing, the one from outside, unless that one was
+    /// in force before.
     pub(super) fn either(&self) -> Vec<Verifier> {
-        let current = self.current();
-        let outside = self.outside.as_ref().filter(|key| Some(*key) != current);
-        current.into_iter().chain(outside).cloned().collect()
+        let outside = self.outside.as_ref().filter(|key| !self.was_in_force(key));
+        self.current().into_iter().chain(outside).cloned().collect()
+    }
+
+    fn was_in_force(&self, key: &Verifier) -> bool {
+        self.keys.iter().any(|known| known.key.id() == key.id())
     }
 
     /// Hands over, if this rotation leads on from the key in force.
@@ -55,8 +59,8 @@ impl Lineage {
         sequence: u64,
         rotation: &Rotation,
     ) -> Result<(), RotationFault> {
-        let is_known = |key: &Verifier| self.keys.iter().any(|known| known.key.id() == key.id());
-        if self.current() != Some(rotation.old()) || is_known(rotation.new_key()) {
+        let leads_on = self.current() == Some(rotation.old());
+        if !leads_on || self.was_in_force(rotation.new_key()) {
             return Err(RotationFault::Elsewhere);
         }
         if self.keys.len() > MAX_ROTATIONS {
@@ -105,16 +109,12 @@ impl Lineage {
     /// A checkpoint of so many entries holds. If the key from outside signed it behind a loss, it is in
     /// force.
     pub(super) fn mend(&mut self, note: &[u8], size: u64) {
-        let Some(outside) = self.outside.clone().filter(|_| self.is_broken) else {
+        let Some(key) = self.outside.clone().filter(|_| self.is_broken) else {
             return;
         };
-        let signed = Note::parse(note)
-            .and_then(|note| Ok(note.verify(std::slice::from_ref(&outside)).is_ok()));
-        if self.current() != Some(&outside) && signed == Ok(true) {
-            self.keys.push(InForce {
-                key: outside,
-                from: size,
-            });
+        let is_signed = |note: &Note| note.verify(std::slice::from_ref(&key)).is_ok();
+        if !self.was_in_force(&key) && Note::parse(note).as_ref().is_ok_and(is_signed) {
+            self.keys.push(InForce { key, from: size });
             self.is_broken = false;
         }
     }

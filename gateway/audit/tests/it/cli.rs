@@ -12,7 +12,7 @@ use audit::storage::Durability;
 
 use crate::entry;
 
-fn audit(arguments: &[&str]) -> Output {
+pub(crate) fn audit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_audit"))
         .args(arguments)
         .output()
@@ -106,7 +106,7 @@ fn wrong_usage_is_64_and_help_is_0() {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -19,6 +19,7 @@ mod meaning;
 mod merkle;
 mod recorded;
 mod reports;
+mod rotation;
 mod seal;
 mod sealed;
 mod selected;
