@@ -9,6 +9,7 @@ use audit::error::OpenError;
 use audit::event::{Entry, Event, SigningKey, Time};
 use audit::keys::Keys;
 use audit::log::{Log, Options};
+use audit::loss::{Acceptance, accept};
 use audit::merkle::checkpoint::Checkpoint;
 use audit::merkle::hash::{self, Hash};
 use audit::merkle::key::Verifier;
@@ -614,6 +615,33 @@ fn a_rotated_log_that_was_cut_is_cut_for_who_has_the_last_key_and_good_for_nobod
         assert_ne!(report.verdict(), Verdict::Good);
         let told = |finding: &Finding| matches!(finding, Finding::Shorter { .. });
         assert!(report.findings.iter().any(told), "{:?}", report.findings);
+    }
+}
+
+#[test]
+fn a_rotation_that_was_lost_is_passed_for_who_has_the_key_that_it_led_to_and_for_nobody_else() {
+    let log = tempfile::tempdir().unwrap();
+    let (chain, _) = rotated(log.path());
+    let segment = |number: u64| log.path().join(format!("wal/{number:016}.seg"));
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(segment(4))
+        .unwrap();
+    file.set_len(4096).unwrap();
+    std::fs::remove_file(segment(5)).unwrap();
+    let acceptance = Acceptance {
+        reason: "the disk was replaced",
+        uid: 1000,
+        login_uid: None,
+        now: NOW,
+    };
+    accept(log.path(), Some(&key(3)), &acceptance).unwrap();
+    run(&led(log.path(), 3, &chain), 10);
+    let report = judge(log.path(), Some(3));
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    for outside in [1, 2] {
+        let report = judge(log.path(), Some(outside));
+        assert_eq!(report.verdict(), Verdict::Tampered, "{:?}", report.findings);
     }
 }
 
