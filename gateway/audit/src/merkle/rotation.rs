@@ -217,7 +217,7 @@ pub fn read_all(text: &[u8]) -> Result<Chain, RotationError> {
     while !rest.is_empty() {
         // Each begins with the same line, and no other line is that one.
         let end = rest.find(BETWEEN).map_or(rest.len(), |at| at + 1);
-        chain.push(Rotation::parse(rest[..end].as_bytes())?)?;
+        chain.push(Rotation::parse(&rest.as_bytes()[..end])?)?;
         rest = rest[end..].strip_prefix('\n').unwrap_or_default();
     }
     Ok(chain)
@@ -373,7 +373,7 @@ mod tests {
         );
         assert!(read_all(format!("{first}\n\n{first}").as_bytes()).is_err());
         assert_eq!(
-            read_all(&[b'x'; MAX_BYTES + 1]),
+            read_all(&vec![b'x'; MAX_BYTES + 1]),
             Err(RotationError::TooMany)
         );
         for seed in 3..=u8::try_from(MAX_ROTATIONS).unwrap() {
