@@ -68,6 +68,8 @@ table! {
         /// The log's own keys, as `audit keygen` makes them: what its checkpoints are signed with and
         /// what patients are named with. Without them a rationale is needed.
         keys: SecretText => optional;
+        /// The passphrase that the keys are encrypted with, if they are.
+        passphrase: SecretText => optional;
         /// Public keys of those who may read the records, which are encrypted to them. Without any a
         /// rationale is needed.
         readers: List<PathText> => optional;

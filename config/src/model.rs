@@ -123,6 +123,8 @@ pub struct Audit {
     pub directory: FilePath,
     /// Where the log's own keys are, if it has any.
     pub keys: Option<Secret>,
+    /// Where the passphrase is that they are encrypted with, if they are.
+    pub passphrase: Option<Secret>,
     /// Files with the public keys that records are encrypted to. Without any they are not.
     pub readers: Vec<FilePath>,
     /// What a record has to survive before the response that waits for it leaves.

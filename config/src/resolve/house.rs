@@ -33,11 +33,23 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
             "segments are written in whole blocks of the disk",
         );
     }
-    let keys = match table.keys {
+    let alone = match (&table.keys, &table.passphrase) {
+        (Optional::Absent, Optional::Given(passphrase)) => Some(passphrase.place.clone()),
+        _ => None,
+    };
+    let mut secret = |secret| match secret {
         Optional::Absent => None,
-        Optional::Given(keys) => Some(context.required_secret(Some(keys), &table.place)),
+        Optional::Given(secret) => Some(context.required_secret(Some(secret), &table.place)),
         Optional::Wrong => Some(context.required_secret(None, &table.place)),
     };
+    let (keys, passphrase) = (secret(table.keys), secret(table.passphrase));
+    if let Some(place) = alone {
+        context.report.error(
+            &place,
+            "there are no keys that it could open",
+            "name the keys as well: keys = \"file:audit.keys\"",
+        );
+    }
     let readers = match table.readers {
         Optional::Absent => Vec::new(),
         Optional::Given(readers) => context.files(readers.value.0),
@@ -45,6 +57,7 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
     };
     Audit {
         keys,
+        passphrase,
         readers,
         directory: context.required_file(table.directory, &table.place),
         durability: table.durability,

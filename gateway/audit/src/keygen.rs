@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::keys::{Keys, KeysError, system_random};
+use crate::keys::{self, Keys, KeysError, system_random};
 use crate::merkle::key::KeyName;
 use crate::seal::reader::{self, ReaderError};
 
@@ -23,15 +23,22 @@ pub const READER_SECRET: &str = "reader.key";
 /// The public half of a reader.
 pub const READER_PUBLIC: &str = "reader.pem";
 
-/// Writes all three into `directory`, which must exist; returns their paths.
+/// Writes all three into `directory`, which must exist; returns their paths. With a passphrase the log's
+/// own keys are encrypted with it.
 ///
 /// What survives a crash here: whole files, the log's own keys last. Without those the others serve
 /// nothing yet.
 ///
 /// # Errors
 /// [`KeygenError`]; nothing was written then.
-pub fn keygen(directory: &Path, name: &KeyName) -> Result<[PathBuf; 3], KeygenError> {
-    let keys = Keys::draw(name, &mut system_random).map_err(KeygenError::Keys)?;
+pub fn keygen(
+    directory: &Path,
+    name: &KeyName,
+    passphrase: Option<&[u8]>,
+) -> Result<[PathBuf; 3], KeygenError> {
+    let keys = Keys::draw(name, &mut system_random)
+        .and_then(|text| keys::file(&text, passphrase))
+        .map_err(KeygenError::Keys)?;
     let (secret, public) = reader::draw(&mut system_random).map_err(KeygenError::Reader)?;
     let files = [
         (READER_SECRET, 0o600, secret.as_bytes()),
@@ -143,7 +150,7 @@ mod tests {
     fn secrets_are_for_their_owner_alone_and_nothing_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let name = "clinic.example/audit".parse().unwrap();
-        let paths = keygen(directory.path(), &name).unwrap();
+        let paths = keygen(directory.path(), &name, None).unwrap();
         let modes = paths
             .each_ref()
             .map(|path| std::fs::metadata(path).unwrap().mode() & 0o777);
@@ -158,7 +165,7 @@ mod tests {
                 }
             }
             std::fs::write(&paths[left], "precious").unwrap();
-            let error = keygen(directory.path(), &name).unwrap_err();
+            let error = keygen(directory.path(), &name, None).unwrap_err();
             assert!(error.hint().contains("needs these and no others"));
             assert_eq!(std::fs::read(&paths[left]).unwrap(), b"precious");
             assert_eq!(names(directory.path()).len(), 1, "{left}");

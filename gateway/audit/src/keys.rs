@@ -11,8 +11,9 @@
 //! Both keys stand there once, in any order. The file is one secret. It lives as long as the log: with
 //! another signer the log refuses to go on, unless rotations lead from the one to the other; what was
 //! recorded under another tenant key is not found any more. Rotations stand in their order, the last
-//! one leads to the signer, and they are no secret. Not here: readers' keys, whose secret half never comes near the gateway (`seal::reader`),
-//! and encrypted files: systemd's credentials are.
+//! one leads to the signer, and they are no secret. The file may
+//! be encrypted with a passphrase (`locked`). Not here: readers' keys, whose secret half never comes near
+//! the gateway (`seal::reader`).
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::locked::{self, LockedError};
 use crate::merkle::key::{KEY_BYTES, KeyError, KeyName, Signer};
 use crate::merkle::range::Head;
 use crate::merkle::rotation::{Chain, Rotation, RotationError};
@@ -44,6 +46,16 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Reads the keys as their file holds them, encrypted if there is a passphrase, and in the clear
+    /// if there is none. The caller wipes both.
+    ///
+    /// # Errors
+    /// As [`Keys::parse`]; [`KeysError::Locked`], [`KeysError::NoPassphrase`], and
+    /// [`KeysError::InTheClear`]: who names a passphrase relies on it.
+    pub fn open(text: &[u8], passphrase: Option<&[u8]>) -> Result<Keys, KeysError> {
+        Keys::parse(&clear(text, passphrase)?)
+    }
+
     /// Reads the keys as their file holds them. The caller wipes `text`.
     ///
     /// # Errors
@@ -163,6 +175,10 @@ impl Keys {
 /// [`KeysError`]; it holds nothing of what was read.
 pub fn patients(text: &[u8]) -> Result<TenantKey, KeysError> {
     let text = std::str::from_utf8(text).map_err(|_| KeysError::NotText)?;
+    if locked::is_locked(text.as_bytes()) {
+        return Err(KeysError::NoPassphrase);
+    }
+    let others = ["#", SIGNER, ROTATION];
     let mut found = None;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
@@ -172,11 +188,40 @@ pub fn patients(text: &[u8]) -> Result<TenantKey, KeysError> {
             if found.replace(key).is_some() {
                 return Err(KeysError::Twice { number });
             }
-        } else if !(line.is_empty() || line.starts_with('#') || line.starts_with(SIGNER)) {
+        } else if !(line.is_empty() || others.iter().any(|begin| line.starts_with(begin))) {
             return Err(KeysError::Line { number });
         }
     }
     found.ok_or(KeysError::Missing { what: PATIENTS })
+}
+
+/// What a file of keys holds, in the clear.
+pub(crate) fn clear(
+    text: &[u8],
+    passphrase: Option<&[u8]>,
+) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    match (locked::is_locked(text), passphrase) {
+        (true, Some(passphrase)) => {
+            let passphrase = locked::passphrase(passphrase).map_err(KeysError::Locked)?;
+            locked::unlock(text, passphrase).map_err(KeysError::Locked)
+        }
+        (true, None) => Err(KeysError::NoPassphrase),
+        (false, Some(_)) => Err(KeysError::InTheClear),
+        (false, None) => Ok(Zeroizing::new(text.to_vec())),
+    }
+}
+
+/// The file of keys with this text, encrypted if there is a passphrase.
+pub(crate) fn file(
+    text: &Zeroizing<String>,
+    passphrase: Option<&[u8]>,
+) -> Result<Zeroizing<String>, KeysError> {
+    let Some(passphrase) = passphrase else {
+        return Ok(text.clone());
+    };
+    let passphrase = locked::passphrase(passphrase).map_err(KeysError::Locked)?;
+    let locked = locked::lock(text.as_bytes(), passphrase, &mut system_random);
+    locked.map(Zeroizing::new).map_err(KeysError::Locked)
 }
 
 const COMMENT: &str = "\
@@ -242,6 +287,12 @@ pub enum KeysError {
     },
     /// The rotations do not lead to the signer.
     Unled,
+    /// The file is encrypted, and does not open; or cannot be encrypted.
+    Locked(LockedError),
+    /// The file is encrypted, and there is no passphrase.
+    NoPassphrase,
+    /// There is a passphrase, and the file is not encrypted.
+    InTheClear,
     /// No fresh bytes.
     NoRandomness,
 }
@@ -252,6 +303,13 @@ impl KeysError {
     pub fn hint(&self) -> &'static str {
         match self {
             KeysError::NoRandomness => "check the system's random number generator",
+            KeysError::Locked(error) => error.hint(),
+            KeysError::NoPassphrase => {
+                "say where the passphrase is: [audit] passphrase in the configuration, --passphrase-file of `audit rotate`; to look for patients, a file that holds their line alone is enough"
+            }
+            KeysError::InTheClear => {
+                "leave the passphrase out; or encrypt the keys: `audit rotate` makes the next ones with a passphrase"
+            }
             KeysError::NotText
             | KeysError::Line { .. }
             | KeysError::Twice { .. }
@@ -288,6 +346,13 @@ impl fmt::Display for KeysError {
             KeysError::Signer { number, error } => write!(f, "line {number}: {error}"),
             KeysError::Patients { number, error } => write!(f, "line {number}: {error}"),
             KeysError::Rotation { number, error } => write!(f, "line {number}: {error}"),
+            KeysError::Locked(error) => error.fmt(f),
+            KeysError::NoPassphrase => {
+                f.write_str("the keys are encrypted, and there is no passphrase")
+            }
+            KeysError::InTheClear => {
+                f.write_str("there is a passphrase, and the keys are not encrypted")
+            }
             KeysError::Unled => f.write_str("the last rotation does not lead to the signer"),
             KeysError::NoRandomness => NoRandomness.fmt(f),
         }
@@ -357,6 +422,24 @@ mod tests {
             assert!(!format!("{error}{error:?}").contains(&signer[40..60]));
         }
         assert_eq!(Keys::parse(b"\xff").unwrap_err(), KeysError::NotText);
+    }
+
+    #[test]
+    fn encrypted_keys_open_with_their_passphrase_and_nothing_is_taken_for_encrypted_that_is_not() {
+        let text = fresh();
+        let passphrase = &b"a passphrase that was drawn\n"[..];
+        let locked = file(&text, Some(passphrase)).unwrap();
+        assert!(locked.lines().count() == 1 && !locked.contains(PATIENTS));
+        let keys = Keys::open(locked.as_bytes(), Some(passphrase)).unwrap();
+        let clear = Keys::open(text.as_bytes(), None).unwrap();
+        assert_eq!(keys.signer.verifier(), clear.signer.verifier());
+        let refused = |text: &str, passphrase| Keys::open(text.as_bytes(), passphrase).unwrap_err();
+        assert_eq!(refused(&locked, None), KeysError::NoPassphrase);
+        assert_eq!(refused(&text, Some(passphrase)), KeysError::InTheClear);
+        let other = refused(&locked, Some(b"another passphrase"));
+        assert_eq!(other, KeysError::Locked(LockedError::Refused));
+        let short = file(&text, Some(b"short")).unwrap_err();
+        assert_eq!(short, KeysError::Locked(LockedError::Short));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub mod merkle;
 
 pub mod seal;
 
+pub mod locked;
+
 pub mod keys;
 
 pub mod frame;

@@ -15,7 +15,8 @@ use crate::checkpoints::history::MAX_RECORD;
 use crate::checkpoints::store::CHECKPOINT;
 use crate::files::{self, Directory};
 use crate::keygen::{KEYS, write_new};
-use crate::keys::{Keys, KeysError, MAX_FILE, system_random};
+use crate::keys::{self, Keys, KeysError, MAX_FILE, system_random};
+use crate::locked;
 use crate::merkle::checkpoint::{Checkpoint, CheckpointError};
 use crate::merkle::key::Verifier;
 use crate::merkle::range::Head;
@@ -23,6 +24,9 @@ use crate::merkle::rotation::{self, Chain, RotationError};
 
 /// The rotations of a log as a file for whoever has one of its public keys: nothing secret.
 pub const ROTATIONS: &str = "log.rotations";
+
+/// No file of keys is longer than this when it is encrypted, bytes.
+const MAX_LOCKED: usize = MAX_FILE * 4 / 3 + 1024;
 
 /// So many keys in a row may be made that never signed.
 const UNUSED: usize = 4;
@@ -37,13 +41,18 @@ pub struct Rotated {
 }
 
 /// Makes keys that follow those in the file `keys`, for the log in `directory`, and writes them into
-/// `out`, which must exist.
+/// `out`, which must exist. With a passphrase the new ones are encrypted, and the old ones may be.
 ///
 /// What survives a crash here: whole files, the keys last.
 ///
 /// # Errors
 /// [`RotateError`]; nothing was written then.
-pub fn rotate(directory: &Path, keys: &Path, out: &Path) -> Result<Rotated, RotateError> {
+pub fn rotate(
+    directory: &Path,
+    keys: &Path,
+    passphrase: Option<&[u8]>,
+    out: &Path,
+) -> Result<Rotated, RotateError> {
     let text = read_keys(keys).map_err(|error| RotateError::Read {
         path: keys.to_owned(),
         error,
@@ -52,6 +61,8 @@ pub fn rotate(directory: &Path, keys: &Path, out: &Path) -> Result<Rotated, Rota
         path: keys.to_owned(),
         error,
     };
+    let opens = passphrase.filter(|_| locked::is_locked(&text));
+    let text = keys::clear(&text, opens).map_err(of_file)?;
     let old = Keys::parse(&text).map_err(of_file)?;
     let behind = last_head(directory, &old)?;
     let (next, chain) = Keys::rotate(&text, behind, &mut system_random).map_err(of_file)?;
@@ -61,6 +72,7 @@ pub fn rotate(directory: &Path, keys: &Path, out: &Path) -> Result<Rotated, Rota
             error: RotationError::TooMany,
         }));
     }
+    let next = keys::file(&next, passphrase).map_err(of_file)?;
     let key = chain.keys().last();
     let key = key.expect("a rotation leads to a key").clone();
     let rotations = rotation::write(&chain);
@@ -81,9 +93,9 @@ pub fn rotate(directory: &Path, keys: &Path, out: &Path) -> Result<Rotated, Rota
 
 fn read_keys(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // Sized ahead, so that no half of it is left behind by a buffer that grew.
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE + 2));
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_LOCKED + 2));
     let file = File::open(path)?;
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    file.take(MAX_LOCKED as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 

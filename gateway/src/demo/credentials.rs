@@ -135,7 +135,7 @@ fn audit_keys(directory: &Path) -> Result<(), DemoError> {
         }
     }
     let name = LOG_NAME.parse().map_err(DemoError::new)?;
-    keygen::keygen(directory, &name).map_err(|error| {
+    keygen::keygen(directory, &name, None).map_err(|error| {
         let hint = error.hint();
         DemoError::new(error).hint(hint)
     })?;

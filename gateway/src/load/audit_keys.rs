@@ -31,7 +31,15 @@ impl Loader {
         let Some((text, origin)) = self.secret(secret) else {
             return found;
         };
-        match Keys::parse(&text) {
+        let passphrase = match &audit.passphrase {
+            None => None,
+            Some(passphrase) => match self.secret(passphrase) {
+                Some((passphrase, _)) => Some(passphrase),
+                None => return found,
+            },
+        };
+        let passphrase = passphrase.as_ref().map(|passphrase| &passphrase[..]);
+        match Keys::open(&text, passphrase) {
             Ok(keys) => {
                 let Keys {
                     signer,
@@ -106,6 +114,43 @@ mod tests {
             assert!(refused.replace(&folder, "").contains(told), "{refused}");
             assert!(refused.contains("hint: "), "{refused}");
         }
+    }
+
+    #[test]
+    fn encrypted_keys_open_with_the_passphrase_that_the_configuration_names_and_with_no_other() {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let (folder, keys) = (place.directory.path(), "audit.keys");
+        let (name, drawn) = (
+            "clinic.example/audit".parse().unwrap(),
+            "drawn for this test\n",
+        );
+        std::fs::remove_file(folder.join(keys)).unwrap();
+        std::fs::create_dir(folder.join("locked")).unwrap();
+        let made = audit::keygen::keygen(&folder.join("locked"), &name, Some(drawn.as_bytes()));
+        made.unwrap();
+        std::fs::rename(folder.join("locked").join(keys), folder.join(keys)).unwrap();
+        let refused = place.load(None).unwrap_err();
+        assert!(refused.contains("there is no passphrase"), "{refused}");
+        assert!(refused.contains("[audit] passphrase"), "{refused}");
+        place.edit(
+            "keys = \"file:audit.keys\"",
+            "keys = \"file:audit.keys\"\npassphrase = \"file:passphrase\"",
+        );
+        for (passphrase, told) in [
+            ("drawn for another one", "the passphrase is another one"),
+            ("", "a passphrase has 1 to"),
+        ] {
+            std::fs::write(folder.join("passphrase"), passphrase).unwrap();
+            let refused = place.load(None).unwrap_err();
+            assert!(
+                refused.contains(told) && refused.contains("hint: "),
+                "{refused}"
+            );
+        }
+        std::fs::write(folder.join("passphrase"), drawn).unwrap();
+        let site = place.load(None).unwrap();
+        assert!(site.audit_keys.signer.is_some() && site.audit_keys.patients.is_some());
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Place {
         fs::write(at("server/chain.pem"), server.pem()).unwrap();
         fs::write(at("server/key.pem"), key.serialize_pem()).unwrap();
         let name = "clinic.example/audit".parse().unwrap();
-        audit::keygen::keygen(place.directory.path(), &name).unwrap();
+        audit::keygen::keygen(place.directory.path(), &name, None).unwrap();
         let text = include_str!("../demo/gateway.toml")
             .replace("@LISTEN@", "127.0.0.1:1")
             .replace("@ADMIN@", "127.0.0.1:2")

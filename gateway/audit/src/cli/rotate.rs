@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::Failure;
+use super::keygen::passphrase;
 use crate::rotate;
 
 /// Make new keys for a log, which the old ones hand over to.
@@ -28,12 +29,18 @@ pub(super) struct Rotate {
     /// The directory to write to, which must exist.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// A file that holds a passphrase: the new audit.keys is encrypted with it, and the old one opened,
+    /// if that is encrypted.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
 }
 
 impl Rotate {
     /// Makes the files, and prints where they are.
     pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
-        let made = rotate::rotate(&self.directory, &self.keys, &self.out);
+        let passphrase = passphrase(self.passphrase_file)?;
+        let passphrase = passphrase.as_ref().map(|passphrase| &passphrase[..]);
+        let made = rotate::rotate(&self.directory, &self.keys, passphrase, &self.out);
         let made = made.map_err(Failure::Rotate)?;
         let [rotations, keys] = made.paths.each_ref().map(|path| path.display());
         let printed = writeln!(out, "{rotations}\n{keys}\n{}", made.key);

@@ -725,6 +725,61 @@ fn keys_that_were_rotated_by_the_program_are_gone_on_with_and_named_by_verify() 
 }
 
 #[test]
+fn keys_are_made_and_rotated_with_a_passphrase_and_open_with_no_other() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    for directory in ["clear", "next", "last"] {
+        std::fs::create_dir(path(directory)).unwrap();
+    }
+    std::fs::write(path("pass"), "drawn for this test\n").unwrap();
+    std::fs::write(path("other"), "drawn for another one\n").unwrap();
+    std::fs::write(path("short"), "short\n").unwrap();
+    let keygen = |out: &str, passphrase: &str| {
+        let (out, file) = (path(out), path(passphrase));
+        let name = ["--name", "example.com/log", "--passphrase-file", &file];
+        audit(&[&["keygen", "--out", &out][..], &name].concat())
+    };
+    for (passphrase, told) in [("short", "12 bytes or more"), ("absent", "cannot read")] {
+        let refused = keygen("", passphrase);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(told) && said.contains("hint: "), "{said}");
+        assert!(!Path::new(&path("audit.keys")).exists());
+    }
+    assert_eq!(keygen("", "pass").status.code(), Some(0));
+    let read = |name: &str| std::fs::read(path(name)).unwrap();
+    let pass = read("pass");
+    let keys = Keys::open(&read("audit.keys"), Some(&pass)).unwrap();
+    run(
+        &options(&place.path().join("audit"), Some(Arc::new(keys.signer))),
+        5,
+    );
+    let rotate = |keys: &str, out: &str, passphrase: &[&str]| {
+        let (log, keys, out) = (path("audit"), path(keys), path(out));
+        let files: Vec<String> = passphrase.iter().map(|name| path(name)).collect();
+        let mut arguments = vec!["rotate", &log, "--keys", &keys, "--out", &out];
+        for file in &files {
+            arguments.extend(["--passphrase-file", file]);
+        }
+        audit(&arguments)
+    };
+    for (passphrase, told) in [(&["other"][..], "another one"), (&[], "no passphrase")] {
+        let refused = rotate("audit.keys", "next", passphrase);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(told) && said.contains("hint: "), "{said}");
+    }
+    assert_eq!(
+        rotate("audit.keys", "next", &["pass"]).status.code(),
+        Some(0)
+    );
+    let next = Keys::open(&read("next/audit.keys"), Some(&pass)).unwrap();
+    assert_eq!(next.rotations.rotations().len(), 1);
+    let secret = text(&read("next/audit.keys"));
+    assert!(!secret.contains("KEY+") && secret.lines().count() == 1);
+}
+
+#[test]
 fn proofs_are_checked_across_a_rotation_with_the_key_of_before() {
     let (place, new) = by_hand();
     let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
