@@ -184,6 +184,7 @@ impl Log {
             readers: Vec::new(),
             signer: None,
             is_known: false,
+            rotations: Chain::default(),
         };
         let (log, mut committer) = Log::begin(storage, &options, None)?;
         committer.lock = Some(lock);

@@ -12,6 +12,7 @@ use audit::event::{
 };
 use audit::keys::Keys;
 use audit::log::{Committer, Log, Options};
+use audit::merkle::rotation::Chain;
 use audit::queue::{Limits, Share};
 use audit::seal::reader::{Reader, Scope};
 use audit::storage::Durability;
@@ -110,6 +111,7 @@ impl Clinic {
             readers: vec![Reader::parse(&public, Scope::Targets).unwrap()],
             signer: Some(self.signer()),
             is_known: false,
+            rotations: Chain::default(),
         }
     }
 
