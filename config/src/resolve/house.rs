@@ -37,7 +37,7 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
         (Optional::Absent, Optional::Given(passphrase)) => Some(passphrase.place.clone()),
         _ => None,
     };
-    let mut secret = |secret| match secret {
+    let secret = |secret| match secret {
         Optional::Absent => None,
         Optional::Given(secret) => Some(context.required_secret(Some(secret), &table.place)),
         Optional::Wrong => Some(context.required_secret(None, &table.place)),
