@@ -10,6 +10,7 @@ use audit::event::{Entry, Event, Id, Pseudonym, Release, Request, Subjects, Time
 use audit::index;
 use audit::keys::system_random;
 use audit::log::{Log, Options};
+use audit::merkle::rotation::Chain;
 use audit::queue::{Limits, Share};
 use audit::report::collect::{Asked, Read, collect};
 use audit::seal::reader::{self, Reader, Scope};
@@ -70,6 +71,7 @@ fn write(directory: &Path, reader: Reader, entries: u64) {
         readers: vec![reader],
         signer: None,
         is_known: false,
+        rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).expect("a log");
     for number in 0..entries {

@@ -11,6 +11,7 @@ mod index;
 mod keygen;
 
 mod recover;
+
 mod rotate;
 
 mod report;

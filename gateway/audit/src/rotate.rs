@@ -20,7 +20,7 @@ use crate::locked;
 use crate::merkle::checkpoint::{Checkpoint, CheckpointError};
 use crate::merkle::key::Verifier;
 use crate::merkle::range::Head;
-use crate::merkle::rotation::{self, Chain, RotationError};
+use crate::merkle::rotation::{self, Chain, Rotation, RotationError};
 
 /// The rotations of a log as a file for whoever has one of its public keys: nothing secret.
 pub const ROTATIONS: &str = "log.rotations";
@@ -141,6 +141,71 @@ pub fn read_rotations(path: &Path) -> Result<Chain, RotateError> {
         path: path.to_owned(),
         error,
     })
+}
+
+/// The public keys of a log that count, by the one that was given.
+#[derive(Debug)]
+pub struct Known {
+    /// The one that was given.
+    given: Verifier,
+    /// Those that it led to, each with the least size of a log that is signed with it.
+    later: Vec<(Verifier, u64)>,
+    /// All that are known of, for what was kept: an older checkpoint that is proved to be a part of
+    /// a later one needs no key that is still to be trusted.
+    all: Vec<Verifier>,
+}
+
+impl Known {
+    /// This key, and what the rotations lead to from it.
+    #[must_use]
+    pub fn new(given: Verifier, rotations: &Chain) -> Known {
+        let next = rotations.behind_key(&given).unwrap_or_default();
+        let led = |rotation: &Rotation| (rotation.new_key().clone(), rotation.behind().size);
+        let all = match rotations.behind_key(&given) {
+            Some(_) => rotations.keys().cloned().collect(),
+            None => vec![given.clone()],
+        };
+        Known {
+            later: next.iter().map(led).collect(),
+            all,
+            given,
+        }
+    }
+
+    /// The key that was given.
+    #[must_use]
+    pub fn given(&self) -> &Verifier {
+        &self.given
+    }
+
+    /// All keys of the log that are known of, earlier ones too.
+    #[must_use]
+    pub fn all(&self) -> &[Verifier] {
+        &self.all
+    }
+
+    /// What is proved with the key that was given, or with one that it led to; else why not with the
+    /// one that was given. `check` says of which size the log is that it was proved of.
+    ///
+    /// # Errors
+    /// Those of `check` for the key that was given.
+    pub fn with_any<T, E>(
+        &self,
+        mut check: impl FnMut(&Verifier) -> Result<(T, u64), E>,
+    ) -> Result<T, E> {
+        let refused = match check(&self.given) {
+            Ok((proved, _)) => return Ok(proved),
+            Err(refused) => refused,
+        };
+        for (key, least) in &self.later {
+            if let Ok((proved, size)) = check(key)
+                && size >= *least
+            {
+                return Ok(proved);
+            }
+        }
+        Err(refused)
+    }
 }
 
 /// Why no new keys were made.

@@ -8,10 +8,10 @@ use clap::Args;
 use terminal::{counted, tell};
 
 use super::failure::Failure;
-use super::prove::Known;
 use super::source::Source;
 use crate::disclose::disclose;
 use crate::disclosure::{Disclosure, DisclosureError, Shown};
+use crate::rotate::Known;
 use crate::select::Filter;
 use crate::show::Line;
 
@@ -75,7 +75,7 @@ pub(super) fn check(
     });
     let shown = shown.map_err(undisclosed)?;
     print(&shown, out).map_err(Failure::Output)?;
-    let (sequence, name) = (shown.sequence, known.given.name());
+    let (sequence, name) = (shown.sequence, known.given().name());
     let size = counted(shown.head.size, "entry/entries");
     tell(format_args!(
         "good: it is entry {sequence} of the log {name} of {size}"

@@ -12,12 +12,11 @@ use super::failure::Failure;
 use crate::disclosure;
 use crate::keygen::write_new;
 use crate::merkle::hash;
-use crate::merkle::key::Verifier;
 use crate::merkle::offline::{Grown, Included, MAX_BYTES, OfflineError};
-use crate::merkle::rotation::{Chain, Rotation};
+use crate::merkle::rotation::Chain;
 use crate::prove;
 use crate::public_key;
-use crate::rotate;
+use crate::rotate::{self, Known};
 use crate::seal::sealed;
 
 /// Prove that an entry is in a log, or that the log only grew, as a text for others to check.
@@ -146,53 +145,6 @@ enum Against {
     Nothing,
 }
 
-/// The public keys of a log that count, by the one that was given.
-pub(super) struct Known {
-    /// The one that was given.
-    pub(super) given: Verifier,
-    /// Those that it led to, each with the least size of a log that is signed with it.
-    later: Vec<(Verifier, u64)>,
-    /// All that are known of, for what was kept: an older checkpoint that is proved to be a part of
-    /// a later one needs no key that is still to be trusted.
-    all: Vec<Verifier>,
-}
-
-impl Known {
-    fn new(given: Verifier, rotations: &Chain) -> Known {
-        let next = rotations.behind_key(&given).unwrap_or_default();
-        let led = |rotation: &Rotation| (rotation.new_key().clone(), rotation.behind().size);
-        let all = match rotations.behind_key(&given) {
-            Some(_) => rotations.keys().cloned().collect(),
-            None => vec![given.clone()],
-        };
-        Known {
-            later: next.iter().map(led).collect(),
-            all,
-            given,
-        }
-    }
-
-    /// What is proved with the key that was given, or with one that it led to; else why not with the
-    /// one that was given. `check` says of which size the log is that it was proved of.
-    pub(super) fn with_any<T, E>(
-        &self,
-        mut check: impl FnMut(&Verifier) -> Result<(T, u64), E>,
-    ) -> Result<T, E> {
-        let refused = match check(&self.given) {
-            Ok((proved, _)) => return Ok(proved),
-            Err(refused) => refused,
-        };
-        for (key, least) in &self.later {
-            if let Ok((proved, size)) = check(key)
-                && size >= *least
-            {
-                return Ok(proved);
-            }
-        }
-        Err(refused)
-    }
-}
-
 fn check(
     proof: &Path,
     known: &Known,
@@ -205,7 +157,7 @@ fn check(
         path: proof.to_owned(),
         error,
     };
-    let name = known.given.name();
+    let name = known.given().name();
     let said = match against {
         Against::Nothing => return disclose::check(proof, &text, known, out),
         Against::Leaf(path) => {
@@ -226,7 +178,7 @@ fn check(
             let old = read(path, MAX_BYTES)?;
             let grown = Grown::parse(&words()).map_err(unproved)?;
             let grew = known.with_any(|key| {
-                let (from, to) = grown.verify(&old, &known.all, key)?;
+                let (from, to) = grown.verify(&old, known.all(), key)?;
                 Ok(((from, to), to.size))
             });
             let (from, to) = grew.map_err(unproved)?;
