@@ -26,6 +26,9 @@ mod prove;
 
 mod verify;
 
+#[cfg(feature = "net")]
+mod witness;
+
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +62,8 @@ enum Command {
     Disclose(disclose::Disclose),
     Keygen(keygen::Keygen),
     Rotate(rotate::Rotate),
+    #[cfg(feature = "net")]
+    Witness(witness::Witness),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  audit completions bash > /etc/bash_completion.d/audit")]
     Completions {
@@ -92,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Disclose(verb) => verb.run(&mut out),
         Command::Keygen(verb) => verb.run(&mut out),
         Command::Rotate(verb) => verb.run(&mut out),
+        #[cfg(feature = "net")]
+        Command::Witness(verb) => verb.run(&mut out),
         Command::Completions { shell } => {
             drop(out);
             return terminal::completions(Arguments::command(), shell);

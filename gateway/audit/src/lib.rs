@@ -17,14 +17,15 @@
 //! prove:   proofs for others to check              disclose: one entry, opened for others to check
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! rotate:  the next keys of a log
+//! witness: cosigns logs of others                ship: what talks to the network (feature `net`)
 //! ```
 //!
 //! An append returns a [`Receipt`](log::Receipt) when its batch is durable, and only then may go on
 //! what waited for it. The crate knows neither tokio, rustls nor hyper: futures are plain, and the
 //! program `audit` verifies a log without the gateway.
 //!
-//! Not here yet, each with its place: entry bundles and recycled segments (`checkpoints`), witnesses
-//! (`ship/`), exports (`export/`).
+//! Not here yet, each with its place: entry bundles and recycled segments (`checkpoints`), exports
+//! (`export/`).
 
 pub mod digest;
 
@@ -111,5 +112,9 @@ pub mod prove;
 pub mod disclosure;
 
 pub mod disclose;
+pub mod witness;
+
+#[cfg(feature = "net")]
+pub mod ship;
 
 pub mod cli;

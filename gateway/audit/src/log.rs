@@ -392,6 +392,13 @@ impl Log {
 }
 
 impl Committer {
+    /// The lock of the directory, for whoever keeps evidence in it beside the log. The log is another
+    /// process's to open once this and all copies are dropped.
+    #[must_use]
+    pub fn lock(&self) -> Option<Arc<File>> {
+        self.lock.clone()
+    }
+
     /// Records all that is queued, closes the last segment, signs all that is signed at all, and
     /// ends the threads; waits at most `patience`. What the disk takes and cannot be signed is signed
     /// at the next start.
@@ -480,7 +487,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 }
 
 /// Whoever may write to a directory may put files into it and take files out.
-fn judge(directory: &Path) -> Result<(), OpenError> {
+pub(crate) fn judge(directory: &Path) -> Result<(), OpenError> {
     let metadata =
         std::fs::metadata(directory).map_err(OpenError::disk("look at the directory"))?;
     let mode = metadata.mode() & 0o7777;

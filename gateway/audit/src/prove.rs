@@ -51,8 +51,39 @@ pub fn grown(directory: &Path, from: u64, to: Option<u64>) -> Result<Grown, Prov
         Some(size) if size == newest.size => (newest, last_note),
         Some(size) => in_history(directory, &files, size)?,
     };
+    grow(&files, newest.size, from, head, note)
+}
+
+/// Proves that the log of this checkpoint, the newest one, begins with the one of `from` entries.
+///
+/// # Errors
+/// [`ProveError`]; there is no proof then.
+pub fn grown_to(directory: &Path, from: u64, note: &str) -> Result<Grown, ProveError> {
+    let files = Directory::new(directory);
+    let (head, note) = stated(note.as_bytes()).ok_or(ProveError::Changed)?;
+    grow(&files, head.size, from, head, note)
+}
+
+/// How large the log of `size` entries was at `at` entries, and with which root.
+///
+/// # Errors
+/// [`ProveError`].
+pub fn head_at(directory: &Path, at: u64, size: u64) -> Result<Head, ProveError> {
+    let files = Directory::new(directory);
+    let mut nodes = TileNodes::new(Stored(&files), size);
+    let frontier = Frontier::read(&mut nodes, at).map_err(PathError::Nodes);
+    Ok(frontier.map_err(path_error)?.head())
+}
+
+fn grow(
+    files: &Directory,
+    newest: u64,
+    from: u64,
+    head: Head,
+    note: String,
+) -> Result<Grown, ProveError> {
     // The newest tiles hold all that older ones held.
-    let mut nodes = TileNodes::new(Stored(&files), newest.size);
+    let mut nodes = TileNodes::new(Stored(files), newest);
     let proof = Consistency::prove(&mut nodes, from, head.size).map_err(path_error)?;
     let before = Frontier::read(&mut nodes, from).map_err(PathError::Nodes);
     let before = before.map_err(path_error)?.head();

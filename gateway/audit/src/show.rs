@@ -198,6 +198,14 @@ impl Human<'_> {
                 let entries = counted(e.entries, "entry/entries");
                 write!(f, " {entries} behind {}", e.signed)?;
             }
+            Event::Witness(e) => {
+                let (witnessed, signed) = (e.witnessed, counted(e.signed, "entry/entries"));
+                write!(
+                    f,
+                    " {} {}: {witnessed} of {signed} cosigned",
+                    e.name, e.state
+                )?;
+            }
         }
         if let Some(request) = self.0.event.request() {
             if let Some(interaction) = request.interaction {

@@ -164,6 +164,7 @@ fn verify_signed(directory: &Path) -> Result<Report, String> {
     let asked = Asked {
         key: Some(&key),
         strict: true,
+        ..Asked::default()
     };
     audit::verify::verify_watched(directory, &asked, &mut |_, _| ())
         .map_err(|error| error.to_string())

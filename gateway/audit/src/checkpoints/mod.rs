@@ -4,6 +4,7 @@
 //! store    how the tree lies in the directory          history  every checkpoint, in order
 //! resume   where a signed tree ends, is it the one     keeper   durable entries -> tiles, checkpoint
 //! handover which key signs next
+//! witnessed what witnesses cosigned of it, kept as evidence
 //! ```
 //!
 //! Every second, and earlier when many entries wait, the keeper reads what is durable from the
@@ -22,6 +23,8 @@ mod handover;
 
 mod resume;
 
+pub mod witnessed;
+
 mod keeper;
 
 use std::fs::File;
@@ -34,6 +37,7 @@ use crate::shared::Shared;
 
 pub(crate) use handover::holds;
 pub use keeper::{KeepError, Keeper};
+pub use resume::last_note;
 pub(crate) use resume::{claimed, is_signed, signed_size};
 pub use store::Means;
 

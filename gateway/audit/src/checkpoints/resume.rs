@@ -74,6 +74,25 @@ pub(crate) fn claimed(files: &dyn Files) -> io::Result<u64> {
     Ok(size.unwrap_or(0))
 }
 
+/// The note of the last checkpoint of a log, before anybody opens it; nothing when it was never signed.
+/// It is made durable first: what a process that was killed left in the system's cache alone must not
+/// be shown to anybody who remembers it.
+///
+/// # Errors
+/// [`OpenError`] when the history is not as it was left, or the disk refuses.
+pub fn last_note(files: &dyn Files) -> Result<Option<String>, OpenError> {
+    let Some(last) = Last::find(files)? else {
+        return Ok(None);
+    };
+    let day = format!("{CHECKPOINTS}/{}", last.day);
+    for path in [&day, CHECKPOINTS, ""] {
+        files
+            .sync(path)
+            .map_err(OpenError::disk("sync the history"))?;
+    }
+    Ok(Some(String::from_utf8_lossy(&last.note).into_owned()))
+}
+
 /// Takes up the tree of a log that is durable up to `durable`; nothing when it was never signed.
 pub(super) fn resume(means: &Means, durable: u64) -> Result<Option<Resumed>, OpenError> {
     let files = &*means.files;
@@ -285,23 +304,23 @@ impl Last {
 }
 
 /// The last note of a file, and what stands behind it.
-struct Tail {
-    last: Option<Vec<u8>>,
+pub(super) struct Tail {
+    pub(super) last: Option<Vec<u8>>,
     /// Where it ends, bytes.
-    end: u64,
+    pub(super) end: u64,
     /// Whether bytes stand behind it that one append can have left.
-    is_torn: bool,
+    pub(super) is_torn: bool,
 }
 
 /// A file of the history ends with what no append leaves.
-struct NoTail;
+pub(super) struct NoTail;
 
 impl Tail {
     /// So much of the end of a file is read, bytes. Some records at least stand there.
     const WINDOW: usize = 4 * MAX_RECORD;
 
     /// Reads the end of a file, however long the file is. What stands before is `verify`'s work.
-    fn read(files: &dyn Files, path: &str) -> io::Result<Result<Tail, NoTail>> {
+    pub(super) fn read(files: &dyn Files, path: &str) -> io::Result<Result<Tail, NoTail>> {
         let from = files.length(path)?.saturating_sub(Self::WINDOW as u64);
         let mut window = vec![0; Self::WINDOW];
         let filled = files.read_at(path, from, &mut window)?;

@@ -1,6 +1,8 @@
 //! Why a command of `audit` could not do its work, and what the operator reads then.
 
 use std::io;
+#[cfg(feature = "net")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +24,8 @@ use crate::report::disclosures::RecipientsError;
 use crate::rotate::RotateError;
 use crate::seal::reader::ReaderError;
 use crate::select::SelectError;
+#[cfg(feature = "net")]
+use crate::witness::{KeyFileError, StoreError};
 
 /// The exit code of what the operating system refused to `verify`.
 pub(super) const IO: u8 = 4;
@@ -93,6 +97,18 @@ pub(super) enum Failure {
         error: LossError,
     },
     Rotate(RotateError),
+    #[cfg(feature = "net")]
+    WitnessKey(KeyFileError),
+    #[cfg(feature = "net")]
+    WitnessState {
+        directory: PathBuf,
+        error: StoreError,
+    },
+    #[cfg(feature = "net")]
+    Listen {
+        address: SocketAddr,
+        error: io::Error,
+    },
 }
 
 impl Failure {
@@ -174,6 +190,18 @@ impl Failure {
             ),
             Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
             Failure::Rotate(error) => terminal::fail(error, Some(error.hint())),
+            #[cfg(feature = "net")]
+            Failure::WitnessKey(error) => terminal::fail(error, Some(error.hint())),
+            #[cfg(feature = "net")]
+            Failure::WitnessState { directory, error } => terminal::fail(
+                format_args!("{}: {error}", directory.display()),
+                Some(error.hint()),
+            ),
+            #[cfg(feature = "net")]
+            Failure::Listen { address, error } => terminal::fail(
+                format_args!("cannot serve on {address}: {error}"),
+                Some("name a free address of this machine with --listen"),
+            ),
             Failure::PublicKey(error @ PublicKeyError::Read { .. }) => {
                 complain(error, Some("--key names a file that holds the public key"));
                 IO.into()

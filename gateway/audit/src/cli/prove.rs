@@ -195,7 +195,7 @@ fn check(
 }
 
 /// A file of at most so many bytes; of a longer one, one byte more.
-fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path)
         .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));

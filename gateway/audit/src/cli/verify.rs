@@ -9,9 +9,11 @@ use serde_json::Value;
 use terminal::{Progress, complain, counted};
 
 use super::failure::{Failure, IO};
+use super::prove;
 use crate::merkle::key::Verifier;
+use crate::merkle::note::MAX_BYTES;
 use crate::public_key;
-use crate::verify::{self, Asked, Finding, InForce, Report, Verdict};
+use crate::verify::{self, Asked, Cosigned, Finding, InForce, Report, Verdict};
 
 /// Check that nothing in a log was changed, removed or added.
 ///
@@ -29,6 +31,13 @@ pub(super) struct Verify {
     /// Pass only what is signed with a key from outside.
     #[arg(long)]
     strict: bool,
+    /// A file with the public key of a witness, whose cosignatures are verified; may be repeated.
+    #[arg(long, value_name = "VKEY")]
+    witness: Vec<PathBuf>,
+    /// A file with a cosigned checkpoint from outside of the log, as a witness hands it out at
+    /// /<SHA-256 of the log's name>/checkpoint; may be repeated. The log must lead to it.
+    #[arg(long, value_name = "FILE", requires = "witness")]
+    cosigned: Vec<PathBuf>,
     /// Print nothing but what is wrong.
     #[arg(long, conflicts_with = "json")]
     quiet: bool,
@@ -45,7 +54,20 @@ impl Verify {
             json: self.json,
         };
         let key = key_for(&self.directory, self.key)?;
-        verify(&self.directory, key.as_ref(), self.strict, form, out)
+        let read = |path: &PathBuf| public_key::read(path).map_err(Failure::PublicKey);
+        let witnesses: Vec<_> = self.witness.iter().map(read).collect::<Result<_, _>>()?;
+        let cosigned: Vec<_> = self
+            .cosigned
+            .iter()
+            .map(cosigned)
+            .collect::<Result<_, _>>()?;
+        let asked = Asked {
+            key: key.as_ref().map(|key| &key.verifier),
+            strict: self.strict,
+            witnesses: &witnesses,
+            cosigned: &cosigned,
+        };
+        verify(&self.directory, key.as_ref(), &asked, form, out)
     }
 }
 
@@ -68,6 +90,13 @@ pub(super) fn key_for(directory: &Path, named: Option<PathBuf>) -> Result<Option
     Ok(Some(Key { path, verifier }))
 }
 
+/// A checkpoint from outside.
+fn cosigned(path: &Path) -> Result<Cosigned, Failure> {
+    let note = prove::read(path, MAX_BYTES)?;
+    let from = path.display().to_string();
+    Ok(Cosigned { from, note })
+}
+
 const UNSIGNED: &str = "the log is not signed: this finds every change but one that wrote the log anew from some point on, or cut it exactly behind a batch";
 
 /// How a verdict is printed.
@@ -80,7 +109,7 @@ struct Form {
 fn verify(
     directory: &Path,
     key: Option<&Key>,
-    strict: bool,
+    asked: &Asked<'_>,
     form: Form,
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
@@ -89,12 +118,8 @@ fn verify(
         error,
         code: IO,
     };
-    let asked = Asked {
-        key: key.map(|key| &key.verifier),
-        strict,
-    };
     let progress = Progress::new(form.quiet);
-    let report = verify::verify_watched(directory, &asked, &mut |segment, last| {
+    let report = verify::verify_watched(directory, asked, &mut |segment, last| {
         progress.at(format_args!("verifying segment {segment} of {last}"));
     })
     .map_err(failed)?;
@@ -193,6 +218,34 @@ fn print_report(
             "key: self-asserted, {known}\nnote: a log that was written and signed anew as a whole would look the same; compare the key with the one that the gateway wrote, or give it with --key"
         ),
         (None, _) => writeln!(out, "key: unknown"),
+    }?;
+    print_witnessed(report, out)
+}
+
+fn print_witnessed(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    for witnessed in &report.witnessed {
+        let name = witnessed.name.as_deref().unwrap_or("-");
+        let entries = counted(witnessed.entries, "entry/entries");
+        write!(out, "witnessed: {entries} by {name}+{}", witnessed.id)?;
+        match witnessed.until {
+            Some(until) => writeln!(out, " at {until}")?,
+            None => writeln!(out, ", not verified")?,
+        }
+    }
+    let tail = counted(report.unwitnessed(), "entry/entries");
+    if report
+        .witnessed
+        .iter()
+        .any(|witnessed| witnessed.is_verified)
+    {
+        writeln!(out, "witnessed: {tail} at the end by nobody yet")
+    } else if report.witnessed.is_empty() {
+        writeln!(out, "witnessed: by nobody")
+    } else {
+        writeln!(
+            out,
+            "note: no key of these witnesses was given: give it with --witness, or their cosignatures prove nothing"
+        )
     }
 }
 
@@ -215,6 +268,14 @@ fn print_report_json(
         }).collect()),
         "key_self_asserted": report.signed.as_ref().map(|signed| signed.self_asserted),
         "key_file": key.map(|key| key.path.display().to_string()),
+        "witnesses": report.witnessed.iter().map(|witnessed| serde_json::json!({
+            "name": witnessed.name,
+            "id": witnessed.id,
+            "verified": witnessed.is_verified,
+            "entries": witnessed.entries,
+            "until": witnessed.until,
+        })).collect::<Vec<_>>(),
+        "unwitnessed_entries": report.unwitnessed(),
         "live": report.live,
         "segments": report.segments,
         "batches": report.batches,

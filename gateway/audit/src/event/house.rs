@@ -258,3 +258,25 @@ impl LogRead<'_> {
             && self.patients.len() <= Self::MOST
     }
 }
+
+/// `witness`: what became of somebody who cosigns this log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Witness<'a> {
+    /// The name of its key.
+    #[cbor(b(0))]
+    pub name: &'a str,
+    /// `lost`: it has not cosigned for too long. `back`: it cosigns again. `forgot`: it remembers less
+    /// than it cosigned. `conflict`: it remembers another log than this one.
+    #[cbor(b(1))]
+    pub state: &'a str,
+    /// How many entries are signed.
+    #[n(2)]
+    pub signed: u64,
+    /// How many of them it cosigned.
+    #[n(3)]
+    pub witnessed: u64,
+    /// How many it says that it remembers, where that is the trouble.
+    #[n(4)]
+    pub remembered: Option<u64>,
+}

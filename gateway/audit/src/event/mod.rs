@@ -24,7 +24,7 @@ pub use crate::code::Code;
 pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
 pub use house::{
     Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, LogRead, Recovered,
-    Revocation, SigningKey, Start, Stop, UnsignedTail,
+    Revocation, SigningKey, Start, Stop, UnsignedTail, Witness,
 };
 pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
 pub use subjects::{Pseudonym, Subjects, Unknown};
@@ -51,7 +51,7 @@ const KINDS: &[(u8, &str)] = &[
     (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
     (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (16, "signing_key"),
     (17, "epoch_key"), (18, "discontinuity"), (20, "unsigned_tail"),
-    (22, "log_read"),
+    (21, "witness"), (22, "log_read"),
 ];
 
 /// One thing that happened, with the time at which the gateway saw it.
@@ -133,6 +133,9 @@ pub enum Event<'a> {
     /// Somebody read the log.
     #[n(22)]
     LogRead(#[cbor(b(0))] LogRead<'a>),
+    /// A witness was lost, came back, forgot, or remembers another log.
+    #[n(21)]
+    Witness(#[cbor(b(0))] Witness<'a>),
 }
 
 impl Event<'_> {
@@ -161,6 +164,7 @@ impl Event<'_> {
             Event::Discontinuity(_) => "discontinuity",
             Event::UnsignedTail(_) => "unsigned_tail",
             Event::LogRead(_) => "log_read",
+            Event::Witness(_) => "witness",
         }
     }
 
@@ -187,6 +191,7 @@ impl Event<'_> {
             | Event::Discontinuity(_)
             | Event::UnsignedTail(_)
             | Event::LogRead(_)
+            | Event::Witness(_)
             | Event::SigningKey(_) => None,
         }
     }

@@ -98,6 +98,15 @@ impl Note {
         Ok(())
     }
 
+    /// The same with the signatures alone that bear the name and id of one of `keys`; nothing when
+    /// there is none.
+    #[must_use]
+    pub fn only_by(mut self, keys: &[Verifier]) -> Option<Note> {
+        self.signatures
+            .retain(|signature| matches!(signature.key_among(keys), Ok(Some(_))));
+        (!self.signatures.is_empty()).then_some(self)
+    }
+
     fn bounded(self) -> Result<Note, NoteError> {
         if self.signatures.len() > MAX_SIGNATURES {
             return Err(NoteError::TooMany);

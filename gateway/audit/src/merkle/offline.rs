@@ -134,6 +134,24 @@ impl Grown {
         })
     }
 
+    /// The size of the older tree.
+    #[must_use]
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// The proof.
+    #[must_use]
+    pub fn proof(&self) -> &Consistency {
+        &self.proof
+    }
+
+    /// The bytes of the checkpoint that it leads to.
+    #[must_use]
+    pub fn checkpoint(&self) -> &str {
+        &self.checkpoint
+    }
+
     /// Checks that the log with this key only grew since `old`, a checkpoint of it that was kept, which
     /// one of the `known` keys of the log signed. Returns the sizes.
     ///

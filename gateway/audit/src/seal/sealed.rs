@@ -79,6 +79,7 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::Discontinuity(_)
         | Event::UnsignedTail(_)
         | Event::LogRead(_)
+        | Event::Witness(_)
         | Event::SigningKey(_) => true,
         Event::Configuration(_)
         | Event::Decision(_)

@@ -49,6 +49,13 @@ impl Lineage {
         self.current().into_iter().chain(outside).cloned().collect()
     }
 
+    /// All keys that were in force so far, and the one from outside.
+    pub(super) fn known(&self) -> Vec<Verifier> {
+        let outside = self.outside.as_ref().filter(|key| !self.was_in_force(key));
+        let keys = self.keys.iter().map(|known| &known.key);
+        keys.chain(outside).cloned().collect()
+    }
+
     fn was_in_force(&self, key: &Verifier) -> bool {
         self.keys.iter().any(|known| known.key.id() == key.id())
     }

@@ -23,6 +23,8 @@ mod signatures;
 
 mod tree;
 
+mod witnessed;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt as _;
@@ -32,6 +34,7 @@ use std::time::{Duration, SystemTime};
 use crate::checkpoints::history::CHECKPOINTS;
 use crate::checkpoints::is_signed;
 use crate::checkpoints::store::{ASIDE, CHECKPOINT, TILE};
+use crate::checkpoints::witnessed::WITNESSED;
 use crate::entry;
 use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, SigningKey, Time};
 use crate::extent::{Extent, extent_of};
@@ -49,11 +52,14 @@ use crate::seal::sealed::Leaf;
 
 use meaning::Meaning;
 use tree::Tree;
+use witnessed::Evidence;
 
 pub use breach::{Breach, Oddity};
 pub use report::{
     CheckpointFault, Finding, InForce, Note, Report, RotationFault, Signed, TileFault, Verdict,
+    Witnessed, WitnessedFault,
 };
+pub use witnessed::{Cosigned, OutsideError};
 
 /// What is asked of a verification.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,6 +69,11 @@ pub struct Asked<'a> {
     pub key: Option<&'a Verifier>,
     /// Whether nothing passes but what is signed with a key from outside.
     pub strict: bool,
+    /// Keys of witnesses, whose cosignatures are verified. Those of others are checked in form, and
+    /// against the entries.
+    pub witnesses: &'a [Verifier],
+    /// Checkpoints that these witnesses cosigned, from outside of the log.
+    pub cosigned: &'a [Cosigned],
 }
 
 /// Looks at everything in `directory`. If it is signed, the key is the one that it names itself.
@@ -100,7 +111,16 @@ pub fn verify_watched(
         report.find(finding);
         return Ok(report);
     }
-    let known = ["wal", RECORDS, LOCK, CHECKPOINT, CHECKPOINTS, TILE, ASIDE];
+    let known = [
+        "wal",
+        RECORDS,
+        LOCK,
+        CHECKPOINT,
+        CHECKPOINTS,
+        WITNESSED,
+        TILE,
+        ASIDE,
+    ];
     for name in crate::storage::list(directory)? {
         let is_no_evidence = is_no_evidence(&name) || is_socket(directory, &name)?;
         if !known.contains(&name.as_str()) && !is_no_evidence {
@@ -112,14 +132,19 @@ pub fn verify_watched(
             name: LOCK.to_owned(),
         });
     }
-    // What is signed is looked at before the entries: on a live log they are then all there.
+    // What is cosigned is looked at before what is signed, and that before the entries: on a live log
+    // they are then all there.
+    let mut evidence = Evidence::find(directory, report.live, asked, &mut report)?;
     let tree = Tree::find(directory, report.live, asked.key, &mut report)?;
+    let keys = tree.as_ref().map_or_else(Vec::new, Tree::known_keys);
+    evidence.begin(&keys, asked.cosigned, &mut report)?;
     let (segments, others) = read::inventory(directory)?;
     let Some(&last) = segments.last() else {
         report.find(match &tree {
             Some(_) => Finding::Gone,
             None => Finding::Empty,
         });
+        evidence.end(0, &keys, &mut report)?;
         return Ok(report);
     };
     if let Some(segment) = (1..=last).find(|number| !segments.contains(number)) {
@@ -133,6 +158,7 @@ pub fn verify_watched(
         report,
         tree,
         meaning: Meaning::new(),
+        evidence,
         recovered: Vec::new(),
         damage: Vec::new(),
         behind: None,
@@ -149,9 +175,16 @@ pub fn verify_watched(
         tree,
         unsigned_since,
         meaning,
+        evidence,
         ..
     } = walk;
     meaning.end(&mut report);
+    // Nothing can be held against a log without a tree.
+    let (size, keys) = match &tree {
+        Some(tree) => (tree.size(), tree.known_keys()),
+        None => (0, Vec::new()),
+    };
+    evidence.end(size, &keys, &mut report)?;
     match tree {
         Some(tree) => tree.end(&mut report)?,
         None if asked.key.is_some() || asked.strict => report.find(Finding::Unsigned),
@@ -198,6 +231,7 @@ struct Walk<'a> {
     report: Report,
     tree: Option<Tree>,
     meaning: Meaning,
+    evidence: Evidence,
     recovered: Vec<Recovered>,
     /// What stays as evidence of accepted losses.
     damage: Vec<Damage>,
@@ -295,6 +329,10 @@ impl Walk<'_> {
             // Behind what it says: a rotation is a part of what the new key signs first.
             if let Some(tree) = &mut self.tree {
                 tree.take(leaf, &mut self.report)?;
+                if self.evidence.is_due(tree.size()) {
+                    let keys = tree.known_keys();
+                    self.evidence.reach(tree.head(), &keys, &mut self.report)?;
+                }
             }
         }
         Ok(())
@@ -396,7 +434,7 @@ impl Walk<'_> {
     fn lost(&mut self, from: u64, to: u64) -> io::Result<()> {
         self.report.lost += to - from;
         match &mut self.tree {
-            Some(tree) => tree.pass(to, &mut self.report),
+            Some(tree) => tree.pass(to, &mut self.evidence, &mut self.report),
             None => Ok(()),
         }
     }

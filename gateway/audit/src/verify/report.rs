@@ -14,6 +14,8 @@ use crate::read::Position;
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::LeafError;
 
+use super::witnessed::OutsideError;
+
 /// What was looked at, and what was found.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -33,6 +35,8 @@ pub struct Report {
     pub live: bool,
     /// How far it is signed, if it is.
     pub signed: Option<Signed>,
+    /// How far witnesses cosigned it.
+    pub witnessed: Vec<Witnessed>,
     /// What is wrong, in the order of the log; the first is the one to look at. Not all of very many.
     pub findings: Vec<Finding>,
     /// What a crash or a failed disk left behind, and the log itself accounts for.
@@ -62,6 +66,23 @@ pub struct InForce {
     /// The entry that brought it: what this entry is a part of is signed with it. 0 for the key
     /// that the log began with.
     pub from: u64,
+}
+
+/// What a witness cosigned of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Witnessed {
+    /// The id of its key.
+    pub id: String,
+    /// The name of its key, as it says itself unless that was verified.
+    pub name: Option<String>,
+    /// Whether its key was given, and its cosignatures hold.
+    pub is_verified: bool,
+    /// The first so many entries are those that it cosigned.
+    pub entries: u64,
+    /// When it cosigned them, by its own clock, if that was verified.
+    pub until: Option<Time>,
+    /// Cosigned checkpoints that were read.
+    pub records: u64,
 }
 
 /// Something that is wrong.
@@ -166,6 +187,31 @@ pub enum Finding {
         /// What is wrong with it.
         fault: CheckpointFault,
     },
+    /// What a witness cosigned is not what it should be.
+    Witnessed {
+        /// The file in the log's directory; empty for a checkpoint from outside.
+        file: String,
+        /// Where in it, bytes.
+        offset: u64,
+        /// What is wrong with it.
+        fault: WitnessedFault,
+    },
+    /// A witness cosigned more entries than the log holds.
+    Beyond {
+        /// Where its cosignature is from.
+        place: String,
+        /// How many it cosigned.
+        cosigned: u64,
+        /// How many could be read.
+        entries: u64,
+    },
+    /// A checkpoint from outside proves nothing.
+    Outside {
+        /// Where it is from.
+        from: String,
+        /// Why.
+        error: OutsideError,
+    },
     /// A tile is not what it should be.
     Tile {
         /// Which.
@@ -254,6 +300,29 @@ pub enum RotationFault {
     },
     /// There are more of them than any log has.
     TooMany,
+}
+
+/// What is wrong with a checkpoint that a witness cosigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WitnessedFault {
+    /// It is none of this log.
+    Wrong(CheckpointError),
+    /// It bears a signature of a key that nobody knows.
+    Signature,
+    /// The witness did not cosign it.
+    Cosignature,
+    /// The entries do not lead to its root.
+    Root {
+        /// Its size.
+        size: u64,
+    },
+    /// It is not about more entries than the one before it.
+    Order {
+        /// Its size.
+        size: u64,
+    },
+    /// The file ends within it. A crash leaves that, and so does a cut.
+    Cut,
 }
 
 /// What is wrong with a tile.
@@ -352,6 +421,14 @@ impl Report {
         (self.entries + self.lost).saturating_sub(signed)
     }
 
+    /// How many entries at the end no witness is verified to have cosigned.
+    #[must_use]
+    pub fn unwitnessed(&self) -> u64 {
+        let verified = self.witnessed.iter().filter(|known| known.is_verified);
+        let most = verified.map(|known| known.entries).max().unwrap_or(0);
+        (self.entries + self.lost).saturating_sub(most)
+    }
+
     /// The worst of the findings.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -390,6 +467,15 @@ impl Finding {
             | Finding::Stranger { .. }
             | Finding::Tile { .. }
             | Finding::NoCheckpoint { .. }
+            | Finding::Witnessed {
+                fault:
+                    WitnessedFault::Wrong(_)
+                    | WitnessedFault::Signature
+                    | WitnessedFault::Cosignature
+                    | WitnessedFault::Root { .. }
+                    | WitnessedFault::Order { .. },
+                ..
+            }
             | Finding::OtherKey { .. }
             | Finding::Rotation { .. }
             | Finding::OtherKeyNamed { .. } => Verdict::Tampered,
@@ -407,10 +493,16 @@ impl Finding {
             Finding::MissingSegment { .. }
             | Finding::Unfinished { .. }
             | Finding::Gone
+            | Finding::Beyond { .. }
+            | Finding::Witnessed {
+                fault: WitnessedFault::Cut,
+                ..
+            }
             | Finding::Shorter { .. } => Verdict::Truncated,
             Finding::Empty
             | Finding::Unsigned
             | Finding::NoKey
+            | Finding::Outside { .. }
             | Finding::SelfAsserted
             | Finding::UnsignedTail { .. } => Verdict::CannotVerify,
         }
@@ -485,6 +577,27 @@ impl fmt::Display for Finding {
                 offset,
                 fault,
             } => write!(f, "{file} at byte {offset}: {fault}"),
+            Finding::Witnessed {
+                file,
+                offset,
+                fault,
+            } => {
+                if !file.is_empty() {
+                    write!(f, "{file} at byte {offset}: ")?;
+                }
+                fault.fmt(f)
+            }
+            Finding::Beyond {
+                place,
+                cosigned,
+                entries,
+            } => write!(
+                f,
+                "the log was cut or rolled back: {cosigned} entries are cosigned ({place}), {entries} could be read"
+            ),
+            Finding::Outside { from, error } => {
+                write!(f, "the checkpoint {from} proves nothing: {error}")
+            }
             Finding::Tile { tile, fault } => match fault {
                 TileFault::Missing => write!(f, "{tile} is missing"),
                 TileFault::Differs => {
@@ -513,6 +626,31 @@ impl fmt::Display for Finding {
             ),
             Finding::SelfAsserted => f.write_str(
                 "only the log itself says which key it is signed with; give the key with --key",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for WitnessedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WitnessedFault::Wrong(error) => write!(f, "no checkpoint of this log: {error}"),
+            WitnessedFault::Signature => {
+                f.write_str("the checkpoint bears a signature of an unknown key")
+            }
+            WitnessedFault::Cosignature => {
+                f.write_str("the checkpoint is not cosigned by this witness")
+            }
+            WitnessedFault::Root { size } => write!(
+                f,
+                "the first {size} entries are not those that a witness cosigned: the log was rolled back, or written anew"
+            ),
+            WitnessedFault::Order { size } => write!(
+                f,
+                "the checkpoint of {size} entries is not larger than the one before it"
+            ),
+            WitnessedFault::Cut => f.write_str(
+                "the last cosigned checkpoint is unfinished; a crash leaves that, and the next start of the gateway drops it; so does a cut",
             ),
         }
     }

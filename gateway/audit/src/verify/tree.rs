@@ -10,12 +10,13 @@ use std::path::Path;
 
 use super::report::{CheckpointFault, Finding, Report, RotationFault, Signed, TileFault};
 use super::signatures::{At, Signatures, Stated};
+use super::witnessed::Evidence;
 use crate::checkpoints::holds;
 use crate::checkpoints::store::{Stored, TILE, partials_of};
 use crate::files::{Directory, Files};
 use crate::merkle::hash::{self, Hash};
 use crate::merkle::key::Verifier;
-use crate::merkle::range::{Node, Nodes as _};
+use crate::merkle::range::{Head, Node, Nodes as _};
 use crate::merkle::rotation::Rotation;
 use crate::merkle::tile::{
     self, Edge, Kind, LEVELS, Tile, TileNodes, Tiles as _, TilesError, WIDTH,
@@ -91,20 +92,45 @@ impl Tree {
         self.claimed
     }
 
+    /// The keys of the log, as far as they are known here.
+    pub(super) fn known_keys(&self) -> Vec<Verifier> {
+        self.signatures.lineage.known()
+    }
+
+    /// How many entries were taken.
+    pub(super) fn size(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// How many they are, and the root over them.
+    pub(super) fn head(&self) -> Head {
+        self.edge.head()
+    }
+
     /// Takes the next entry, by its bytes as they stand in its record.
     pub(super) fn take(&mut self, entry: &[u8], report: &mut Report) -> io::Result<()> {
         self.grow(hash::leaf(entry), report)
     }
 
     /// Passes entries that are lost, up to `size`, by the hashes that the tiles hold of them.
-    pub(super) fn pass(&mut self, size: u64, report: &mut Report) -> io::Result<()> {
+    pub(super) fn pass(
+        &mut self,
+        size: u64,
+        evidence: &mut Evidence,
+        report: &mut Report,
+    ) -> io::Result<()> {
         self.signatures.lineage.break_off();
         let (claimed, files) = (self.claimed, self.files.clone());
         let mut nodes = TileNodes::new(Stored(&files), claimed);
         while self.edge.size() < size.min(claimed) {
             let index = self.edge.size();
             match nodes.node(Node { level: 0, index }) {
-                Ok(leaf) => self.grow(leaf, report)?,
+                Ok(leaf) => {
+                    self.grow(leaf, report)?;
+                    if evidence.is_due(self.size()) {
+                        evidence.reach(self.head(), &self.known_keys(), report)?;
+                    }
+                }
                 Err(TilesError::Reader(error)) => return Err(error),
                 // What follows then leads to no root that was signed.
                 Err(TilesError::Missing { tile }) => {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use audit::checkpoints::{KeepError, Keeper, Means};
+use audit::checkpoints::{KeepError, Keeper, Means, last_note};
 use audit::entry as encoding;
 use audit::error::OpenError;
 use audit::event::{Entry, Event, SigningKey, Time};
@@ -532,4 +532,40 @@ fn a_log_that_is_long_when_it_is_first_signed_is_signed_from_its_first_entry() {
         assert_eq!((signed.entries, signed.self_asserted), (ALL + 1, true));
         assert_eq!(signed.key.as_ref(), Some(signer(1).verifier()));
     }
+}
+
+#[test]
+fn what_a_witness_can_be_told_is_on_the_disk_whatever_happens_then() {
+    let log = unsigned();
+    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
+        for operation in 0.. {
+            let files = SimulatedDirectory::default();
+            files.fail_at(operation, u64::MAX, fault);
+            let reached = keep(log.path(), &files);
+            if !files.has_failed() {
+                break;
+            }
+            files.fail_at(u64::MAX, 0, fault);
+            let what = format!("{fault:?} at {operation}");
+            // While it runs, a witness is told what the file `checkpoint` says at any moment.
+            let pointed = audit::files::read(&files, "checkpoint", 4096).unwrap();
+            let pointed = pointed.map_or(0, |note| size(&note));
+            let lost = files.crash(Crash::Lost);
+            let signed = Keeper::open(means(log.path(), &lost), reached, NOW).unwrap();
+            assert!(signed.signed() >= pointed, "{what}: {pointed}");
+            // After a kill, it is told what the history says: then the power is lost too.
+            let told = last_note(&files).unwrap();
+            let told = told.map_or(0, |note| size(note.as_bytes()));
+            assert!(told >= pointed, "{what}");
+            let lost = files.crash(Crash::Lost);
+            let signed = Keeper::open(means(log.path(), &lost), reached, NOW).unwrap();
+            assert!(signed.signed() >= told, "{what}: {told}");
+        }
+    }
+}
+
+/// How many entries a note is about.
+fn size(note: &[u8]) -> u64 {
+    let note = String::from_utf8(note.to_vec()).unwrap();
+    note.lines().nth(1).unwrap().parse().unwrap()
 }

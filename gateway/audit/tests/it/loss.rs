@@ -67,6 +67,7 @@ fn judge(directory: &Path) -> Report {
     let asked = Asked {
         key: Some(key.verifier()),
         strict: true,
+        ..Asked::default()
     };
     verify_watched(directory, &asked, &mut |_, _| ()).unwrap()
 }

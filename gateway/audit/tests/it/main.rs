@@ -25,6 +25,8 @@ mod sealed;
 mod selected;
 mod signed;
 mod tamper;
+#[cfg(feature = "net")]
+mod witness;
 mod workers;
 
 use audit::event::{Close, Code, Entry, Event, Id, Time};

@@ -62,6 +62,7 @@ fn judge(directory: &Path, key: &Verifier) -> Report {
     let asked = Asked {
         key: Some(key),
         strict: true,
+        ..Asked::default()
     };
     verify_watched(directory, &asked, &mut |_, _| ()).unwrap()
 }
@@ -72,6 +73,7 @@ fn judge_live(directory: &Path, key: &Verifier) -> Report {
     let asked = Asked {
         key: Some(key),
         strict: false,
+        ..Asked::default()
     };
     verify_watched(directory, &asked, &mut |_, _| ()).unwrap()
 }
@@ -112,7 +114,7 @@ pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for item in std::fs::read_dir(from).unwrap() {
         let item = item.unwrap();
@@ -237,6 +239,7 @@ fn a_verification_of_a_live_log_ends_however_fast_the_log_grows() {
     let asked = Asked {
         key: Some(key.verifier()),
         strict: false,
+        ..Asked::default()
     };
     let mut begun = Vec::new();
     let report = verify_watched(directory.path(), &asked, &mut |segment, last| {
@@ -463,7 +466,11 @@ fn a_log_that_was_written_and_signed_anew_is_found_by_the_key_from_outside() {
         matches!(finding, Finding::OtherKey { .. })
     });
     // With nothing from outside it looks whole, and the report says that nobody else says so.
-    let asked = |strict| Asked { key: None, strict };
+    let asked = |strict| Asked {
+        key: None,
+        strict,
+        ..Asked::default()
+    };
     let report = verify_watched(directory.path(), &asked(false), &mut |_, _| ()).unwrap();
     assert_eq!(report.verdict(), Verdict::Good);
     assert!(report.signed.unwrap().self_asserted);
@@ -493,7 +500,11 @@ fn a_signed_log_without_its_signatures_is_found_and_does_not_open() {
     std::fs::remove_dir_all(directory.path().join("checkpoints")).unwrap();
     std::fs::remove_file(directory.path().join("checkpoint")).unwrap();
     for key in [None, Some(signer(1).verifier())] {
-        let asked = Asked { key, strict: false };
+        let asked = Asked {
+            key,
+            strict: false,
+            ..Asked::default()
+        };
         let report = verify_watched(directory.path(), &asked, &mut |_, _| ()).unwrap();
         assert_eq!(report.verdict(), Verdict::Tampered);
         assert!(
