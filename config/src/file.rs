@@ -85,9 +85,28 @@ table! {
         min_free: ByteSize => or_default(ByteSize::mib(256)), within ByteSize::mib(1), ByteSize::gib(1024);
         /// Size of a segment file, a multiple of 4096B.
         segment_size: ByteSize => or_default(ByteSize::mib(64)), within ByteSize::mib(1), ByteSize::gib(4);
+        /// Who cosigns the log's checkpoints, on other machines, so that a log that was put back to an
+        /// older state is found. At most 16.
+        witnesses: Rows<Witness> => optional;
         /// Why the log may be unsigned, readable or buffered, or lie on a file system that may not
         /// keep its word (tmpfs, overlay, network).
         rationale: RationaleText => optional;
+    }
+
+    /// A witness of the audit log (C2SP tlog-witness).
+    Witness {
+        /// Where it is asked: what stands before /add-checkpoint.
+        url: BaseUrl => required("\"https://witness.example\"");
+        /// File with its public key, which its operator gives out: witness.vkey of `audit witness
+        /// keygen`, or the vkey of another one.
+        key: PathText => required("\"witness.vkey\"");
+        /// File with the root certificates (PEM) that vouch for an https witness. Those of the system
+        /// are never used.
+        authority: PathText => optional;
+        /// It is asked no oftener than this, while the log grows.
+        every: Duration => or_default(seconds(10)), within seconds(1), hours(1);
+        /// It may lag so long until there is a warning and a record.
+        alarm: Duration => or_default(minutes(5)), within seconds(1), hours(24);
     }
 
     /// The private listener for health, metrics and status.

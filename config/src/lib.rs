@@ -66,7 +66,8 @@ pub use method::{Method, MethodError};
 pub use model::{
     AccessLog, Admin, Allow, Audit, Certificate, Clients, Config, Durability, FhirBase, FilePath,
     Limits, Listener, NameKind, Protocol, Purpose, Rate, Rationale, Revocation, Role, Route,
-    Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, WorkerCount, Workers,
+    Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, Witness, WorkerCount,
+    Workers,
 };
 pub use name::{
     CertificateName, ListenerName, NameError, RoleName, RouteName, Sentence, SentenceError,

@@ -137,11 +137,28 @@ pub struct Audit {
     pub min_free: ByteSize,
     /// The size of one segment file, a multiple of 4096 bytes.
     pub segment_size: ByteSize,
+    /// Who cosigns its checkpoints.
+    pub witnesses: Vec<Witness>,
     /// Covers missing keys and readers, buffered durability, and a file system that may not keep its
     /// word.
     pub rationale: Rationale,
     /// Where the table stands.
     pub place: Place,
+}
+
+/// A witness of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Where it is asked.
+    pub url: Placed<BaseUrl>,
+    /// The file with its public key.
+    pub key: FilePath,
+    /// The file with the roots that vouch for it: there for https, and only then.
+    pub authority: Option<FilePath>,
+    /// It is asked no oftener than this.
+    pub every: Duration,
+    /// It may lag so long until somebody is told.
+    pub alarm: Duration,
 }
 
 /// What a record has survived when its response leaves.

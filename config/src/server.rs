@@ -132,6 +132,23 @@ impl BaseUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is https, where it is, and what path stands behind that: nothing, or one that begins
+    /// with a slash and does not end with one.
+    pub fn parts(&self) -> (bool, Authority, &str) {
+        const PARSED: &str = "a base URL was parsed into this spelling";
+        let (scheme, rest) = split_scheme(&self.0).expect(PARSED);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (is_https, port) = match scheme {
+            Scheme::Http => (false, 80),
+            Scheme::Https => (true, 443),
+        };
+        (
+            is_https,
+            Authority::parse(authority, port).expect(PARSED),
+            path,
+        )
+    }
 }
 
 impl fmt::Display for BaseUrl {

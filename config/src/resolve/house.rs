@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use super::{Context, rationale};
-use crate::collect::Optional;
+use crate::collect::{Optional, Rows};
 use crate::file;
-use crate::model::{Admin, Audit, WorkerCount, Workers};
+use crate::model::{Admin, Audit, Witness, WorkerCount, Workers};
 use crate::place::Placed;
 use crate::server::AdminWord;
 
@@ -55,10 +55,12 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
         Optional::Given(readers) => context.files(readers.value.0),
         Optional::Wrong => vec![context.required_file(None, &table.place)],
     };
+    let witnesses = witnesses(table.witnesses, keys.is_some(), context);
     Audit {
         keys,
         passphrase,
         readers,
+        witnesses,
         directory: context.required_file(table.directory, &table.place),
         durability: table.durability,
         queue_entries: table.queue_entries.value,
@@ -71,6 +73,62 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
 }
 
 const SECTOR_BYTES: u64 = 4096;
+
+/// No log has more witnesses than this.
+const MOST_WITNESSES: usize = 16;
+
+fn witnesses(
+    rows: Optional<Rows<file::Witness>>,
+    is_signed: bool,
+    context: &mut Context<'_>,
+) -> Vec<Witness> {
+    let Some(rows) = rows.into_given() else {
+        return Vec::new();
+    };
+    let (place, rows) = (rows.place, rows.value.0);
+    if rows.len() > MOST_WITNESSES {
+        let message = format!("more than {MOST_WITNESSES} witnesses");
+        let hint = "each is asked again and again: a few under different administrations do";
+        context.report.error(&place, message, hint);
+    }
+    if !is_signed && !rows.is_empty() {
+        let message = "witnesses cosign checkpoints, and without keys there are none";
+        let hint = "make keys with `audit keygen` and name them: keys = \"file:audit.keys\"";
+        context.report.error(&place, message, hint);
+    }
+    rows.into_iter()
+        .filter_map(|row| witness(row, context))
+        .collect()
+}
+
+/// `None`: it is not known where it is, and that is noted.
+fn witness(table: file::Witness, context: &mut Context<'_>) -> Option<Witness> {
+    let (url, key) = (table.url, table.key);
+    let authority = match (table.authority, url.as_ref().map(|url| url.value.parts().0)) {
+        (Optional::Given(path), Some(false)) => {
+            let message = "without TLS there is nothing that it could vouch for";
+            let hint = "write the url as https://, or leave authority out";
+            context.report.error(&path.place, message, hint);
+            None
+        }
+        (Optional::Given(path), _) => Some(context.file(path)),
+        (Optional::Absent, Some(true)) => {
+            let hint = "write authority = \"witness-root.pem\", the file with the roots that vouch for \
+                        this witness; those of the system are never used";
+            let place = table.place.child("authority");
+            context.report.error(&place, "missing", hint);
+            None
+        }
+        (Optional::Absent | Optional::Wrong, _) => None,
+    };
+    Some(Witness {
+        url: url?,
+        key: context.required_file(key, &table.place),
+        authority,
+        every: table.every.value,
+        alarm: table.alarm.value,
+    })
+}
 
 pub(super) fn admin(table: file::Admin) -> Admin {
     let Placed { value, place } = table.listen;
