@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::ship::witnesses::Stands;
 use bytes::BytesMut;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use crate::connection::Phase;
 use crate::freshness;
 use crate::server::Common;
+use crate::witnesses;
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;
@@ -38,6 +40,8 @@ pub struct Told {
     pub phase: watch::Receiver<Phase>,
     /// Whether every worker lives.
     pub whole: watch::Receiver<bool>,
+    /// How the witnesses of the audit log stand.
+    pub witnesses: Stands,
 }
 
 /// Serves until it is dropped.
@@ -128,11 +132,11 @@ fn answer(head: &RequestHead, told: &Told) -> (StatusCode, &'static str, String)
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
         },
         "/metrics" => {
-            let text = told
-                .common
-                .recording
-                .metrics
-                .render(&told.common.log.status());
+            let metrics = &told.common.recording.metrics;
+            told.witnesses
+                .iter()
+                .for_each(|stand| metrics.witness(&stand));
+            let text = metrics.render(&told.common.log.status());
             (
                 StatusCode::OK,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -191,7 +195,15 @@ fn status(told: &Told) -> String {
             "rationale": decision.rationale.value.as_str(),
         })).collect::<Vec<_>>(),
         "audit": { "available": log.available, "entries": log.durable, "queued": log.queued, "free_bytes": log.free,
-            "signed": log.signed, "signed_at": log.signed_at },
+            "signed": log.signed, "signed_at": log.signed_at,
+            "witnesses": told.witnesses.iter().map(|stand| serde_json::json!({
+                "name": stand.name,
+                "witnessed": stand.witnessed,
+                "witnessed_at": witnesses::succeeded_at(stand.succeeded),
+                "failures": stand.failures,
+                "lost": stand.is_lost,
+                "conflict": stand.is_conflict,
+            })).collect::<Vec<_>>() },
     });
     format!("{document}\n")
 }

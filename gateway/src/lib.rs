@@ -92,6 +92,8 @@ pub mod site;
 
 pub mod freshness;
 
+pub mod witnesses;
+
 pub mod descriptors;
 
 pub mod pipeline;

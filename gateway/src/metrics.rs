@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use audit::event::{Code, Time};
 use audit::log::Status;
+use audit::ship::witnesses::Stand;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -41,6 +42,59 @@ struct Inner {
     audit: AuditGauges,
     expiry: Family<CertificateLabels, Gauge>,
     stale: Family<TrustLabels, Gauge>,
+    witnesses: WitnessGauges,
+}
+
+/// What witnesses of the audit log say; read off when somebody asks.
+#[derive(Debug, Default)]
+struct WitnessGauges {
+    entries: Family<WitnessLabels, Gauge<u64, AtomicU64>>,
+    succeeded: Family<WitnessLabels, Gauge<u64, AtomicU64>>,
+    failures: Family<WitnessLabels, Gauge<u64, AtomicU64>>,
+    lost: Family<WitnessLabels, Gauge<u64, AtomicU64>>,
+    conflict: Family<WitnessLabels, Gauge<u64, AtomicU64>>,
+}
+
+impl WitnessGauges {
+    fn register(registry: &mut Registry) -> WitnessGauges {
+        let gauges = WitnessGauges::default();
+        macro_rules! register {
+            ($field:ident, $name:literal, $help:literal) => {
+                registry.register($name, $help, gauges.$field.clone());
+            };
+        }
+        register!(
+            entries,
+            "audit_witnessed_entries",
+            "Entries of the audit log that a witness cosigned"
+        );
+        register!(
+            succeeded,
+            "audit_witness_success_seconds",
+            "When a witness last knew all that was signed, seconds since 1970; 0 before it did"
+        );
+        register!(
+            failures,
+            "audit_witness_failures",
+            "How often a witness could not be asked, or gave no cosignature"
+        );
+        register!(
+            lost,
+            "audit_witness_lost",
+            "1 while a witness lags for longer than it may"
+        );
+        register!(
+            conflict,
+            "audit_witness_conflict",
+            "1 while a witness remembers another log than this one"
+        );
+        gauges
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WitnessLabels {
+    witness: String,
 }
 
 /// What the audit log says of itself; read off when somebody asks.
@@ -241,6 +295,7 @@ impl Metrics {
                 Family::default()
             ),
             audit: AuditGauges::register(&mut registry),
+            witnesses: WitnessGauges::register(&mut registry),
             registry,
         };
         Metrics {
@@ -356,6 +411,23 @@ impl Metrics {
                 trust: trust.to_owned(),
             })
             .set(next_update);
+    }
+
+    /// A witness of the audit log stands like this.
+    pub fn witness(&self, stand: &Stand) {
+        let gauges = &self.inner.witnesses;
+        let labels = WitnessLabels {
+            witness: stand.name.clone(),
+        };
+        for (gauge, value) in [
+            (&gauges.entries, stand.witnessed),
+            (&gauges.succeeded, stand.succeeded),
+            (&gauges.failures, stand.failures),
+            (&gauges.lost, stand.is_lost.into()),
+            (&gauges.conflict, stand.is_conflict.into()),
+        ] {
+            gauge.get_or_create(&labels).set(value);
+        }
     }
 
     /// All of it as text.

@@ -166,6 +166,7 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
             audit.directory.path.as_path(),
             audit.keys.as_ref().map(source_of),
             paths(&audit.readers),
+            audit.witnesses.iter().map(parts_of).collect::<Vec<_>>(),
             audit.durability.value,
             audit.queue_entries,
             audit.queue_bytes.get(),
@@ -191,6 +192,19 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
         findings.push(restart(&whole, "the access log"));
     }
     findings
+}
+
+/// What a witness is, wherever the file says so.
+fn parts_of(witness: &config::Witness) -> impl PartialEq + '_ {
+    let authority = witness.authority.as_ref().map(|file| file.path.as_path());
+    let key = witness.key.path.as_path();
+    (
+        &witness.url.value,
+        key,
+        authority,
+        witness.every,
+        witness.alarm,
+    )
 }
 
 /// Where a secret comes from, wherever the file says so.

@@ -12,6 +12,7 @@ use audit::event::{Entry, Event, Start, Stop, Time};
 use audit::log::{Committer, Log, Options};
 use audit::public_key::{self, PublicKeyError};
 use audit::queue::Limits;
+use audit::ship::witnesses::Witnesses;
 use audit::storage::Durability;
 use config::{AccessLog as Access, Admin, Finding, Findings};
 use sd_notify::NotifyState;
@@ -32,6 +33,7 @@ use crate::record::RecorderShared;
 use crate::reload;
 use crate::server::{AUDIT_PATIENCE, BindError, Common, Fleet};
 use crate::site::Site;
+use crate::witnesses::{self, WitnessError};
 
 /// Why the process does not serve, or did not end well.
 #[derive(Debug)]
@@ -51,6 +53,13 @@ pub enum RunError {
         place: config::Place,
         /// Why.
         error: PublicKeyError,
+    },
+    /// A witness says that the log is not the one that it saw.
+    Witness {
+        /// Where the configuration names it.
+        place: config::Place,
+        /// Why.
+        error: WitnessError,
     },
     /// Nothing could be put on record.
     Record(audit::error::AppendError),
@@ -83,6 +92,9 @@ impl std::fmt::Display for RunError {
             RunError::PublicKey { place, error } => {
                 write!(f, "error: {place}: {error}\nhint: {}", error.hint())
             }
+            RunError::Witness { place, error } => {
+                write!(f, "error: {place}: {error}\nhint: {}", error.hint())
+            }
             RunError::Record(error) => write!(
                 f,
                 "error: {error}\nhint: nothing is served that cannot be recorded; check the disk of the audit log"
@@ -103,6 +115,7 @@ pub struct Running {
     fleet: Fleet,
     metrics: Metrics,
     committer: Committer,
+    witnesses: Option<Witnesses>,
     phase: watch::Sender<Phase>,
     whole: watch::Sender<bool>,
     reminder: Reminder,
@@ -175,6 +188,9 @@ impl Running {
         if let Err(error) = descriptors::raise() {
             tracing::warn!(%error, "the limit on file descriptors could not be raised");
         }
+        // Before the log is opened: what was put back is evidence, and nothing is added to it.
+        let asked =
+            witnesses::ask(&site).map_err(|(place, error)| RunError::Witness { place, error })?;
         let (log, committer) = open_log(&site)?;
         let metrics = Metrics::new();
         let access = match site.config.access_log {
@@ -204,6 +220,8 @@ impl Running {
         record_start(&common.log)?;
         reload::record(&current, "start", &common.log).map_err(RunError::Record)?;
         reload::publish(&current, &metrics);
+        let witnesses = witnesses::follow(&current, &common.log, &committer, asked)
+            .map_err(RunError::system("follow the witnesses of the audit log"))?;
         let (phase, told_phase) = watch::channel(Phase {
             generation: current.generation,
             draining: false,
@@ -214,6 +232,10 @@ impl Running {
                 common: common.clone(),
                 phase: told_phase,
                 whole: told_whole,
+                witnesses: witnesses
+                    .as_ref()
+                    .map(Witnesses::stands)
+                    .unwrap_or_default(),
             };
             tokio::task::spawn_local(admin::serve(listener, told));
         }
@@ -226,6 +248,7 @@ impl Running {
             fleet,
             metrics,
             committer,
+            witnesses,
             phase,
             whole,
             reminder: Reminder::default(),
@@ -304,6 +327,10 @@ impl Running {
         };
         let recorded = log.append_blocking(&stop, AUDIT_PATIENCE);
         let closed = self.committer.close(AUDIT_PATIENCE);
+        // Behind the last checkpoint, so that nothing is left that no witness saw.
+        if let Some(witnesses) = self.witnesses {
+            witnesses.end();
+        }
         recorded.map(drop).and(closed).map_err(RunError::Record)
     }
 

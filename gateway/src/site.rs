@@ -8,6 +8,7 @@ use audit::merkle::key::Signer;
 use audit::merkle::rotation::Chain;
 use audit::seal::pseudonym::TenantKey;
 use audit::seal::reader::Reader;
+use audit::ship::submit::Witness;
 use config::{ListenerName, Role, RoleName, UpstreamName};
 
 use crate::endpoint::Endpoint;
@@ -37,6 +38,8 @@ pub struct Site {
     pub upstreams: HashMap<UpstreamName, Arc<Endpoint>>,
     /// The keys of the audit log. A reload does not change them.
     pub audit_keys: AuditKeys,
+    /// Its witnesses. A reload does not change them.
+    pub witnesses: Vec<Witness>,
     /// Every weakened control with its rationale: those of the configuration and those that only
     /// the machine shows.
     pub decisions: Vec<config::Decision>,

@@ -14,6 +14,8 @@ mod lists;
 
 mod audit_keys;
 
+mod witnesses;
+
 mod trust;
 
 mod endpoints;
@@ -160,6 +162,7 @@ impl Loader {
         let mut decisions = config.decisions.clone();
         decisions.extend(self.medium(&config));
         let audit_keys = self.audit_keys(&config.audit, previous);
+        let witnesses = self.witnesses(&config, previous);
         let entries = self.entries(&config.certificates);
         let trust = self.trust_sets(&config.trust, previous);
         let upstreams = self.upstreams(&config, &entries, previous);
@@ -176,6 +179,7 @@ impl Loader {
             roles: config.roles.clone(),
             upstreams,
             audit_keys,
+            witnesses,
             decisions,
             config,
         }
