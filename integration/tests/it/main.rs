@@ -27,6 +27,7 @@ mod sealed;
 
 mod reads;
 mod targets;
+mod witness;
 
 mod crash;
 

@@ -59,7 +59,7 @@ impl Verify {
         let cosigned: Vec<_> = self
             .cosigned
             .iter()
-            .map(cosigned)
+            .map(|path| cosigned(path))
             .collect::<Result<_, _>>()?;
         let asked = Asked {
             key: key.as_ref().map(|key| &key.verifier),

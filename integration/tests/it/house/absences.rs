@@ -20,6 +20,8 @@ const CORE: &[&str] = &[
     "gateway/audit/src/report/disclosures",
     "gateway/audit/src/report/exchange",
     "gateway/audit/src/report/page",
+    "gateway/audit/src/witness/judge",
+    "gateway/audit/src/witness/logs",
     "gateway/src/authorize",
     "gateway/src/ca",
     "gateway/src/checks",

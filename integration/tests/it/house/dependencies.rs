@@ -192,10 +192,53 @@ fn the_log_the_codec_and_the_configuration_know_no_runtime() {
         "gateway/integrity",
         "config",
     ] {
-        let used = dependencies(&manifest(member), "dependencies");
-        for name in ["tokio", "rustls", "hyper", "hyper-util", "tokio-rustls"] {
-            assert!(!used.contains(name), "{member}: {name}");
+        let manifest = manifest(member);
+        let used = dependencies(&manifest, "dependencies");
+        for name in RUNTIME {
+            // What only a feature brings, the core does not know.
+            let is_optional = manifest["dependencies"]
+                .get(name)
+                .and_then(|dependency| dependency.get("optional"))
+                .and_then(Value::as_bool);
+            let is_absent = !used.contains(*name) || is_optional == Some(true);
+            assert!(is_absent, "{member}: {name}");
         }
+    }
+}
+
+/// What runs tasks, and what is spoken over a network.
+const RUNTIME: &[&str] = &["tokio", "rustls", "hyper", "hyper-util", "tokio-rustls"];
+
+#[test]
+fn of_the_log_only_what_ships_it_knows_a_runtime_and_nothing_of_the_core_imports_that() {
+    let runtime = Regex::new(r"(?-u:\b)(tokio|rustls|hyper|hyper_util|tokio_rustls)::").unwrap();
+    let ship = Regex::new(r"(?-u:\b)ship::").unwrap();
+    for source in sources::Source::all("gateway/audit/src") {
+        let path = source.path.to_string_lossy().into_owned();
+        if path.starts_with("gateway/audit/src/ship") {
+            continue;
+        }
+        // A verb of the program may ask for what the feature brings.
+        let is_verb = path.starts_with("gateway/audit/src/cli/");
+        assert!(!runtime.is_match(&source.code), "{path}");
+        assert!(is_verb || !ship.is_match(&source.code), "{path}");
+    }
+    let ran = Program::of_the_machine("env")
+        .arg(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args([
+            "tree",
+            "--package",
+            "audit",
+            "--locked",
+            "--no-default-features",
+        ])
+        .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .directory(sources::root())
+        .run_within(Duration::from_mins(5))
+        .expect_code(0);
+    for line in ran.stdout.lines() {
+        let name = line.split(' ').next().unwrap_or_default();
+        assert!(!RUNTIME.contains(&name), "the core of the log needs {line}");
     }
 }
 

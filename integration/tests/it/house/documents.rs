@@ -269,7 +269,8 @@ fn the_commands_of_the_documents_exist() {
 /// The help of a command names every option that the line uses.
 #[track_caller]
 fn is_a_command(program: &str, words: &[&str], line: &str) {
-    let subcommand: Vec<&str> = words.iter().take(1).copied().collect();
+    let is_name = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let subcommand: Vec<&str> = words.iter().take_while(is_name).copied().collect();
     let help = Program::ours(program)
         .args(subcommand)
         .arg("--help")
