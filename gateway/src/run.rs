@@ -59,7 +59,7 @@ pub enum RunError {
         /// Where the configuration names it.
         place: config::Place,
         /// Why.
-        error: WitnessError,
+        error: Box<WitnessError>,
     },
     /// Nothing could be put on record.
     Record(audit::error::AppendError),

@@ -11,6 +11,7 @@ use audit::error::OpenError;
 use audit::event::Time;
 use audit::lock::has_writer;
 use audit::log::{Committer, Log};
+use audit::merkle::key::Verifier;
 use audit::ship::submit::{Conflict, Witness};
 use audit::ship::witnesses::{Before, Followed, Witnesses, ask_before};
 use config::Place;
@@ -69,7 +70,7 @@ impl std::fmt::Display for WitnessError {
 ///
 /// # Errors
 /// [`WitnessError`], with the place in the configuration; the log is then as it was.
-pub fn ask(site: &Site) -> Result<Vec<Asked>, (Place, WitnessError)> {
+pub fn ask(site: &Site) -> Result<Vec<Asked>, (Place, Box<WitnessError>)> {
     let audit = &site.config.audit;
     let Some(signer) = &site.audit_keys.signer else {
         return Ok(Vec::new());
@@ -77,8 +78,16 @@ pub fn ask(site: &Site) -> Result<Vec<Asked>, (Place, WitnessError)> {
     if site.witnesses.is_empty() {
         return Ok(Vec::new());
     }
-    let said = ask_before(&audit.directory.path, signer, &site.witnesses);
-    let said = said.map_err(|error| (audit.directory.place.clone(), WitnessError::Log(error)))?;
+    let said = ask_before(
+        &audit.directory.path,
+        signer,
+        &keys_of(site),
+        &site.witnesses,
+    );
+    let said = said.map_err(|error| {
+        let place = audit.directory.place.clone();
+        (place, Box::new(WitnessError::Log(error)))
+    })?;
     let mut asked = Vec::with_capacity(said.len());
     for ((witness, before), named) in site.witnesses.iter().zip(said).zip(&audit.witnesses) {
         if let Before::Conflict(conflict) = &before
@@ -87,18 +96,32 @@ pub fn ask(site: &Site) -> Result<Vec<Asked>, (Place, WitnessError)> {
             // Another gateway may have gone on with the log between our look at it and the answer.
             if has_writer(&audit.directory.path).unwrap_or(false) {
                 let place = audit.directory.place.clone();
-                return Err((place, WitnessError::Log(OpenError::Locked)));
+                return Err((place, Box::new(WitnessError::Log(OpenError::Locked))));
             }
             let error = WitnessError::RolledBack {
                 name: witness.key.name().to_string(),
                 url: witness.server.to_string(),
                 conflict: conflict.clone(),
             };
-            return Err((named.url.place.clone(), error));
+            return Err((named.url.place.clone(), Box::new(error)));
         }
         asked.push((witness.clone(), before));
     }
     Ok(asked)
+}
+
+/// The keys that the log is or was signed with, the one in force first: what a witness remembers may be
+/// signed with an earlier one.
+fn keys_of(site: &Site) -> Vec<Verifier> {
+    let own = site.audit_keys.signer.iter().map(|own| own.verifier());
+    let earlier = site.audit_keys.rotations.keys();
+    let mut keys: Vec<Verifier> = own.cloned().collect();
+    for key in earlier {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    keys
 }
 
 /// Follows them from now on; nothing when there are none.
@@ -111,15 +134,12 @@ pub fn follow(
     committer: &Committer,
     asked: Vec<Asked>,
 ) -> std::io::Result<Option<Witnesses>> {
-    let Some(signer) = &site.audit_keys.signer else {
-        return Ok(None);
-    };
     if asked.is_empty() {
         return Ok(None);
     }
     let followed = Followed {
         directory: site.config.audit.directory.path.clone(),
-        keys: vec![signer.verifier().clone()],
+        keys: keys_of(site),
         log: log.clone(),
         lock: committer.lock(),
     };

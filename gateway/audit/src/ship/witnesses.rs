@@ -57,14 +57,15 @@ pub enum Before {
     Silent(SubmitError),
 }
 
-/// Asks each witness whether it remembers more of the log in `directory` than lies there. Nothing is
-/// changed. Waits a few seconds at most.
+/// Asks each witness whether it remembers more of the log in `directory`, which was signed with these
+/// keys, than lies there. Nothing is changed. Waits a few seconds at most.
 ///
 /// # Errors
 /// [`OpenError`] when the log cannot be looked at.
 pub fn ask_before(
     directory: &Path,
     signer: &Signer,
+    keys: &[Verifier],
     witnesses: &[Witness],
 ) -> Result<Vec<Before>, OpenError> {
     let note = match last_note(&Directory::new(directory))? {
@@ -76,10 +77,9 @@ pub fn ask_before(
             .map(|note| note.to_string())
             .unwrap_or_default(),
     };
-    let keys = [signer.verifier().clone()];
     let submitted = Submitted {
         directory,
-        keys: &keys,
+        keys,
         note: &note,
     };
     // Threads, so that one that hangs in a name's resolver holds up no other, nor the caller's runtime.
