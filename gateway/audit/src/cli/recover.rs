@@ -91,7 +91,7 @@ impl Recover {
 }
 
 fn print(loss: &Loss, out: &mut impl Write) -> std::io::Result<()> {
-    let lost = counted(loss.to - loss.from, "signed entry/entries");
+    let lost = counted(loss.to - loss.from, "signed entry/signed entries");
     writeln!(
         out,
         "lost: {lost} from {} on, and whatever was not signed behind them",
