@@ -94,7 +94,7 @@ fn a_target_stands_in_the_first_record_of_its_request_and_in_no_other() {
         &[("intent", "/fhir/Patient?canary"), ("release", "")],
     );
     told(&refused, &[("refusal", "/..%2Fcanary")]);
-    told(&absolute, &[("release", "http://api.test/canary")]);
+    told(&absolute, &[("refusal", "http://api.test/canary")]);
     told(&cut, &[("release", &format!("{}\u{2026}", &long[..2045]))]);
     told(&permitted, &[("release", "/open?canary")]);
     told(&turned_away, &[("refusal", "")]);
