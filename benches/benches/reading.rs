@@ -79,13 +79,13 @@ fn write(directory: &Path, reader: Reader, entries: u64) {
         let entry = release(number, entries);
         // Now and then all that is queued is waited for, so that there is room.
         if number % 10_000 == 0 {
-            let patience = Duration::from_secs(60);
+            let patience = Duration::from_mins(1);
             log.append_blocking(&entry, patience).expect("a record");
         } else {
             log.append_unwaited(&entry, Share::Proven).expect("room");
         }
     }
-    committer.close(Duration::from_secs(60)).expect("an end");
+    committer.close(Duration::from_mins(1)).expect("an end");
 }
 
 fn reports(criterion: &mut Criterion) {
