@@ -4,6 +4,8 @@
 //! stderr as `error:` and `hint:` lines. Exit codes of `verify`: 0 good, 1 tampered, 2 truncated, 3
 //! cannot verify, 4 I/O; of the rest: 0 done, 1 failed; 64 wrong usage.
 
+mod export;
+
 mod failure;
 
 mod index;
@@ -56,6 +58,7 @@ enum Command {
     Show(show::Show),
     Index(index::Index),
     Report(report::Report),
+    Export(export::Export),
     Prove(prove::Prove),
     Check(prove::Check),
     Recover(recover::Recover),
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Show(verb) => verb.run(&mut out),
         Command::Index(verb) => verb.run(&mut out),
         Command::Report(verb) => verb.run(&mut out),
+        Command::Export(verb) => verb.run(&mut out),
         Command::Prove(verb) => verb.run(&mut out),
         Command::Check(verb) => verb.run(&mut out),
         Command::Recover(verb) => verb.run(&mut out),

@@ -27,6 +27,12 @@ impl Time {
         i64::try_from(self.0 / 1_000_000_000).expect("2^64 nanoseconds are less than 2^63 seconds")
     }
 
+    /// Whole milliseconds since 1970.
+    #[must_use]
+    pub fn milliseconds(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
     /// The same point in whole seconds.
     #[must_use]
     pub fn from_unix_seconds(seconds: i64) -> Time {
