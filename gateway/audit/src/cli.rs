@@ -18,6 +18,9 @@ mod rotate;
 
 mod report;
 
+#[cfg(feature = "net")]
+mod ship;
+
 mod show;
 
 mod source;
@@ -59,6 +62,8 @@ enum Command {
     Index(index::Index),
     Report(report::Report),
     Export(export::Export),
+    #[cfg(feature = "net")]
+    Ship(ship::Ship),
     Prove(prove::Prove),
     Check(prove::Check),
     Recover(recover::Recover),
@@ -95,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::Index(verb) => verb.run(&mut out),
         Command::Report(verb) => verb.run(&mut out),
         Command::Export(verb) => verb.run(&mut out),
+        #[cfg(feature = "net")]
+        Command::Ship(verb) => verb.run(&mut out),
         Command::Prove(verb) => verb.run(&mut out),
         Command::Check(verb) => verb.run(&mut out),
         Command::Recover(verb) => verb.run(&mut out),
