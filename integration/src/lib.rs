@@ -8,6 +8,7 @@
 //! configuration  the operator's file, merged of TOML
 //! records      the log as `audit show` prints it     answer     an answer, read with suspicion
 //! origin       an upstream that misbehaves as told   nginx      a real one
+//! rsyslog      a real receiver of syslog
 //! gateway      `gateway run`, its records, its end   demo       `gateway demo`, for its sample API
 //! line, hello, streams, frames, curl, openssl        clients: raw TLS, HTTP/2, command lines
 //! world        all of it, ready for one request
@@ -55,6 +56,8 @@ pub mod curl;
 pub mod openssl;
 
 pub mod nginx;
+
+pub mod rsyslog;
 
 pub mod world;
 

@@ -16,6 +16,7 @@ const CORE: &[&str] = &[
     "gateway/audit/src/merkle",
     "gateway/audit/src/seal",
     "gateway/audit/src/noise",
+    "gateway/audit/src/export",
     "gateway/audit/src/select",
     "gateway/audit/src/report/disclosures",
     "gateway/audit/src/report/exchange",
@@ -120,6 +121,20 @@ fn only_the_upstream_connects_and_the_demo_to_itself() {
         &["TcpStream::connect", "UnixStream::connect", "TcpSocket::"],
         &["gateway/src"],
         &["gateway/src/upstream/", "gateway/src/demo/"],
+    );
+}
+
+#[test]
+fn only_what_ships_the_log_knows_a_network() {
+    absent(
+        &["rustls::", "TcpStream", "tokio"],
+        &["gateway/audit/src"],
+        &["gateway/audit/src/ship/"],
+    );
+    absent(
+        &["crate::ship"],
+        &["gateway/audit/src"],
+        &["gateway/audit/src/cli/", "gateway/audit/src/ship/"],
     );
 }
 
