@@ -118,6 +118,7 @@ pub mod prove;
 pub mod disclosure;
 
 pub mod disclose;
+
 pub mod witness;
 
 #[cfg(feature = "net")]
