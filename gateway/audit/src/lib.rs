@@ -16,20 +16,16 @@
 //! index:   where the entries of a patient stand  report: what is told of a patient
 //! prove:   proofs for others to check              disclose: one entry, opened for others to check
 //! export:  the log in the words of others
-//! export:  the log in the words of others        ship: the log to others, over the network
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! rotate:  the next keys of a log
 //! witness: cosigns logs of others                ship: what talks to the network (feature `net`)
 //! ```
 //!
 //! An append returns a [`Receipt`](log::Receipt) when its batch is durable, and only then may go on
-//! what waited for it. The crate knows neither tokio, rustls nor hyper, but for rustls in `ship` (feature
-//! `net`): futures are plain, and the program `audit` verifies a log without the gateway.
+//! what waited for it. But for `ship` (feature `net`) the crate knows neither tokio, rustls nor hyper:
+//! futures are plain, and the program `audit` verifies a log without the gateway.
 //!
-//! Not here yet, each with its place: entry bundles and recycled segments (`checkpoints`), exports
-//! (`export/`).
-//! Not here yet, each with its place: entry bundles and recycled segments (`checkpoints`), witnesses
-//! (`ship/`).
+//! Not here yet: entry bundles and recycled segments (`checkpoints`).
 
 pub mod digest;
 

@@ -418,6 +418,14 @@ fn alert_of(event: &Event<'_>) -> Option<Alert> {
                 it.entries, it.signed
             ),
         ),
+        Event::Witness(it) => configuration(
+            "0",
+            "witness",
+            format!(
+                "{} {}: {} of {} entries cosigned",
+                it.name, it.state, it.witnessed, it.signed
+            ),
+        ),
         Event::Recovered(it) => stopped(format!(
             "segment {} was cut at byte {}, {} bytes set aside",
             it.segment, it.offset, it.bytes
