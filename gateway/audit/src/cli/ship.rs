@@ -12,10 +12,11 @@ use super::export::source_of;
 use super::failure::Failure;
 use super::source::Source;
 use crate::event::Time;
-use crate::opened::pause;
+use crate::opened::{WalkError, pause};
 use crate::select::Filter;
 use crate::ship::cursor::{Cursor, CursorError, CursorFile};
-use crate::ship::feed::{Feed, FeedError, Stand};
+use crate::ship::feed::{Feed, FeedError};
+
 use crate::ship::syslog::{Goodbye, Proofs, Receiver, ReceiverError, Round};
 
 /// Send a log to a syslog receiver over TLS, and go on while it grows.
@@ -124,13 +125,15 @@ const AWAY: &str =
 
 fn hint(error: &FeedError) -> &'static str {
     match error {
-        FeedError::Unopened { .. } => {
+        FeedError::Closed { .. } => {
             "--reader names the secret half of a key that [audit] readers named when it was written; nothing is left out in silence"
         }
-        FeedError::Read(_) => {
+        FeedError::Walk(WalkError::Read(_)) => {
             "the log belongs to the gateway's user; read it as that user or as root"
         }
-        FeedError::Stuck { .. } | FeedError::Entry { .. } => "`audit verify` says what is wrong",
+        FeedError::Walk(WalkError::Stuck { .. }) | FeedError::Wrong { .. } => {
+            "`audit verify` says what is wrong"
+        }
         FeedError::Cursor(_) => "--cursor names another file",
     }
 }
@@ -174,8 +177,7 @@ impl Shipper<'_> {
         let mut messages = Vec::new();
         let mut round: Option<(Round, Instant, usize)> = None;
         loop {
-            let stand = feed.step(now(), &mut messages).map_err(Stop::Feed)?;
-            let at_end = stand == Stand::AtEnd;
+            let at_end = !feed.step(now(), &mut messages).map_err(Stop::Feed)?;
             if at_end && once {
                 feed.end(&mut messages);
             }
@@ -203,7 +205,7 @@ impl Shipper<'_> {
             if at_end && once {
                 return Ok(());
             }
-            if stand != Stand::Went {
+            if at_end {
                 pause();
             }
         }

@@ -815,6 +815,7 @@ mod tests {
             (
                 Event::SigningKey(SigningKey {
                     key: "clinic.example/audit+0+A",
+                    rotation: None,
                 }),
                 "110129",
                 "0",

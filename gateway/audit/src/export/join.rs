@@ -253,7 +253,7 @@ mod tests {
     struct Told {
         joiner: Joiner,
         sequence: u64,
-        told: Vec<Exchange>,
+        exchanges: Vec<Exchange>,
     }
 
     impl Told {
@@ -261,7 +261,7 @@ mod tests {
             Told {
                 joiner: Joiner::new(bounds),
                 sequence: 0,
-                told: Vec::new(),
+                exchanges: Vec::new(),
             }
         }
 
@@ -272,7 +272,7 @@ mod tests {
             };
             let is_asked = true;
             self.joiner
-                .take(self.sequence, &entry, is_asked, &mut self.told);
+                .take(self.sequence, &entry, is_asked, &mut self.exchanges);
             self.sequence += 1;
             self
         }
@@ -333,7 +333,7 @@ mod tests {
 
         /// The requests told, each with its state.
         fn states(&self) -> Vec<(u8, State)> {
-            let states = self.told.iter();
+            let states = self.exchanges.iter();
             states.map(|it| (id_of(it), it.state)).collect()
         }
     }
@@ -352,9 +352,9 @@ mod tests {
         for number in patients {
             subjects.add(patient(number), Subjects::MOST);
         }
-        unknown
-            .into_iter()
-            .for_each(|reason| subjects.leave_open(reason));
+        if let Some(reason) = unknown {
+            subjects.leave_open(reason);
+        }
         Request {
             request_id: Id::new([id; 16]),
             connection_id: Id::new([connection; 16]),
@@ -366,6 +366,7 @@ mod tests {
             resource: None,
             interaction: None,
             subjects: Some(subjects),
+            target: None,
         }
     }
 
@@ -376,7 +377,7 @@ mod tests {
         log.release(2, 9, 5..6).passage(1, 9, 1..4);
         assert_eq!(log.states(), [], "both go on");
         log.completion(1, 9, Code::ClientGone);
-        let told = &log.told[0];
+        let told = &log.exchanges[0];
         assert_eq!((told.first, told.last, told.records), (1, 4, 3));
         let patients: Vec<Pseudonym> = told.patients.iter().copied().collect();
         assert_eq!(patients, (0..4).map(patient).collect::<Vec<_>>());
@@ -435,7 +436,7 @@ mod tests {
         log.connect(8, "h2").passage(3, 9, 10..20);
         assert_eq!(log.states()[3..], [(3, State::Open)]);
         assert_eq!(log.joiner.needs_from(), Some(6), "the younger connection");
-        log.joiner.end(&mut log.told);
+        log.joiner.end(&mut log.exchanges);
         assert!(log.joiner.untold_from().is_none() && log.joiner.patients == 0);
     }
 
@@ -445,10 +446,14 @@ mod tests {
         log.connect(9, "h2").release(1, 9, 0..500);
         log.passage(1, 9, 500..1000).passage(1, 9, 1000..1400);
         log.completion(1, 9, Code::Complete);
-        let parts: Vec<_> = log.told.iter().map(|it| (it.first, it.state)).collect();
+        let parts: Vec<_> = log
+            .exchanges
+            .iter()
+            .map(|it| (it.first, it.state))
+            .collect();
         assert_eq!(parts, [(1, State::Part), (2, State::Settled)]);
         let mut all = BTreeSet::new();
-        for part in &log.told {
+        for part in &log.exchanges {
             assert!(part.patients.len() <= Exchange::PATIENTS);
             all.extend(part.patients.iter().copied());
         }
@@ -479,7 +484,7 @@ mod tests {
             }));
         }
         log.completion(1, 9, Code::Complete);
-        let mut persons = log.told[0].persons();
+        let mut persons = log.exchanges[0].persons();
         persons.sort();
         let expected = [vec![0], vec![1, 2, 3], vec![4, 5], vec![6, 7]];
         assert_eq!(
@@ -493,10 +498,10 @@ mod tests {
         let mut log = Told::new(Bounds::default());
         log.connect(9, "h2").release(1, 9, 0..1).release(2, 9, 0..1);
         assert_eq!(log.joiner.untold_from(), Some(1));
-        log.joiner.tell_older(Time(1002), &mut log.told);
+        log.joiner.tell_older(Time(1002), &mut log.exchanges);
         assert_eq!(log.states(), [(1, State::Open)]);
         assert_eq!(log.joiner.untold_from(), Some(2));
-        log.joiner.end(&mut log.told);
+        log.joiner.end(&mut log.exchanges);
         assert_eq!(log.states()[1..], [(2, State::Open)]);
         assert_eq!(log.joiner.needs_from(), Some(0), "the connection goes on");
     }

@@ -347,7 +347,7 @@ mod tests {
     fn written(exchange: &Exchange) -> Value {
         let mut out = Vec::new();
         write(exchange, &testing::source(), &mut out);
-        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(out.split(|byte| *byte == b'\n').count(), 2, "one line");
         serde_json::from_slice(&out).unwrap()
     }
 

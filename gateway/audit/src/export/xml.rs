@@ -4,6 +4,8 @@
 //! and a syslog message needs no byte order mark (RFC 5424 6.4). Characters that XML 1.0 does not know
 //! become U+FFFD.
 
+use std::fmt::Write as _;
+
 /// An element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Element {

@@ -10,32 +10,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::cursor::{Cursor, CursorError};
-use crate::entry::{self, EntryError};
 use crate::event::{Id, Time};
 use crate::export::{Exporter, Format, Source};
-use crate::frame::Fault;
-use crate::read::{self, Position, Reader, Step};
-use crate::unseal::{UnsealError, Unsealer};
+use crate::opened::{Content, Walk, WalkError, Wrong};
+use crate::read::Reader;
+use crate::unseal::Unsealer;
 
 /// So long a request is waited for until it is told as it is known.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// So often a place that cannot be passed is looked at again.
-const LOOKS: u32 = 20;
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The messages of a log.
 #[derive(Debug)]
 pub struct Feed {
-    reader: Reader,
-    unsealer: Unsealer,
+    walk: Walk,
     exporter: Exporter,
     log: Option<String>,
     /// What lies before was sent.
     send_from: u64,
     /// The entry behind the last one that was taken.
     next: u64,
-    /// How often the place was looked at that cannot be passed.
-    looks: u32,
 }
 
 impl Feed {
@@ -59,62 +52,55 @@ impl Feed {
             0 => Reader::new(directory),
             from => Reader::near(directory, from.saturating_add(1))?,
         };
+        let mut walk = Walk::from(reader, unsealer);
+        walk.pass_to(read_from);
         Ok(Feed {
-            reader,
-            unsealer,
+            walk,
             exporter: Exporter::new(Format::Dicom, source),
             log: cursor.map(|it| it.log.clone()),
             send_from,
             next: read_from,
-            looks: 0,
         })
     }
 
     /// What opens the entries, for another feed.
     #[must_use]
     pub fn into_unsealer(self) -> Unsealer {
-        self.unsealer
+        self.walk.into_unsealer()
     }
 
-    /// Takes the next batch of the log, and adds to `out` the messages that are finished by it.
+    /// Takes the next entry of the log, and adds to `out` the messages that are finished by it. Says
+    /// whether there was one.
     ///
     /// # Errors
     /// [`FeedError`]. An entry that does not open stops the feed: what is left out here, nobody finds.
-    pub fn step(&mut self, now: Time, out: &mut Vec<u8>) -> Result<Stand, FeedError> {
-        match self.reader.step().map_err(FeedError::Read)? {
-            Step::Segment(header) => {
-                self.belongs(header.log)?;
-                Ok(Stand::Went)
+    pub fn step(&mut self, now: Time, out: &mut Vec<u8>) -> Result<bool, FeedError> {
+        let Some(item) = self.walk.step().map_err(FeedError::Walk)? else {
+            self.belongs()?;
+            let entries = self.walk.sequence();
+            if entries < self.send_from {
+                return Err(FeedError::Cursor(CursorError::Ahead { entries }));
             }
-            Step::Batch {
-                sequence, records, ..
-            } => {
-                self.looks = 0;
-                for (sequence, leaf) in read::entries(sequence, &records) {
-                    self.take(sequence, leaf, out)?;
-                }
-                Ok(Stand::Went)
+            let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+            let before = Time(now.0.saturating_sub(patience));
+            self.exporter.tell_older(before, out);
+            return Ok(false);
+        };
+        let sequence = item.sequence;
+        match item.content {
+            Content::Entry(entry) if sequence < self.send_from => {
+                self.exporter.recall(sequence, &entry);
             }
-            Step::End => {
-                let entries = self.reader.sequence();
-                if entries < self.send_from {
-                    return Err(FeedError::Cursor(CursorError::Ahead { entries }));
-                }
-                let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
-                let before = Time(now.0.saturating_sub(patience));
-                self.exporter.tell_older(before, out);
-                Ok(Stand::AtEnd)
+            Content::Entry(entry) => {
+                let is_asked = true;
+                self.exporter.take(sequence, &entry, is_asked, out);
             }
-            Step::Fault(fault) if self.looks >= LOOKS => {
-                let at = self.reader.position();
-                Err(FeedError::Stuck { at, fault })
-            }
-            // On a live log the last batch can be seen half-written; one more look tells.
-            Step::Fault(_) => {
-                self.looks += 1;
-                Ok(Stand::Unclear)
-            }
+            Content::Closed(_) => return Err(FeedError::Closed { sequence }),
+            Content::Wrong(wrong) => return Err(FeedError::Wrong { sequence, wrong }),
         }
+        self.next = sequence + 1;
+        self.belongs()?;
+        Ok(true)
     }
 
     /// Adds the messages of whatever is open, as it is known.
@@ -127,86 +113,50 @@ impl Feed {
     pub fn cursor(&self) -> Option<Cursor> {
         let log = self.log.clone()?;
         let send_from = self.exporter.untold_from().unwrap_or(self.next);
+        let needs_from = self.exporter.needs_from().unwrap_or(self.next);
         Some(Cursor {
             log,
-            read_from: self
-                .exporter
-                .needs_from()
-                .unwrap_or(self.next)
-                .min(send_from),
+            read_from: needs_from.min(send_from),
             send_from,
             source: self.exporter.source().clone(),
         })
     }
 
-    fn belongs(&mut self, id: [u8; 16]) -> Result<(), FeedError> {
-        let id_in_hex = Id::new(id).to_string();
+    /// Whether the cursor is that of this log. Asked before anything that was read is sent.
+    fn belongs(&mut self) -> Result<(), FeedError> {
+        let Some(id) = self.walk.log() else {
+            return Ok(());
+        };
         match &self.log {
-            Some(log) if *log != id_in_hex => Err(FeedError::Cursor(CursorError::OtherLog {
-                found: log.clone(),
-            })),
+            Some(log) if *log != Id::new(id).to_string() => {
+                let found = log.clone();
+                Err(FeedError::Cursor(CursorError::OtherLog { found }))
+            }
             Some(_) => Ok(()),
             None => {
-                self.log = Some(id_in_hex);
+                self.log = Some(Id::new(id).to_string());
                 Ok(())
             }
         }
     }
-
-    fn take(&mut self, sequence: u64, leaf: &[u8], out: &mut Vec<u8>) -> Result<(), FeedError> {
-        if sequence < self.next {
-            return Ok(());
-        }
-        let unopened = |error| FeedError::Unopened { sequence, error };
-        let bytes = self.unsealer.unseal(leaf).map_err(unopened)?;
-        let entry = entry::decode(&bytes).map_err(|error| FeedError::Entry { sequence, error })?;
-        if sequence < self.send_from {
-            self.exporter.recall(sequence, &entry);
-        } else {
-            let is_asked = true;
-            self.exporter.take(sequence, &entry, is_asked, out);
-        }
-        self.next = sequence + 1;
-        Ok(())
-    }
-}
-
-/// Where a feed stands after a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stand {
-    /// Further on.
-    Went,
-    /// At the end of the log, for now.
-    AtEnd,
-    /// Before something that may be half-written.
-    Unclear,
 }
 
 /// Why a feed does not go on.
 #[derive(Debug)]
 pub enum FeedError {
-    /// The operating system.
-    Read(io::Error),
-    /// What stands here cannot be passed.
-    Stuck {
-        /// Where.
-        at: Position,
-        /// Why.
-        fault: Fault,
+    /// The log cannot be read.
+    Walk(WalkError),
+    /// An entry is sealed to others.
+    Closed {
+        /// Its number.
+        sequence: u64,
     },
-    /// An entry does not open.
-    Unopened {
+    /// An entry is none.
+    Wrong {
         /// Its number.
         sequence: u64,
         /// Why.
-        error: UnsealError,
-    },
-    /// An entry is no event.
-    Entry {
-        /// Its number.
-        sequence: u64,
-        /// Why.
-        error: EntryError,
+        wrong: Wrong,
     },
     /// The cursor does not say where to go on.
     Cursor(CursorError),
@@ -215,14 +165,11 @@ pub enum FeedError {
 impl fmt::Display for FeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FeedError::Read(error) => write!(f, "the log cannot be read: {error}"),
-            FeedError::Stuck { at, fault } => write!(
-                f,
-                "the log cannot be read further: what stands in segment {} at byte {} is {fault}",
-                at.segment, at.offset
-            ),
-            FeedError::Unopened { sequence, error } => write!(f, "entry {sequence}: {error}"),
-            FeedError::Entry { sequence, error } => write!(f, "entry {sequence}: {error}"),
+            FeedError::Walk(error) => write!(f, "the log cannot be read further: {error}"),
+            FeedError::Closed { sequence } => {
+                write!(f, "entry {sequence} is sealed to readers with another key")
+            }
+            FeedError::Wrong { sequence, wrong } => write!(f, "entry {sequence}: {wrong}"),
             FeedError::Cursor(error) => write!(f, "the cursor {error}"),
         }
     }

@@ -64,6 +64,7 @@ fn judge(log: &Path, outside: Option<u8>) -> Report {
     let asked = Asked {
         key: key.as_ref(),
         strict: outside.is_some(),
+        ..Asked::default()
     };
     verify_watched(log, &asked, &mut |_, _| ()).unwrap()
 }
@@ -494,7 +495,7 @@ fn a_log_that_the_new_key_never_signed_is_not_its_own_although_a_rotation_is_the
     // What a thief of the old key can do: whoever knows no later one believes it. Witnesses do not.
     let asked = Asked {
         key: Some(&key(1)),
-        strict: false,
+        ..Asked::default()
     };
     let report = verify_watched(old_alone.path(), &asked, &mut |_, _| ()).unwrap();
     assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
