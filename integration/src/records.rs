@@ -155,3 +155,11 @@ pub fn verify(directory: &Path) -> Ran {
     let verify = Program::ours("audit").args(["verify", "--strict"]);
     verify.arg(directory).run()
 }
+
+/// `audit verify` of a log whose gateway was killed: its last entries wait for a signature that the next
+/// start makes, which `--strict` would mind.
+#[track_caller]
+pub fn verify_killed(directory: &Path) -> Ran {
+    let verify = Program::ours("audit").args(["verify"]);
+    verify.arg(directory).run()
+}

@@ -125,7 +125,7 @@ impl OpenError {
             | OpenError::Damaged { .. }
             | OpenError::Shorter { .. }
             | OpenError::Root { .. } => {
-                "look for what is missing in a copy; `audit recover` says what is lost, and lets the log go on without it for a reason"
+                "`audit verify` says more; look for what is missing in a copy; `audit recover` says what is lost, and lets the log go on without it for a reason"
             }
             OpenError::Tile { .. }
             | OpenError::Checkpoint { .. }

@@ -37,8 +37,9 @@ use crate::lock;
 use crate::merkle::hash;
 use crate::merkle::key::Verifier;
 use crate::merkle::range::{Node, Nodes as _};
+use crate::merkle::rotation::{MAX_ROTATIONS, Rotation};
 use crate::merkle::tile::TileNodes;
-use crate::read::inventory;
+use crate::read::{self, Reader, Step, inventory};
 use crate::recover::{SPARE, quarantine_origin, segment_name, set_aside_name};
 use crate::seal::NoRandomness;
 use crate::storage;
@@ -84,7 +85,10 @@ pub fn assess(directory: &Path, key: Option<&Verifier>) -> Result<Option<Loss>, 
     }
     let files = Directory::new(directory);
     let signed = match key {
-        Some(key) => checkpoints::signed_size(&files, key).map_err(LossError::Tree)?,
+        Some(key) => {
+            let keys = keys_from(directory, key).map_err(LossError::Read)?;
+            checkpoints::signed_size(&files, &keys).map_err(LossError::Tree)?
+        }
         None if checkpoints::is_signed(&files).map_err(LossError::Read)? => {
             return Err(LossError::NoKey);
         }
@@ -133,6 +137,39 @@ pub fn assess(directory: &Path, key: Option<&Verifier>) -> Result<Option<Loss>, 
         to,
         damage,
     }))
+}
+
+/// The key that is known from outside, and those that the log hands over to from it, as far as it can
+/// be read.
+fn keys_from(directory: &Path, key: &Verifier) -> io::Result<Vec<Verifier>> {
+    let mut keys = vec![key.clone()];
+    let mut reader = Reader::new(directory);
+    loop {
+        match reader.step()? {
+            Step::Segment(_) => {}
+            Step::Batch {
+                sequence, records, ..
+            } => {
+                for (_, bytes) in read::entries(sequence, &records) {
+                    if let Some(rotation) = rotation_of(bytes)
+                        && Some(rotation.old()) == keys.last()
+                        && keys.len() <= MAX_ROTATIONS
+                    {
+                        keys.push(rotation.new_key().clone());
+                    }
+                }
+            }
+            Step::End | Step::Fault(_) => return Ok(keys),
+        }
+    }
+}
+
+/// The rotation that an entry holds, if both keys signed it.
+fn rotation_of(bytes: &[u8]) -> Option<Rotation> {
+    match entry::decode(bytes).ok()?.event {
+        Event::SigningKey(named) => Rotation::parse(named.rotation?.as_bytes()).ok(),
+        _ => None,
+    }
 }
 
 /// So many segments can be set aside at once: what one entry can tell of.

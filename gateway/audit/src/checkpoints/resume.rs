@@ -75,8 +75,7 @@ pub(crate) fn claimed(files: &dyn Files) -> io::Result<u64> {
 }
 
 /// The note of the last checkpoint of a log, before anybody opens it; nothing when it was never signed.
-/// It is made durable first: what a process that was killed left in the system's cache alone must not
-/// be shown to anybody who remembers it.
+/// It is made durable first.
 ///
 /// # Errors
 /// [`OpenError`] when the history is not as it was left, or the disk refuses.
@@ -84,12 +83,8 @@ pub fn last_note(files: &dyn Files) -> Result<Option<String>, OpenError> {
     let Some(last) = Last::find(files)? else {
         return Ok(None);
     };
-    let day = format!("{CHECKPOINTS}/{}", last.day);
-    for path in [&day, CHECKPOINTS, ""] {
-        files
-            .sync(path)
-            .map_err(OpenError::disk("sync the history"))?;
-    }
+    last.sync(files)
+        .map_err(OpenError::disk("sync the history"))?;
     Ok(Some(String::from_utf8_lossy(&last.note).into_owned()))
 }
 
@@ -140,13 +135,13 @@ struct SignedTree {
     owed: Option<String>,
 }
 
-/// How many entries are signed with this key, as far as the last checkpoint and the right edge of the
-/// tiles bear each other out; nothing when nothing was ever signed.
+/// How many entries are signed with one of these keys, as far as the last checkpoint and the right edge
+/// of the tiles bear each other out; nothing when nothing was ever signed.
 ///
 /// # Errors
 /// [`OpenError`] when they do not.
-pub(crate) fn signed_size(files: &dyn Files, key: &Verifier) -> Result<Option<u64>, OpenError> {
-    let tree = signed_tree(files, std::slice::from_ref(key))?;
+pub(crate) fn signed_size(files: &dyn Files, keys: &[Verifier]) -> Result<Option<u64>, OpenError> {
+    let tree = signed_tree(files, keys)?;
     Ok(tree.map(|tree| tree.edge.size()))
 }
 
@@ -293,13 +288,24 @@ impl Last {
         }
     }
 
-    /// Takes away what a crash left behind.
+    /// Takes away what a crash left behind, and makes the rest durable.
     fn clean(&self, files: &dyn Files) -> io::Result<()> {
         if let Some((path, end)) = &self.torn {
             files.cut(path, *end)?;
             files.sync(path)?;
         }
-        files.remove(ASIDE)
+        files.remove(ASIDE)?;
+        self.sync(files)
+    }
+
+    /// Makes the history durable: a process that was killed may have left its last record in the
+    /// system's cache alone, where a loss of power takes it, and `checkpoint` or a witness would then
+    /// know of one that is gone.
+    fn sync(&self, files: &dyn Files) -> io::Result<()> {
+        let day = format!("{CHECKPOINTS}/{}", self.day);
+        [&day, CHECKPOINTS, ""]
+            .into_iter()
+            .try_for_each(|path| files.sync(path))
     }
 }
 

@@ -646,6 +646,27 @@ fn a_rotation_that_was_lost_is_passed_for_who_has_the_key_that_it_led_to_and_for
     }
 }
 
+#[test]
+fn a_loss_behind_a_rotation_is_accepted_with_any_key_that_led_there() {
+    for outside in [1, 2, 3] {
+        let log = tempfile::tempdir().unwrap();
+        let (chain, _) = rotated(log.path());
+        let before = last_head(log.path()).size;
+        let last = log.path().join("wal/0000000000000005.seg");
+        std::fs::remove_file(last).unwrap();
+        let acceptance = Acceptance {
+            reason: "the disk was replaced",
+            uid: 1000,
+            login_uid: None,
+            now: NOW,
+        };
+        let loss = accept(log.path(), Some(&key(outside)), &acceptance).unwrap();
+        assert_eq!(loss.unwrap().to, before);
+        run(&led(log.path(), 3, &chain), 10);
+        assert_good(log.path(), Some(outside), last_head(log.path()).size, "");
+    }
+}
+
 /// A log with keys of `audit keygen`, run once with them; then rotated into `next`.
 fn by_hand() -> (tempfile::TempDir, String) {
     let place = tempfile::tempdir().unwrap();
