@@ -165,6 +165,7 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
         (
             audit.directory.path.as_path(),
             audit.keys.as_ref().map(source_of),
+            audit.passphrase.as_ref().map(source_of),
             paths(&audit.readers),
             audit.witnesses.iter().map(parts_of).collect::<Vec<_>>(),
             audit.durability.value,

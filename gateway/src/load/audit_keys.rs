@@ -134,8 +134,8 @@ mod tests {
         assert!(refused.contains("there is no passphrase"), "{refused}");
         assert!(refused.contains("[audit] passphrase"), "{refused}");
         place.edit(
-            "keys = \"file:audit.keys\"",
-            "keys = \"file:audit.keys\"\npassphrase = \"file:passphrase\"",
+            "\"file:audit.keys\"",
+            "\"file:audit.keys\"\npassphrase = \"file:passphrase\"",
         );
         for (passphrase, told) in [
             ("drawn for another one", "the passphrase is another one"),

@@ -502,7 +502,7 @@ fn rotated_keys_go_on_with_the_log_and_the_old_ones_do_not() {
     let configuration = world
         .configuration()
         .with("[audit]\nkeys = \"file:next/audit.keys\"");
-    assert!(gateway.reload_with(&configuration));
+    assert!(!gateway.reload_with(&configuration));
     world.is_served();
     gateway.stop();
     let gateway = Gateway::start(&world.place, &configuration);
