@@ -21,11 +21,12 @@ pub(crate) fn take(directory: &Path) -> Result<File, OpenError> {
         .mode(0o600)
         .open(directory.join(LOCK))
         .map_err(OpenError::disk("open the lock"))?;
-    // `has_writer` holds the lock for a moment; a writer holds it for good.
+    // `has_writer` holds the lock for a moment, and whoever records that he reads for some more; a
+    // writer holds it for good.
     for attempt in 0.. {
         match file.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::WouldBlock) if attempt < 10 => {
+            Err(TryLockError::WouldBlock) if attempt < 100 => {
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "start-up, before any worker runs"

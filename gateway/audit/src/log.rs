@@ -172,6 +172,14 @@ impl Log {
         if entries < signed {
             return Err(OpenError::Shorter { signed, entries });
         }
+        // The first entry behind the first checkpoint names the key: nothing may come between.
+        let failed = || OpenError::disk("read a segment");
+        let files = Directory::new(directory);
+        if checkpoints::is_signed(&files).map_err(failed())?
+            && !checkpoints::says_signed(directory, entries).map_err(failed())?
+        {
+            return Err(OpenError::NoKey);
+        }
         let options = Options {
             directory: directory.to_owned(),
             durability: Durability::Durable,
@@ -222,6 +230,9 @@ impl Log {
         system_random(&mut fresh).map_err(|NoRandomness| OpenError::NoRandomness)?;
         let survey = recover::survey(storage.as_ref(), fresh)?;
         let tail = &survey.tail;
+        if let Some((from, to, reason)) = &survey.accepted {
+            tracing::warn!(from, to, %reason, "the audit log goes on without what it lost: an operator accepted that");
+        }
         let now = Time::from_system(SystemTime::now());
         let signing = match signing {
             Some(Signing { means, lock }) => Some((Keeper::open(means, tail.sequence, now)?, lock)),

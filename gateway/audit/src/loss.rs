@@ -20,6 +20,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -40,7 +41,7 @@ use crate::merkle::range::{Node, Nodes as _};
 use crate::merkle::rotation::{MAX_ROTATIONS, Rotation};
 use crate::merkle::tile::TileNodes;
 use crate::read::{self, Reader, Step, inventory};
-use crate::recover::{SPARE, quarantine_origin, segment_name, set_aside_name};
+use crate::recover::{SPARE, lost_name, lost_origin, segment_name};
 use crate::seal::NoRandomness;
 use crate::storage;
 
@@ -102,8 +103,8 @@ pub fn assess(directory: &Path, key: Option<&Verifier>) -> Result<Option<Loss>, 
     // attempt was ended by a crash.
     let named = numbers.iter().map(|&number| (number, segment_name(number)));
     let aside = others.into_iter().filter_map(|name| {
-        let (segment, offset) = quarantine_origin(&name)?;
-        (offset == 0).then_some((segment, name))
+        let (behind, segment) = lost_origin(&name)?;
+        (behind == last).then_some((segment, name))
     });
     let stranded: Vec<_> = named
         .chain(aside)
@@ -190,6 +191,10 @@ pub fn accept(
     if !directory.join("wal").is_dir() {
         return Err(LossError::NoLog);
     }
+    let owner = std::fs::metadata(directory).map_err(LossError::Read)?.uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(LossError::NotOwner { owner });
+    }
     let _lock = lock::take(directory).map_err(LossError::Open)?;
     let Some(loss) = assess(directory, key)? else {
         return Ok(None);
@@ -198,7 +203,7 @@ pub fn accept(
     for damage in loss.damage.iter().filter(|damage| damage.offset == 0) {
         let name = segment_name(damage.segment);
         if directory.join("wal").join(&name).exists() {
-            let aside = set_aside_name(damage.segment, 0);
+            let aside = lost_name(loss.end.segment, damage.segment);
             if directory.join("wal").join(&aside).exists() {
                 return Err(LossError::Write(io::ErrorKind::AlreadyExists.into()));
             }
@@ -410,6 +415,11 @@ pub enum LossError {
         /// How many segments.
         segments: usize,
     },
+    /// The log belongs to another user, who could not go on with what we would write.
+    NotOwner {
+        /// Which.
+        owner: u32,
+    },
     /// There is no reason, or too much of it.
     Reason,
     /// The log cannot be read.
@@ -437,6 +447,7 @@ impl LossError {
             }
             LossError::Open(OpenError::Locked) => "stop the gateway that writes to it",
             LossError::Open(error) => error.hint(),
+            LossError::NotOwner { .. } => "do it as that user, with sudo -u for instance",
             LossError::Reason => {
                 "say in a sentence why the loss is accepted: an auditor will read it"
             }
@@ -462,6 +473,7 @@ impl fmt::Display for LossError {
                     "{segments} segments are damaged, more than one entry can tell of"
                 )
             }
+            LossError::NotOwner { owner } => write!(f, "the log belongs to the user {owner}"),
             LossError::Reason => {
                 write!(f, "a reason is needed, of at most {MAX_REASON} bytes")
             }

@@ -388,6 +388,12 @@ fn accepts_loss(
     if !matches!(fault, Fault::Sequence { found } if found > expected) {
         return Ok(false);
     }
+    Ok(loss_before(file, header)? == Some((expected, header.first_sequence)))
+}
+
+/// What the first entry of a segment says of a loss before it: the first entry that is lost, and the
+/// first that is not.
+fn loss_before(file: &File, header: &SegmentHeader) -> io::Result<Option<(u64, u64)>> {
     let mut window = vec![0; MAX_BATCH];
     let filled = storage::read_at(file, BLOCK as u64, &mut window)?;
     let place = Place {
@@ -396,14 +402,29 @@ fn accepts_loss(
         previous: header.hash(),
     };
     let Ok(batch) = frame::decode_batch(&window[..filled], &place) else {
-        return Ok(false);
+        return Ok(None);
     };
     let first = frame::split(batch.records).next();
     let entry = first.and_then(|bytes| entry::decode(bytes).ok());
-    Ok(entry.is_some_and(|entry| match entry.event {
-        Event::Discontinuity(loss) => (loss.from, loss.to) == (expected, header.first_sequence),
-        _ => false,
+    Ok(entry.and_then(|entry| match entry.event {
+        Event::Discontinuity(loss) => Some((loss.from, loss.to)),
+        _ => None,
     }))
+}
+
+/// How many losses were accepted in the log of `directory`. Reads the beginning of each segment.
+///
+/// # Errors
+/// What the operating system says.
+pub fn losses(directory: &Path) -> io::Result<u64> {
+    let reader = Reader::new(directory);
+    let mut losses = 0;
+    for number in inventory(directory)?.0 {
+        if let Some((file, Ok(header))) = reader.header(number)? {
+            losses += u64::from(loss_before(&file, &header)?.is_some());
+        }
+    }
+    Ok(losses)
 }
 
 /// The bytes of the entry `sequence`, as they stand in its record; nothing when it cannot be reached

@@ -177,7 +177,8 @@ fn alone(directory: &Path, entry: &Entry<'_>) -> Result<(), RecordError> {
             become_owner.map_err(|_| RecordError::NotAllowed)?;
             add(directory, entry)
         });
-        added.join().unwrap_or(Err(RecordError::NotAllowed))
+        // A defect. Fail closed: nothing is read.
+        added.join().unwrap_or(Err(RecordError::Refused))
     })
 }
 
@@ -225,9 +226,10 @@ impl RecordError {
     #[must_use]
     pub fn must_stop(&self) -> bool {
         match self {
-            RecordError::Unreached { .. } | RecordError::Refused | RecordError::Unwritten(_) => {
-                true
-            }
+            RecordError::Unreached { .. }
+            | RecordError::Refused
+            | RecordError::Unwritten(_)
+            | RecordError::Closed(OpenError::Locked) => true,
             RecordError::NotAllowed | RecordError::Closed(_) => false,
         }
     }

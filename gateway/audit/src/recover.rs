@@ -8,8 +8,9 @@
 //! does not open (fail closed).
 
 use crate::digest::Hash;
+use crate::entry;
 use crate::error::OpenError;
-use crate::event::{Digest, Recovered};
+use crate::event::{Digest, Event, Recovered};
 use crate::frame::{self, BLOCK, Fault, MAX_BATCH, Place, SegmentHeader};
 use crate::storage::Storage;
 
@@ -47,6 +48,9 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
 pub(crate) struct Survey {
     /// Where it ends.
     pub(crate) tail: Tail,
+    /// What the last segment begins with, when that is the acceptance of a loss: the first entry that is
+    /// lost, the first that is not, and why.
+    pub(crate) accepted: Option<(u64, u64, String)>,
     /// Files that were prepared and not used.
     leftovers: Vec<String>,
     /// How long the last segment is, bytes; 0 when there is none.
@@ -62,12 +66,16 @@ pub(crate) struct Survey {
 pub(crate) fn survey(storage: &dyn Storage, fresh: [u8; 16]) -> Result<Survey, OpenError> {
     let mut numbers = Vec::new();
     let mut leftovers = Vec::new();
+    let mut unfollowed = None;
     for name in storage.list().map_err(OpenError::disk("list"))? {
         match segment_number(&name) {
             Some(number) => numbers.push(number),
             None if is_leftover(&name) => leftovers.push(name),
             None if quarantined(&name) => {}
-            None => return Err(OpenError::Stranger { name }),
+            None => match lost_origin(&name) {
+                Some((behind, _)) => unfollowed = unfollowed.max(Some(behind)),
+                None => return Err(OpenError::Stranger { name }),
+            },
         }
     }
     numbers.sort_unstable();
@@ -76,7 +84,16 @@ pub(crate) fn survey(storage: &dyn Storage, fresh: [u8; 16]) -> Result<Survey, O
             return Err(OpenError::Missing { segment: expected });
         }
     }
+    // Segments were set aside, and the one in which the log goes on without them is not there: an
+    // acceptance that a crash ended, or one that was taken back.
+    let last = numbers.last().copied().unwrap_or(0);
+    if let Some(behind) = unfollowed.filter(|behind| *behind >= last) {
+        return Err(OpenError::Missing {
+            segment: behind + 1,
+        });
+    }
     let mut survey = Survey {
+        accepted: None,
         tail: Tail {
             log: fresh,
             segment: 0,
@@ -125,6 +142,9 @@ impl Survey {
             };
             match frame::decode_batch(window.at(tail.end)?, &place) {
                 Ok(batch) => {
+                    if tail.end == BLOCK as u64 {
+                        self.accepted = loss_in(&batch);
+                    }
                     tail.end += batch.bytes as u64;
                     tail.sequence += u64::from(batch.count);
                     tail.previous = batch.hash;
@@ -232,6 +252,27 @@ pub(crate) fn quarantine_origin(name: &str) -> Option<(u64, u64)> {
     let (segment, offset) = name.strip_suffix(".torn")?.split_once('-')?;
     let origin = (segment.parse().ok()?, offset.parse().ok()?);
     (set_aside_name(origin.0, origin.1) == name).then_some(origin)
+}
+
+/// The name of a segment that was set aside whole, since it does not follow the segment `behind`.
+pub(crate) fn lost_name(behind: u64, segment: u64) -> String {
+    format!("{behind:016}-{segment:016}.lost")
+}
+
+/// The segment that a segment set aside does not follow, and its own number.
+pub(crate) fn lost_origin(name: &str) -> Option<(u64, u64)> {
+    let (behind, segment) = name.strip_suffix(".lost")?.split_once('-')?;
+    let origin = (behind.parse().ok()?, segment.parse().ok()?);
+    (lost_name(origin.0, origin.1) == name).then_some(origin)
+}
+
+/// What the first entry of a segment says of a loss that was accepted.
+fn loss_in(batch: &frame::Batch<'_>) -> Option<(u64, u64, String)> {
+    let entry = entry::decode(batch.entries().next()?).ok()?;
+    match entry.event {
+        Event::Discontinuity(loss) => Some((loss.from, loss.to, loss.reason.to_owned())),
+        _ => None,
+    }
 }
 
 fn quarantined(name: &str) -> bool {

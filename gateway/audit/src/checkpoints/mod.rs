@@ -38,7 +38,7 @@ use crate::shared::Shared;
 pub(crate) use handover::holds;
 pub use keeper::{KeepError, Keeper};
 pub use resume::last_note;
-pub(crate) use resume::{claimed, is_signed, signed_size};
+pub(crate) use resume::{claimed, is_signed, says_signed, signed_size};
 pub use store::Means;
 
 /// A checkpoint is made at least this often, while something grows.

@@ -202,7 +202,7 @@ pub(super) fn clear(files: &dyn Files) -> io::Result<()> {
 }
 
 /// Whether an entry among the first `durable` says that the log is signed.
-pub(super) fn says_signed(directory: &Path, durable: u64) -> io::Result<bool> {
+pub(crate) fn says_signed(directory: &Path, durable: u64) -> io::Result<bool> {
     let mut reader = Reader::new(directory);
     while reader.sequence() < durable {
         match reader.step()? {

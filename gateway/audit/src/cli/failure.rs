@@ -92,6 +92,9 @@ pub(super) enum Failure {
         error: KeyError,
     },
     Keygen(KeygenError),
+    NotOurs {
+        directory: PathBuf,
+    },
     Loss {
         directory: PathBuf,
         error: LossError,
@@ -187,6 +190,13 @@ impl Failure {
             Failure::Loss { directory, error } => terminal::fail(
                 format_args!("{}: {error}", directory.display()),
                 Some(error.hint()),
+            ),
+            Failure::NotOurs { directory } => terminal::fail(
+                format_args!(
+                    "{} belongs to another user, who could change an index",
+                    directory.display()
+                ),
+                Some("make the index as that user, with sudo -u for instance"),
             ),
             Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
             Failure::Rotate(error) => terminal::fail(error, Some(error.hint())),

@@ -26,6 +26,10 @@ impl Index {
     pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
         let source = &self.source;
         source.look()?;
+        if !source.is_ours() {
+            let directory = source.directory.clone();
+            return Err(Failure::NotOurs { directory });
+        }
         let unsealer = source.unsealer()?;
         source.record("index", &Filter::default())?;
         let progress = Progress::new(false);

@@ -15,6 +15,7 @@ use terminal::{complain, counted, tell};
 use super::failure::Failure;
 use super::source::{Patients, Source, Window};
 use crate::event::{Pseudonym, Time};
+use crate::read;
 use crate::report::collect::{self, Asked, CollectError, Exchanges, MOST, Read};
 use crate::report::disclosures::{Accounting, LeftOut, Recipients, account};
 use crate::report::exchange::Exchange;
@@ -104,6 +105,8 @@ struct Head {
     complete: bool,
     #[serde(skip_serializing_if = "is_zero")]
     sealed_to_others: u64,
+    /// Losses of entries that were accepted (`audit recover`).
+    losses: u64,
     #[serde(skip_serializing_if = "is_zero")]
     unreadable: u64,
 }
@@ -189,12 +192,18 @@ impl Common {
         let source = &self.source;
         source.look()?;
         let names = self.patients.names(&source.directory)?;
+        let is_ours = source.is_ours();
         let asked = Asked {
             names: names.ok_or(Failure::NoPatient)?,
             since,
             until,
-            index: !self.whole,
+            index: !self.whole && is_ours,
         };
+        if !self.whole && !is_ours {
+            tell(
+                "note: the log belongs to another user, who could change an index: the whole log is read",
+            );
+        }
         let unsealer = source.unsealer()?;
         let filter = Filter {
             patients: Some(asked.names.clone()),
@@ -225,6 +234,8 @@ impl Common {
             )),
             Read::Whole { why: None } | Read::Index { .. } => {}
         }
+        let lost = read::losses(&source.directory);
+        let lost = lost.map_err(|error| source.failed(error))?;
         let head = Head {
             report,
             log: source.directory.display().to_string(),
@@ -232,7 +243,8 @@ impl Common {
             patients: found.names.iter().collect(),
             since,
             until,
-            complete: found.closed + found.wrong == 0,
+            complete: found.closed + found.wrong + lost == 0,
+            losses: lost,
             sealed_to_others: found.closed,
             unreadable: found.wrong,
         };
@@ -262,7 +274,10 @@ impl Common {
             let unreadable = counted(head.unreadable, "is/are");
             facts.push((
                 "not complete",
-                format!("{others} sealed to other readers, {unreadable} not to be read"),
+                format!(
+                    "{others} sealed to other readers, {unreadable} not to be read, {} accepted",
+                    counted(head.losses, "loss/losses")
+                ),
             ));
         }
         let page = Page {
@@ -288,8 +303,9 @@ impl Head {
         let closed = counted(self.sealed_to_others, "entry is/entries are");
         complain(
             format_args!(
-                "the report is not complete: {closed} sealed to readers with another key, {} not to be read",
-                counted(self.unreadable, "is/are")
+                "the report is not complete: {closed} sealed to readers with another key, {} not to be read, {} of entries accepted",
+                counted(self.unreadable, "is/are"),
+                counted(self.losses, "loss/losses")
             ),
             Some("--reader names the key of a reader; `audit verify` says what else is wrong"),
         );

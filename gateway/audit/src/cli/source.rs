@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -51,6 +52,13 @@ impl Source {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the log belongs to this user. What another one can put in the place of an index is not to
+    /// be believed, nor to be made there.
+    pub(super) fn is_ours(&self) -> bool {
+        let owner = std::fs::metadata(&self.directory).map(|found| found.uid());
+        owner.is_ok_and(|owner| owner == rustix::process::geteuid().as_raw())
     }
 
     /// Says no when there is no log.

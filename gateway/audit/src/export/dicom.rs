@@ -418,8 +418,13 @@ fn alert_of(event: &Event<'_>) -> Option<Alert> {
                 it.entries, it.signed
             ),
         ),
+        // One that knows another history is the worst that can be heard.
         Event::Witness(it) => configuration(
-            "0",
+            match it.state {
+                "back" => "0",
+                "conflict" => "12",
+                _ => "4",
+            },
             "witness",
             format!(
                 "{} {}: {} of {} entries cosigned",

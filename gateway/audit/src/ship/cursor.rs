@@ -79,10 +79,14 @@ impl CursorFile {
         let mut text = serde_json::to_vec(cursor)?;
         text.push(b'\n');
         let aside = self.path.with_extension("new.cursor");
+        // Made anew: a link that somebody else left there is not followed.
+        match std::fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let mut file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&aside)?;
         file.write_all(&text)?;

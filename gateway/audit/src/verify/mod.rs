@@ -46,7 +46,9 @@ use crate::loss::digest_from;
 use crate::merkle::key::Verifier;
 use crate::read::{self, Position, Reader, Step};
 use crate::reading::SOCKET;
-use crate::recover::{SPARE, quarantine_origin, segment_name, set_aside_name};
+use crate::recover::{
+    SPARE, lost_name, lost_origin, quarantine_origin, segment_name, set_aside_name,
+};
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::Leaf;
 
@@ -160,6 +162,7 @@ pub fn verify_watched(
         meaning: Meaning::new(),
         evidence,
         recovered: Vec::new(),
+        segment: 0,
         damage: Vec::new(),
         behind: None,
         keys: BTreeMap::new(),
@@ -233,8 +236,10 @@ struct Walk<'a> {
     meaning: Meaning,
     evidence: Evidence,
     recovered: Vec<Recovered>,
-    /// What stays as evidence of accepted losses.
-    damage: Vec<Damage>,
+    /// The segment that is read.
+    segment: u64,
+    /// What stays as evidence of accepted losses, each with the segment that the log went on behind.
+    damage: Vec<(u64, Damage)>,
     /// Where something stands behind the end of the segment before: the entry that comes next accounts
     /// for it, or nothing does.
     behind: Option<Position>,
@@ -262,6 +267,7 @@ impl Walk<'_> {
                     if header.first_sequence > expected {
                         self.lost(expected, header.first_sequence)?;
                     }
+                    self.segment = header.number;
                     self.last = self.last.max(header.number);
                     if header.number > 1 {
                         self.behind(
@@ -458,7 +464,9 @@ impl Walk<'_> {
             uid: loss.uid,
             reason: loss.reason.to_owned(),
         });
-        self.damage.extend(loss.damage);
+        let behind = self.segment.saturating_sub(1);
+        let damage = loss.damage.into_iter().map(|damage| (behind, damage));
+        self.damage.extend(damage);
     }
 
     /// Judges the place at which the walk ended.
@@ -551,11 +559,14 @@ impl Walk<'_> {
         for name in others {
             let known = match quarantine_origin(name) {
                 Some(origin) => {
-                    let recovered = self.recovered.iter().map(|r| (r.segment, r.offset));
-                    let damage = self.damage.iter().map(|d| (d.segment, d.offset));
-                    recovered.chain(damage).any(|known| known == origin)
+                    let mut recovered = self.recovered.iter();
+                    recovered.any(|r| (r.segment, r.offset) == origin)
                 }
                 // What a crash, or the running writer, left in the making.
+                None if lost_origin(name).is_some() => {
+                    let mut damage = self.damage.iter().filter(|(_, d)| d.offset == 0);
+                    damage.any(|(behind, d)| Some((*behind, d.segment)) == lost_origin(name))
+                }
                 None if name == SPARE => {
                     self.report.live || self.is_blank_but_for_a_header(SPARE)?
                 }
@@ -567,9 +578,9 @@ impl Walk<'_> {
                 self.report.find(Finding::Stranger { name: name.clone() });
             }
         }
-        for damage in std::mem::take(&mut self.damage) {
+        for (behind, damage) in std::mem::take(&mut self.damage) {
             let name = match damage.offset {
-                0 => set_aside_name(damage.segment, 0),
+                0 => lost_name(behind, damage.segment),
                 _ => segment_name(damage.segment),
             };
             let found = std::fs::File::open(self.directory.join("wal").join(name));

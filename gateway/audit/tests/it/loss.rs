@@ -153,7 +153,10 @@ fn damage_anywhere_in_the_last_segment_is_set_aside_and_stays_evidence() {
             panic!("{block}: {:?}", loss.damage)
         };
         let (at, path) = if block == 0 {
-            (0, directory.join("wal/0000000000000003-0.torn"))
+            (
+                0,
+                directory.join("wal/0000000000000002-0000000000000003.lost"),
+            )
         } else {
             (damage.offset, segment(directory, 3))
         };
@@ -175,7 +178,13 @@ fn segments_that_do_not_follow_are_set_aside_whole() {
         let loss = assert_goes_on(directory, before);
         let stranded: Vec<u64> = loss.damage.iter().map(|damage| damage.segment).collect();
         assert_eq!(stranded, (gone + 1..=3).collect::<Vec<_>>());
-        assert!(directory.join("wal/0000000000000003-0.torn").exists());
+        let aside = format!("wal/{:016}-0000000000000003.lost", gone - 1);
+        assert!(directory.join(aside).exists());
+        assert_eq!(
+            lose(directory),
+            None,
+            "what was accepted is no loss any more"
+        );
     }
 }
 
@@ -260,13 +269,34 @@ fn an_attempt_that_was_ended_by_a_crash_is_finished_by_the_next() {
     let before = signed(directory);
     std::fs::remove_file(segment(directory, 1)).unwrap();
     // The crash came when one of two had its new name, and the next segment none.
-    let aside = directory.join("wal/0000000000000003-0.torn");
+    let aside = directory.join("wal/0000000000000000-0000000000000003.lost");
     std::fs::rename(segment(directory, 3), aside).unwrap();
     std::fs::write(directory.join("wal/spare"), [1; 4096]).unwrap();
     let report = judge(directory);
     assert_ne!(report.verdict(), Verdict::Good);
     let loss = assert_goes_on(directory, before);
     assert_eq!(loss.damage.len(), 2);
+}
+
+#[test]
+fn an_acceptance_that_did_not_end_keeps_an_unsigned_log_too_from_opening() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    for _ in 0..3 {
+        let (log, committer) = Log::open(&options(directory, None)).unwrap();
+        log.append_blocking(&entry(1), PATIENCE).unwrap();
+        committer.close(PATIENCE).unwrap();
+    }
+    let aside = directory.join("wal/0000000000000002-0000000000000003.lost");
+    std::fs::rename(segment(directory, 3), aside).unwrap();
+    let refused = Log::open(&options(directory, None)).err();
+    assert!(
+        matches!(refused, Some(OpenError::Missing { segment: 3 })),
+        "{refused:?}"
+    );
+    let loss = accept(directory, None, &ACCEPTANCE).unwrap().unwrap();
+    assert_eq!(loss.damage.len(), 1);
+    Log::open(&options(directory, None)).unwrap();
 }
 
 #[test]

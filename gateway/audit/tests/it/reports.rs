@@ -158,6 +158,35 @@ fn an_accounting_names_recipients_what_it_left_out_and_whom_it_does_not_know() {
 }
 
 #[test]
+fn a_report_over_a_loss_that_was_accepted_is_not_complete() {
+    let (clinic, _) = clinic();
+    let log = clinic.log();
+    let segments = (1..100).map(|number| log.join(format!("wal/{number:016}.seg")));
+    let last = segments.take_while(|path| path.exists()).last().unwrap();
+    let mut bytes = std::fs::read(&last).unwrap();
+    bytes[4096 + 80] ^= 1;
+    std::fs::write(&last, bytes).unwrap();
+    let key = clinic.keys.signer.verifier().to_string();
+    std::fs::write(clinic.path("log.vkey"), key).unwrap();
+    let directory = word(&log);
+    let accepted = audit(&["recover", directory, "--accept-loss", "--reason", "lost"]);
+    assert_eq!(
+        accepted.status.code(),
+        Some(0),
+        "{}",
+        text(&accepted.stderr)
+    );
+    let made = report(&clinic, "access", &["--json"]);
+    assert_eq!(made.status.code(), Some(1), "{}", text(&made.stderr));
+    let head: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(
+        (&head["complete"], &head["losses"]),
+        (&false.into(), &1.into())
+    );
+    assert!(text(&made.stderr).contains("1 loss of entries accepted"));
+}
+
+#[test]
 fn a_report_without_a_patient_is_wrong_usage() {
     let (clinic, _) = clinic();
     let log = clinic.log();
