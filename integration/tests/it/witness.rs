@@ -197,6 +197,42 @@ fn a_log_that_was_put_back_to_yesterdays_copy_is_refused_at_the_start() {
 }
 
 #[test]
+fn a_log_put_back_to_before_its_rotation_is_found_by_a_witness_that_knows_the_new_key_alone() {
+    let watched = Watched::new();
+    let place = &watched.world.place;
+    let _origin = watched.world.plain_origin();
+    let next = place.path("next");
+    std::fs::create_dir(&next).or_fail("make a directory");
+    let rotated = Program::ours("audit")
+        .arg("rotate")
+        .arg(watched.audit())
+        .arg("--keys")
+        .arg(place.path("audit.keys"))
+        .arg("--out")
+        .arg(&next)
+        .run()
+        .expect_code(0);
+    let key = rotated.stdout.lines().last().or_fail("get the new key");
+    place.write("logs", format!("{key}\n"));
+    let before = place.path("before");
+    copy(&watched.audit(), &before);
+    let configuration = watched
+        .configuration()
+        .with("[audit]\nkeys = \"file:next/audit.keys\"");
+    let _witness = watched.witness("state");
+    let gateway = Gateway::start(place, &configuration);
+    await_witness(&gateway);
+    gateway.stop();
+    std::fs::remove_dir_all(watched.audit()).or_fail("remove the log");
+    copy(&before, &watched.audit());
+    let ran = Gateway::refuses_to_start(place, &configuration);
+    assert!(
+        ran.stderr.contains("cut, rolled back or replaced"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn a_copy_that_went_on_elsewhere_is_another_history() {
     let watched = Watched::new();
     let _origin = watched.world.plain_origin();

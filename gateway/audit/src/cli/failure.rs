@@ -3,7 +3,7 @@
 use std::io;
 #[cfg(feature = "net")]
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use terminal::complain;
@@ -123,21 +123,7 @@ impl Failure {
                 directory,
                 error,
                 code,
-            } => {
-                let hint = match error.kind() {
-                    io::ErrorKind::NotFound => {
-                        "name the directory that [audit] directory names in the gateway's configuration"
-                    }
-                    io::ErrorKind::PermissionDenied => {
-                        "the log belongs to the gateway's user; read it as that user or as root"
-                    }
-                    io::ErrorKind::NotADirectory => "name the directory, not a file in it",
-                    _ => "check the disk",
-                };
-                let error = format_args!("cannot read {}: {error}", directory.display());
-                complain(error, Some(hint));
-                (*code).into()
-            }
+            } => unread(directory, error, *code),
             Failure::Stuck { at, fault } => terminal::fail(
                 format_args!("the log cannot be read further: {at} is {fault}"),
                 Some("`audit verify` says what is wrong"),
@@ -246,4 +232,21 @@ fn file_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::AlreadyExists => "name a file that does not exist yet",
         _ => "check that this user may use the file",
     }
+}
+
+/// Tells that a log cannot be read.
+fn unread(directory: &Path, error: &io::Error, code: u8) -> ExitCode {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "name the directory that [audit] directory names in the gateway's configuration"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "the log belongs to the gateway's user; read it as that user or as root"
+        }
+        io::ErrorKind::NotADirectory => "name the directory, not a file in it",
+        _ => "check the disk",
+    };
+    let error = format_args!("cannot read {}: {error}", directory.display());
+    complain(error, Some(hint));
+    code.into()
 }

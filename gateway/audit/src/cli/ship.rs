@@ -47,6 +47,10 @@ pub(super) struct Ship {
     /// the receiver. Two programs must not share one.
     #[arg(long, value_name = "FILE")]
     cursor: Option<PathBuf>,
+    /// Take what was sent for read although the receiver ends its connections without the goodbye of TLS
+    /// (close_notify). What it had not read when it died is then lost.
+    #[arg(long)]
+    no_goodbye: bool,
     /// End when all that is there was sent, or could not be.
     #[arg(long)]
     once: bool,
@@ -81,7 +85,7 @@ impl Ship {
             receiver,
             place: &self.syslog,
             wait: Wait::new(),
-            repeated: false,
+            no_goodbye: self.no_goodbye,
         };
         // The key first: whoever has none has not read anything.
         let mut unsealer = source.unsealer()?;
@@ -102,7 +106,7 @@ impl Ship {
                 }
                 Err(Stop::Lost(error)) => {
                     let error = format!("{}: {error}", self.syslog);
-                    if self.once && !shipper.repeated {
+                    if self.once {
                         return Ok(terminal::fail(error, Some(AWAY)));
                     }
                     shipper.wait.after(&error);
@@ -161,8 +165,8 @@ struct Shipper<'a> {
     receiver: Receiver,
     place: &'a str,
     wait: Wait,
-    /// Whether the round was sent before to a receiver that left without a goodbye.
-    repeated: bool,
+    /// Whether what was sent counts as read when the receiver leaves without a goodbye.
+    no_goodbye: bool,
 }
 
 /// A round has no more messages than these, bytes: as many are sent again when it is lost.
@@ -214,12 +218,10 @@ impl Shipper<'_> {
     /// Ends a round; the cursor moves when the receiver has read all of it.
     fn settle(&mut self, round: Round, feed: &Feed) -> Result<(), Stop> {
         let goodbye = round.close().map_err(Stop::Lost)?;
-        if goodbye == Goodbye::Without && !self.repeated {
-            self.repeated = true;
-            let message = "it went without a goodbye, so it may not have read all";
+        if goodbye == Goodbye::Without && !self.no_goodbye {
+            let message = "it went without the goodbye of TLS, so it may not have read all; of a receiver that never says it, --no-goodbye takes what was sent for read";
             return Err(Stop::Lost(io::Error::other(message)));
         }
-        self.repeated = false;
         if let Some(cursor) = feed.cursor() {
             self.file.store(&cursor).map_err(Stop::Store)?;
             self.cursor = Some(cursor);

@@ -192,6 +192,19 @@ pub async fn submit(
                 size => old = size,
             },
             422 => return conflict(witness, log, head, None).await,
+            // It does not know the key that this checkpoint is signed with. What it remembers may be
+            // signed with a later one all the same, and it shows that to anybody.
+            status @ (403 | 404) => {
+                let proved = proof(witness, log, head).await;
+                return match proved {
+                    Some(_) => Ok(Outcome::Conflict(Conflict {
+                        signed: head.size,
+                        remembered: None,
+                        proved,
+                    })),
+                    None => Err(SubmitError::Refused { status }),
+                };
+            }
             status => return Err(SubmitError::Refused { status }),
         }
     }

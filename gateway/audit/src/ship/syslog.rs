@@ -6,8 +6,8 @@
 //! sent again, so messages can come twice, also when this program is killed.
 //!
 //! What can still be lost is what a receiver has read and then loses itself. A receiver that never says
-//! goodbye, or not within ten seconds, cannot be told from one that was killed: its round is sent a
-//! second time, and then counts.
+//! goodbye, or not within ten seconds, cannot be told from one that was killed: whether its rounds count
+//! is for the operator to say (`--no-goodbye`).
 //!
 //! The log is read with the reader's key, and messages are protected by TLS alone.
 
