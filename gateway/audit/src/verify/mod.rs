@@ -163,6 +163,7 @@ pub fn verify_watched(
         evidence,
         recovered: Vec::new(),
         segment: 0,
+        first: 0,
         damage: Vec::new(),
         behind: None,
         keys: BTreeMap::new(),
@@ -238,6 +239,9 @@ struct Walk<'a> {
     recovered: Vec<Recovered>,
     /// The segment that is read.
     segment: u64,
+    /// The number of its first entry: the one that may tell of a loss before it, and no other, or a log
+    /// could tell of more than there is memory for.
+    first: u64,
     /// What stays as evidence of accepted losses, each with the segment that the log went on behind.
     damage: Vec<(u64, Damage)>,
     /// Where something stands behind the end of the segment before: the entry that comes next accounts
@@ -267,7 +271,7 @@ impl Walk<'_> {
                     if header.first_sequence > expected {
                         self.lost(expected, header.first_sequence)?;
                     }
-                    self.segment = header.number;
+                    (self.segment, self.first) = (header.number, header.first_sequence);
                     self.last = self.last.max(header.number);
                     if header.number > 1 {
                         self.behind(
@@ -362,7 +366,9 @@ impl Walk<'_> {
                 let name = format!("{}/{}", key.epoch, key.key);
                 self.keys.insert(name, key.record);
             }
-            Event::Discontinuity(loss) => self.accepted(entry.time, loss),
+            Event::Discontinuity(loss) if sequence == self.first => {
+                self.accepted(entry.time, loss);
+            }
             Event::SigningKey(named) => self.signing_key(sequence, &named)?,
             _ => {}
         }

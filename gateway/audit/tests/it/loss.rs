@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use audit::error::OpenError;
-use audit::event::{Event, Time};
+use audit::event::{Discontinuity, Entry, Event, Time};
 use audit::log::Log;
 use audit::loss::{Acceptance, Loss, LossError, accept, assess};
 use audit::prove;
@@ -336,6 +336,30 @@ fn a_log_that_is_served_cannot_be_recovered() {
         "{refused:?}"
     );
     committer.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_entry_in_the_midst_of_a_segment_tells_of_no_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, committer) = Log::open(&options(directory.path(), Some(signer(1)))).unwrap();
+    let told = Entry {
+        time: ACCEPTANCE.now,
+        event: Event::Discontinuity(Discontinuity {
+            from: 0,
+            to: 0,
+            damage: Vec::new(),
+            reason: "pretended",
+            uid: 0,
+            login_uid: None,
+        }),
+    };
+    for _ in 0..3 {
+        log.append_blocking(&told, PATIENCE).unwrap();
+    }
+    committer.close(PATIENCE).unwrap();
+    let report = judge(directory.path());
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    assert_eq!(report.notes, [], "nothing was lost");
 }
 
 #[test]
