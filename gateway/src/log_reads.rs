@@ -1,4 +1,5 @@
-//! The socket through which readers of the audit log say that they are about to read (`audit::reading`).
+//! The socket through which readers of the audit log say that they are about to read, and operators what
+//! they do to keep it (`audit::reading`).
 //!
 //! It lies in the log's directory, for the log's owner and root alone. Who reads is what the kernel says
 //! (SO_PEERCRED), the rest is words of a closed form; the answer is given when the entry is durable. One
@@ -15,7 +16,7 @@ use std::time::SystemTime;
 
 use audit::appender::Appender;
 use audit::entry;
-use audit::event::{Entry, Event, LogRead, Time};
+use audit::event::{By, Entry, Event, Time};
 use audit::log::Log;
 use audit::queue::Share;
 use audit::reading::{self, MAX_MESSAGE, PATIENCE, RECORDED};
@@ -109,11 +110,12 @@ async fn exchange(mut stream: UnixStream, appender: &Appender) -> io::Result<()>
     if length <= MAX_MESSAGE {
         let mut message = vec![0; length];
         stream.read_exact(&mut message).await?;
-        let login = peer.pid().and_then(reading::login_uid);
-        if record(&message, peer.uid(), login, appender)
-            .await
-            .is_some()
-        {
+        let by = By {
+            uid: peer.uid(),
+            login_uid: peer.pid().and_then(reading::login_uid),
+            served: true,
+        };
+        if record(&message, by, appender).await.is_some() {
             answer = RECORDED;
         }
     }
@@ -121,27 +123,22 @@ async fn exchange(mut stream: UnixStream, appender: &Appender) -> io::Result<()>
     stream.shutdown().await
 }
 
-/// Records what a reader says, and who says it. `None`: it is not on record.
-async fn record(message: &[u8], uid: u32, login: Option<u32>, appender: &Appender) -> Option<()> {
-    let Ok(Entry {
-        event: Event::LogRead(read),
-        ..
-    }) = entry::decode(message)
-    else {
-        return None;
-    };
-    if !read.is_plain() {
-        return None;
-    }
+/// Records what somebody says, and who says it. `None`: it is not on record.
+async fn record(message: &[u8], by: By, appender: &Appender) -> Option<()> {
+    let event = reading::asked(entry::decode(message).ok()?.event, by)?;
     let entry = Entry {
         time: Time::from_system(SystemTime::now()),
-        event: Event::LogRead(LogRead {
-            uid,
-            login_uid: login,
-            served: true,
-            ..read
-        }),
+        event,
     };
+    if !matches!(entry.event, Event::LogRead(_)) {
+        // What hides, holds or copies records is told at once.
+        let (act, uid) = (entry.event.kind(), by.uid);
+        tracing::warn!(
+            act,
+            uid,
+            "an act of keeping on the audit log: see its entry"
+        );
+    }
     let appended = appender.append(&entry, Share::Proven).ok()?;
     appender.log().kick();
     match appended.await {

@@ -1,5 +1,5 @@
 //! Reads of the log are on record (DICOM PS3.16, 110101 "Audit Log Used"): how a reader gets its entry in
-//! before it reads.
+//! before it reads. Acts of keeping (holds, destruction, backups) come the same way.
 //!
 //! On a log that a gateway serves the reader asks it, through the Unix socket `SOCKET` in the log's
 //! directory: two bytes of length (big endian) and the entry; back comes one byte, [`RECORDED`] once the
@@ -24,7 +24,7 @@ use rustix::process::{Gid, Uid, geteuid, getuid};
 
 use crate::entry;
 use crate::error::{AppendError, OpenError};
-use crate::event::{Entry, Event, LogRead, Pseudonym, Time};
+use crate::event::{Backup, By, Destruction, Entry, Event, Hold, LogRead, Pseudonym, Time};
 use crate::lock::has_writer;
 use crate::log::Log;
 use crate::opened::pause;
@@ -63,9 +63,10 @@ pub fn record(directory: &Path, verb: &str, filter: &Filter) -> Result<Recorded,
     }
     let more = patients.len().saturating_sub(LogRead::MOST) as u64;
     patients.truncate(LogRead::MOST);
+    let By { uid, login_uid, .. } = own_hand();
     let read = LogRead {
-        uid: getuid().as_raw(),
-        login_uid: login_uid("self"),
+        uid,
+        login_uid,
         verb,
         filters,
         patients,
@@ -74,9 +75,29 @@ pub fn record(directory: &Path, verb: &str, filter: &Filter) -> Result<Recorded,
         until: filter.until,
         served: false,
     };
+    put(directory, Event::LogRead(read))
+}
+
+/// Who runs this program, for an entry that [`put`] adds. A gateway that serves the log sets its own
+/// word in the place of it.
+#[must_use]
+pub fn own_hand() -> By {
+    By {
+        uid: getuid().as_raw(),
+        login_uid: login_uid("self"),
+        served: false,
+    }
+}
+
+/// Adds what somebody does with the log, at this moment, to it: durable when it returns. The events are
+/// those that [`asked`] lets pass.
+///
+/// # Errors
+/// [`RecordError`]: it is not on record, as far as is known.
+pub fn put(directory: &Path, event: Event<'_>) -> Result<Recorded, RecordError> {
     let entry = Entry {
         time: Time::from_system(SystemTime::now()),
-        event: Event::LogRead(read),
+        event,
     };
     // A gateway that starts or stops has the lock a moment longer than the socket.
     for _ in 0..10 {
@@ -92,6 +113,31 @@ pub fn record(directory: &Path, verb: &str, filter: &Filter) -> Result<Recorded,
     Err(RecordError::Unreached {
         error: error.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into()),
     })
+}
+
+/// What a gateway adds for somebody who asks through the socket: the event, as done by `by`. `None`: not an
+/// event that anybody can ask for, or one that says more than it may.
+#[must_use]
+pub fn asked<'a>(event: Event<'a>, by: By) -> Option<Event<'a>> {
+    let By {
+        uid,
+        login_uid,
+        served,
+    } = by;
+    match event {
+        Event::LogRead(read) if read.is_plain() => Some(Event::LogRead(LogRead {
+            uid,
+            login_uid,
+            served,
+            ..read
+        })),
+        Event::Hold(hold) if hold.is_plain() => Some(Event::Hold(Hold { by, ..hold })),
+        Event::Destruction(end) if end.is_plain() => {
+            Some(Event::Destruction(Destruction { by, ..end }))
+        }
+        Event::Backup(backup) => Some(Event::Backup(Backup { by, ..backup })),
+        _ => None,
+    }
 }
 
 /// The user who logged in, of a process or of `self`, where the system knows (loginuid, audit(8)).

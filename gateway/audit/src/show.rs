@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::counted;
 
-use crate::event::{Entry, Event, LogRead, Subjects, Time};
+use crate::event::{By, Entry, Event, LogRead, Subjects, Time};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
 #[derive(Debug, Serialize)]
@@ -198,6 +198,11 @@ impl Human<'_> {
                 let entries = counted(e.entries, "entry/entries");
                 write!(f, " {entries} behind {}", e.signed)?;
             }
+            Event::Retention(_)
+            | Event::Hold(_)
+            | Event::Destruction(_)
+            | Event::Backup(_)
+            | Event::Restored(_) => kept(&self.0.event, f)?,
             Event::Witness(e) => {
                 let (witnessed, signed) = (e.witnessed, counted(e.signed, "entry/entries"));
                 write!(
@@ -217,6 +222,67 @@ impl Human<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// How long what was written is kept, what holds it, and how it ends; nothing of another event.
+pub(crate) fn kept(event: &Event<'_>, f: &mut impl Write) -> fmt::Result {
+    match event {
+        Event::Retention(e) => {
+            for (number, class) in e.classes.iter().enumerate() {
+                let comma = if number == 0 { "" } else { "," };
+                let years = counted(class.years, "year");
+                write!(f, "{comma} {} {years}", class.class)?;
+            }
+            Ok(())
+        }
+        Event::Hold(e) => {
+            let does = if e.placed {
+                "holds"
+            } else {
+                "is released from"
+            };
+            let (from, to) = (e.from.unwrap_or("the first"), e.to.unwrap_or("the last"));
+            write!(f, " {} {does} {from} to {to}", e.name)?;
+            hand(&e.by, Some(e.reason), f)
+        }
+        Event::Destruction(e) => {
+            let (keys, state) = (
+                counted(e.keys, "key"),
+                if e.done {
+                    "destroyed"
+                } else {
+                    "to be destroyed"
+                },
+            );
+            write!(f, " {} {keys} {state}", e.epoch)?;
+            hand(&e.by, Some(e.reason), f)
+        }
+        Event::Backup(e) => {
+            write!(f, " of {}", counted(e.entries, "entry/entries"))?;
+            hand(&e.by, None, f)
+        }
+        Event::Restored(e) => {
+            write!(
+                f,
+                " from a backup of {}",
+                counted(e.entries, "entry/entries")
+            )?;
+            hand(&e.by, Some(e.reason), f)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// By whose hand, and why.
+fn hand(by: &By, reason: Option<&str>, f: &mut impl Write) -> fmt::Result {
+    write!(f, " by uid {}", by.uid)?;
+    if let Some(login) = by.login_uid {
+        write!(f, ", logged in as {login}")?;
+    }
+    match reason {
+        Some(reason) => write!(f, ": {reason}"),
+        None => Ok(()),
     }
 }
 

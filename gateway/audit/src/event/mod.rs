@@ -11,6 +11,8 @@ mod value;
 
 mod house;
 
+mod keeping;
+
 mod connection;
 
 mod subjects;
@@ -26,6 +28,7 @@ pub use house::{
     Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, LogRead, Recovered,
     Revocation, SigningKey, Start, Stop, UnsignedTail, Witness,
 };
+pub use keeping::{Backup, By, Destruction, Hold, Kept, MAX_REASON, Restored, Retention};
 pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
 pub use subjects::{Pseudonym, Subjects, Unknown};
 pub use value::{Digest, Hex16, Id, Time};
@@ -51,7 +54,8 @@ const KINDS: &[(u8, &str)] = &[
     (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
     (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (16, "signing_key"),
     (17, "epoch_key"), (18, "discontinuity"), (20, "unsigned_tail"),
-    (21, "witness"), (22, "log_read"),
+    (21, "witness"), (22, "log_read"), (24, "retention"), (25, "hold"), (26, "destruction"),
+    (27, "backup"), (28, "restored"),
 ];
 
 /// One thing that happened, with the time at which the gateway saw it.
@@ -133,6 +137,21 @@ pub enum Event<'a> {
     /// Somebody read the log.
     #[n(22)]
     LogRead(#[cbor(b(0))] LogRead<'a>),
+    /// How long what is written from here on is kept.
+    #[n(24)]
+    Retention(#[cbor(b(0))] Retention<'a>),
+    /// Somebody holds entries whatever their age, or lets them go.
+    #[n(25)]
+    Hold(#[cbor(b(0))] Hold<'a>),
+    /// The keys of an epoch are destroyed.
+    #[n(26)]
+    Destruction(#[cbor(b(0))] Destruction<'a>),
+    /// Somebody copied the log.
+    #[n(27)]
+    Backup(#[n(0)] Backup),
+    /// The log goes on from a backup.
+    #[n(28)]
+    Restored(#[cbor(b(0))] Restored<'a>),
     /// A witness was lost, came back, forgot, or remembers another log.
     #[n(21)]
     Witness(#[cbor(b(0))] Witness<'a>),
@@ -165,6 +184,11 @@ impl Event<'_> {
             Event::UnsignedTail(_) => "unsigned_tail",
             Event::LogRead(_) => "log_read",
             Event::Witness(_) => "witness",
+            Event::Retention(_) => "retention",
+            Event::Hold(_) => "hold",
+            Event::Destruction(_) => "destruction",
+            Event::Backup(_) => "backup",
+            Event::Restored(_) => "restored",
         }
     }
 
@@ -192,6 +216,11 @@ impl Event<'_> {
             | Event::UnsignedTail(_)
             | Event::LogRead(_)
             | Event::Witness(_)
+            | Event::Retention(_)
+            | Event::Hold(_)
+            | Event::Destruction(_)
+            | Event::Backup(_)
+            | Event::Restored(_)
             | Event::SigningKey(_) => None,
         }
     }

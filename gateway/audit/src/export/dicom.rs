@@ -18,6 +18,7 @@ use super::exchange::{Exchange, Outcome};
 use super::syslog::{self, Severity};
 use super::xml::{Element, LONGEST};
 use crate::event::{Entry, Event, LogRead, Pseudonym, Time};
+use crate::show::kept;
 
 /// Code, code system, meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -431,6 +432,16 @@ fn alert_of(event: &Event<'_>) -> Option<Alert> {
                 it.name, it.state, it.witnessed, it.signed
             ),
         ),
+        Event::Retention(_)
+        | Event::Hold(_)
+        | Event::Destruction(_)
+        | Event::Backup(_)
+        | Event::Restored(_) => {
+            let mut text = String::new();
+            // Writing to a String does not fail.
+            let _ = kept(event, &mut text);
+            configuration("0", event.kind(), text.trim_start().to_owned())
+        }
         Event::Recovered(it) => stopped(format!(
             "segment {} was cut at byte {}, {} bytes set aside",
             it.segment, it.offset, it.bytes

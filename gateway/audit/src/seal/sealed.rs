@@ -80,6 +80,11 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::UnsignedTail(_)
         | Event::LogRead(_)
         | Event::Witness(_)
+        | Event::Retention(_)
+        | Event::Hold(_)
+        | Event::Destruction(_)
+        | Event::Backup(_)
+        | Event::Restored(_)
         | Event::SigningKey(_) => true,
         Event::Configuration(_)
         | Event::Decision(_)
