@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use audit::appender::{Append, Appender};
 use audit::event::{Close, Code, Entry, Event, Id, Time};
+use audit::keeping::Classes;
 use audit::keys::system_random;
 use audit::log::{Log, Options};
 use audit::merkle::rotation::Chain;
@@ -86,6 +87,7 @@ fn latencies(criterion: &mut Criterion) {
         readers: vec![reader],
         signer: None,
         is_known: false,
+        classes: Classes::default(),
         rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).expect("a log");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use audit::event::{Entry, Event, Id, Pseudonym, Release, Request, Subjects, Time};
 use audit::index;
+use audit::keeping::Classes;
 use audit::keys::system_random;
 use audit::log::{Log, Options};
 use audit::merkle::rotation::Chain;
@@ -72,6 +73,7 @@ fn write(directory: &Path, reader: Reader, entries: u64) {
         readers: vec![reader],
         signer: None,
         is_known: false,
+        classes: Classes::default(),
         rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).expect("a log");

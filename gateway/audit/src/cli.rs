@@ -10,6 +10,8 @@ mod failure;
 
 mod index;
 
+mod keep;
+
 mod keygen;
 
 mod recover;
@@ -70,6 +72,9 @@ enum Command {
     Disclose(disclose::Disclose),
     Keygen(keygen::Keygen),
     Rotate(rotate::Rotate),
+    Keep(keep::Keep),
+    Hold(keep::Hold),
+    Destroy(keep::Destroy),
     #[cfg(feature = "net")]
     Witness(witness::Witness),
     /// Print a completion script for a shell.
@@ -108,6 +113,9 @@ pub fn main() -> ExitCode {
         Command::Disclose(verb) => verb.run(&mut out),
         Command::Keygen(verb) => verb.run(&mut out),
         Command::Rotate(verb) => verb.run(&mut out),
+        Command::Keep(verb) => verb.run(&mut out),
+        Command::Hold(verb) => verb.run(&mut out),
+        Command::Destroy(verb) => verb.run(&mut out),
         #[cfg(feature = "net")]
         Command::Witness(verb) => verb.run(&mut out),
         Command::Completions { shell } => {

@@ -108,32 +108,11 @@ impl Commit {
         }
     }
 
-    /// Goes over to the key of the month that began, if one did. Until that succeeds entries go on
-    /// under the key of the month before: nothing waits for a disk here.
+    /// Goes over to the keys of the month that began, if one did. Until that succeeds entries go on
+    /// under those of the month before: nothing waits for a disk here.
     fn turn(&self) {
-        let Some(keyring) = &self.shared.keyring else {
-            return;
-        };
-        let now = now();
-        // A place first, so that the entry that tells of the key always follows its record.
-        if !keyring.is_over(now) || self.shared.reserve(Share::Proven).is_err() {
-            return;
-        }
-        match keyring.next(now) {
-            Ok((key, drawn)) => {
-                let entry = Entry {
-                    time: now,
-                    event: drawn.event(),
-                };
-                let mut leaf = Vec::new();
-                entry::encode(&entry, &mut leaf);
-                self.shared.queue().push_reserved(&leaf, Share::Proven);
-                keyring.turn(key);
-            }
-            Err(error) => {
-                self.shared.queue().cancel(Share::Proven);
-                tracing::warn!(%error, "there is no audit key for this month yet: that of the last one serves");
-            }
+        if let Err(error) = self.shared.turn(now()) {
+            tracing::warn!(%error, "there are no audit keys for this month yet: those of the last one serve");
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::entry;
 use crate::error::AppendError;
 use crate::event::{Entry, Event};
-use crate::keyring::Keyring;
+use crate::keeping::Classes;
+use crate::keyring::{Current, Keyring};
 use crate::keys::system_random;
 use crate::seal::NoRandomness;
 use crate::seal::sealed::stays_clear;
@@ -26,8 +27,11 @@ type System = fn(&mut [u8]) -> Result<(), NoRandomness>;
 #[derive(Debug)]
 struct Sealing {
     keyring: Arc<Keyring>,
-    sealer: Sealer<System>,
-    /// The turn of the keyring that the sealer knows.
+    /// What belongs to which class.
+    classes: Arc<Classes>,
+    /// One for each class, in their order.
+    sealers: Vec<Sealer<System>>,
+    /// The turn of the keyring that the sealers know.
     turns: u64,
 }
 
@@ -35,11 +39,17 @@ impl Encoder {
     /// Without a keyring leaves are in the clear.
     pub(crate) fn new(keyring: Option<Arc<Keyring>>) -> Encoder {
         Encoder {
-            sealing: keyring.map(|keyring| Sealing {
+            sealing: keyring.map(|keyring| {
                 // Looked at first: a key that comes in between is taken up at the next entry.
-                turns: keyring.turns(),
-                sealer: Sealer::new(keyring.current(), keyring.join(), system_random),
-                keyring,
+                let turns = keyring.turns();
+                let Current { classes, keys } = keyring.current();
+                let sealer = |key| Sealer::new(key, keyring.join(), system_random as System);
+                Sealing {
+                    turns,
+                    classes,
+                    sealers: keys.into_iter().map(sealer).collect(),
+                    keyring,
+                }
             }),
         }
     }
@@ -84,15 +94,21 @@ impl Encoder {
         slot.seal(&entry, out).map_err(refused)
     }
 
-    /// What seals this event, under the key that is in use; nothing where it stays in the clear.
+    /// What seals this event, under the key that is in use for its class; nothing where it stays in the
+    /// clear.
     fn sealer(&mut self, event: &Event<'_>) -> Option<&mut Sealer<System>> {
         let sealing = self.sealing.as_mut().filter(|_| !stays_clear(event))?;
         let turns = sealing.keyring.turns();
         if sealing.turns != turns {
             sealing.turns = turns;
-            sealing.sealer.turn(sealing.keyring.current());
+            let Current { classes, keys } = sealing.keyring.current();
+            sealing.classes = classes;
+            for (sealer, key) in sealing.sealers.iter_mut().zip(keys) {
+                sealer.turn(key);
+            }
         }
-        Some(&mut sealing.sealer)
+        // A log that was opened with a class has a key of it for good.
+        sealing.sealers.get_mut(sealing.classes.of(event))
     }
 }
 

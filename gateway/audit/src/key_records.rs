@@ -6,9 +6,10 @@
 //!
 //! One is written aside and renamed, so there is no half of it; `*.new` is what a crash left of that.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::ops::Not as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::Path;
 
 use crate::event::Digest;
@@ -36,6 +37,83 @@ pub(crate) fn write(directory: &Path, epoch: &Epoch, id: KeyId, bytes: &[u8]) ->
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Keeps others who keep or copy keys away from the records, as long as the file lives; nothing when there
+/// are none. `WouldBlock` when another one does.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn hold_still(directory: &Path) -> io::Result<Option<File>> {
+    let folder = match File::open(directory.join(RECORDS)) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The files of an epoch: its records, by name, and what a crash left of one.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn of_epoch(directory: &Path, epoch: &Epoch) -> io::Result<Vec<(String, Digest)>> {
+    let place = directory.join(RECORDS).join(epoch.to_string());
+    let mut names = match storage::list(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names?,
+    };
+    names.sort();
+    let digest = |name: String| {
+        let mut bytes = Vec::new();
+        let file = File::open(place.join(&name))?;
+        file.take(MAX_RECORD as u64 + 1).read_to_end(&mut bytes)?;
+        Ok((name, Digest::of(&bytes)))
+    };
+    names.into_iter().map(digest).collect()
+}
+
+/// Removes these files of an epoch, and its folders where nothing else lies in them; durable. Their bytes are
+/// overwritten first, which a file system that copies on write, or a disk that moves blocks, need not
+/// carry out: what remains is still sealed to the readers.
+///
+/// # Errors
+/// What the operating system says. What was not removed can be tried again.
+pub(crate) fn remove(
+    directory: &Path,
+    epoch: &Epoch,
+    names: impl IntoIterator<Item = String>,
+) -> io::Result<()> {
+    let place = directory.join(RECORDS).join(epoch.to_string());
+    for name in names {
+        let path = place.join(name);
+        let file = OpenOptions::new().write(true).open(&path)?;
+        let length = file.metadata()?.len().min(MAX_RECORD as u64);
+        let zeros = vec![0; usize::try_from(length).unwrap_or(MAX_RECORD)];
+        file.write_all_at(&zeros, 0)?;
+        file.sync_all()?;
+        std::fs::remove_file(path)?;
+    }
+    let mut folder = place.as_path();
+    while folder.ends_with(RECORDS).not() {
+        if folder.exists() {
+            File::open(folder)?.sync_all()?;
+            // One in which another class has keys stays.
+            let _ = std::fs::remove_dir(folder);
+        }
+        let Some(above) = folder.parent() else {
+            break;
+        };
+        folder = above;
+    }
+    match File::open(folder) {
+        Ok(folder) => folder.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A record as it lies in the log's directory.

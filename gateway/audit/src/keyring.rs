@@ -1,6 +1,6 @@
-//! The epoch key that the log is written under.
+//! The epoch keys that the log is written under, one for each class of retention.
 //!
-//! A key is drawn when the log is opened and when a month begins. Its record is durable, its name
+//! A key is drawn for each class when the log is opened and when a month begins. Its record is durable, its name
 //! included, before anything that was sealed under the key can be acknowledged, and the log has an entry
 //! with the record's digest. What survives a crash: a record that no entry tells of, when the crash
 //! came in between; nothing was written under that key, and `verify` says so.
@@ -11,18 +11,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::OpenError;
 use crate::event::{Digest, EpochKey, Event, Time};
+use crate::keeping::Classes;
 use crate::key_records::{self, RECORDS};
 use crate::keys::system_random;
-use crate::seal::epoch::{Class, Epoch, EpochError, LogId, WritingKey};
+use crate::seal::epoch::{Epoch, EpochError, LogId, WritingKey};
 use crate::seal::reader::Reader;
 use crate::seal::sealer::JoinKey;
-
-/// The one class of retention that there is yet.
-const CLASS: &str = "standard";
 
 /// What every sealer of this process writes under.
 pub(crate) struct Keyring {
@@ -30,14 +28,23 @@ pub(crate) struct Keyring {
     readers: Vec<Reader>,
     directory: PathBuf,
     join: Arc<JoinKey>,
-    current: Mutex<Arc<WritingKey>>,
-    /// Rises with each key.
+    current: Mutex<Current>,
+    /// Rises with each change.
     turns: AtomicU64,
+}
+
+/// What is in use.
+#[derive(Clone)]
+pub(crate) struct Current {
+    /// What belongs to which class.
+    pub(crate) classes: Arc<Classes>,
+    /// The key of each class, in their order.
+    pub(crate) keys: Vec<Arc<WritingKey>>,
 }
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keyring({:?})", self.current())
+        write!(f, "Keyring({:?})", self.current().keys)
     }
 }
 
@@ -63,62 +70,85 @@ impl Drawn {
 }
 
 impl Keyring {
-    /// Draws the first key, for the log with this id in `directory`. The caller records what it
+    /// Draws the first keys, for the log with this id in `directory`. The caller records what it
     /// returns before anything else.
     ///
     /// # Errors
-    /// [`OpenError`]; there may be a record then that serves nothing.
+    /// [`OpenError`]; there may be records then that serve nothing.
     pub(crate) fn begin(
         directory: &Path,
         log: LogId,
         readers: &[Reader],
+        classes: &Classes,
         now: Time,
-    ) -> Result<(Keyring, Drawn), OpenError> {
-        let (key, drawn) =
-            draw(directory, log, readers, now).map_err(|error| error.opening(directory))?;
+    ) -> Result<(Keyring, Vec<Drawn>), OpenError> {
+        let drawn = draw_all(directory, log, readers, classes, now);
+        let (keys, drawn) = drawn.map_err(|error| error.opening(directory))?;
         let join = JoinKey::draw(&mut system_random).map_err(|_| OpenError::NoRandomness)?;
         let keyring = Keyring {
             log,
             readers: readers.to_vec(),
             directory: directory.to_owned(),
             join: Arc::new(join),
-            current: Mutex::new(Arc::new(key)),
+            current: Mutex::new(Current {
+                classes: Arc::new(classes.clone()),
+                keys,
+            }),
             turns: AtomicU64::new(0),
         };
         Ok((keyring, drawn))
     }
 
-    /// Whether the month of the current key is over.
+    /// Whether the month of the current keys is over.
     pub(crate) fn is_over(&self, now: Time) -> bool {
-        !self.current().epoch().holds(now)
+        let keys = self.current().keys;
+        keys.first().is_some_and(|key| !key.epoch().holds(now))
     }
 
-    /// Draws the key of the month that it is. The caller records what it returns before it lets
-    /// anybody seal under the key, with [`Keyring::turn`].
+    /// How many keys are drawn at once.
+    pub(crate) fn classes(&self) -> usize {
+        self.current().keys.len()
+    }
+
+    /// Draws the keys of the month that it is. The caller records what it returns before it lets
+    /// anybody seal under them, with [`Keyring::turn`].
     ///
     /// # Errors
-    /// [`DrawError`]; the current key stays, and this is to be tried again.
-    pub(crate) fn next(&self, now: Time) -> Result<(WritingKey, Drawn), DrawError> {
-        draw(&self.directory, self.log, &self.readers, now)
+    /// [`DrawError`]; the current keys stay, and this is to be tried again.
+    pub(crate) fn next(&self, now: Time) -> Result<(Vec<Arc<WritingKey>>, Vec<Drawn>), DrawError> {
+        let classes = self.current().classes;
+        draw_all(&self.directory, self.log, &self.readers, &classes, now)
     }
 
-    /// Seals under `key` from now on.
-    pub(crate) fn turn(&self, key: WritingKey) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+    /// Seals under `keys` from now on.
+    pub(crate) fn turn(&self, keys: Vec<Arc<WritingKey>>) {
+        self.current_lock().keys = keys;
         self.turns.fetch_add(1, Ordering::Release);
     }
 
-    /// How often the key changed.
+    /// Takes over which routes have which class, from now on.
+    pub(crate) fn reroute(&self, classes: &Classes) {
+        let mut current = self.current_lock();
+        current.classes = Arc::new(current.classes.with_routes_of(classes));
+        drop(current);
+        self.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often something changed.
     pub(crate) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Acquire)
     }
 
-    pub(crate) fn current(&self) -> Arc<WritingKey> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn current(&self) -> Current {
+        self.current_lock().clone()
     }
 
     pub(crate) fn join(&self) -> Arc<JoinKey> {
         Arc::clone(&self.join)
+    }
+
+    fn current_lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,15 +180,31 @@ impl std::fmt::Display for DrawError {
     }
 }
 
+/// Draws a key for each class, and makes their records durable.
+fn draw_all(
+    directory: &Path,
+    log: LogId,
+    readers: &[Reader],
+    classes: &Classes,
+    now: Time,
+) -> Result<(Vec<Arc<WritingKey>>, Vec<Drawn>), DrawError> {
+    let (mut keys, mut all) = (Vec::new(), Vec::new());
+    for (class, _) in classes.iter() {
+        let epoch = Epoch::at(now, class.clone());
+        let (key, drawn) = draw(directory, log, readers, epoch)?;
+        keys.push(Arc::new(key));
+        all.push(drawn);
+    }
+    Ok((keys, all))
+}
+
 /// Draws a key and makes its record durable.
 fn draw(
     directory: &Path,
     log: LogId,
     readers: &[Reader],
-    now: Time,
+    epoch: Epoch,
 ) -> Result<(WritingKey, Drawn), DrawError> {
-    let class: Class = CLASS.parse().expect("the class has the form of one");
-    let epoch = Epoch::at(now, class);
     let (key, record) =
         WritingKey::draw(log, epoch, readers, &mut system_random).map_err(DrawError::Key)?;
     let bytes = record.encode();
@@ -175,6 +221,7 @@ fn draw(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::epoch::KeyId;
     use crate::seal::reader::{Scope, draw};
 
     /// The last nanosecond of November 2026.
@@ -186,37 +233,63 @@ mod tests {
         Reader::parse(public.as_bytes(), Scope::Entries).unwrap()
     }
 
+    fn begin(directory: &Path) -> (Keyring, Drawn) {
+        let classes = Classes::default();
+        let (keyring, mut drawn) =
+            Keyring::begin(directory, [7; 16], &[reader()], &classes, LAST).unwrap();
+        assert_eq!(drawn.len(), 1);
+        (keyring, drawn.remove(0))
+    }
+
+    fn id(keyring: &Keyring) -> KeyId {
+        keyring.current().keys[0].id()
+    }
+
     #[test]
     fn a_month_that_begins_has_a_key_of_its_own_whose_record_is_there_first() {
         let directory = tempfile::tempdir().unwrap();
-        let (keyring, drawn) =
-            Keyring::begin(directory.path(), [7; 16], &[reader()], LAST).unwrap();
+        let (keyring, drawn) = begin(directory.path());
         assert!(!keyring.is_over(LAST) && keyring.is_over(NEXT));
-        let first = keyring.current().id();
-        let (key, next) = keyring.next(NEXT).unwrap();
+        let first = id(&keyring);
+        let (keys, next) = keyring.next(NEXT).unwrap();
         // Nobody seals under it before it is recorded.
-        assert_eq!((keyring.current().id(), keyring.turns()), (first, 0));
+        assert_eq!((id(&keyring), keyring.turns()), (first, 0));
         let names: Vec<_> = key_records::list(directory.path())
             .unwrap()
             .into_iter()
             .map(|found| (found.name, found.record.unwrap().1))
             .collect();
         let told = |drawn: &Drawn| (format!("{}/{}", drawn.epoch, drawn.key), drawn.record);
-        assert_eq!(names, [told(&drawn), told(&next)]);
+        assert_eq!(names, [told(&drawn), told(&next[0])]);
         assert!(names[0].0.starts_with("2026-11/") && names[1].0.starts_with("2026-12/"));
-        keyring.turn(key);
-        assert_ne!(keyring.current().id(), first);
+        keyring.turn(keys);
+        assert_ne!(id(&keyring), first);
         assert_eq!(keyring.turns(), 1);
         assert!(!keyring.is_over(NEXT) && keyring.is_over(LAST));
     }
 
     #[test]
+    fn each_class_has_keys_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let classes = Classes::new([("research".parse().unwrap(), 15)], []).unwrap();
+        let (keyring, drawn) =
+            Keyring::begin(directory.path(), [7; 16], &[reader()], &classes, LAST).unwrap();
+        let epochs: Vec<_> = drawn.iter().map(|drawn| drawn.epoch.as_str()).collect();
+        assert_eq!(epochs, ["2026-11/standard", "2026-11/research"]);
+        assert_eq!(keyring.classes(), 2);
+        // A class that the log was not opened with is none of it.
+        let more = [("studies".into(), "other".parse().unwrap())];
+        keyring.reroute(&Classes::new([], more).unwrap());
+        assert_eq!((keyring.classes(), keyring.turns()), (2, 1));
+    }
+
+    #[test]
     fn a_key_whose_record_cannot_be_kept_does_not_come_into_use() {
         let directory = tempfile::tempdir().unwrap();
-        let (keyring, _) = Keyring::begin(directory.path(), [7; 16], &[reader()], LAST).unwrap();
+        let (keyring, _) = begin(directory.path());
         std::fs::write(directory.path().join("keys/2026-12"), "in the way").unwrap();
-        let first = keyring.current().id();
+        let first = id(&keyring);
         assert!(matches!(keyring.next(NEXT), Err(DrawError::Disk(_))));
-        assert_eq!(keyring.current().id(), first);
+        assert_eq!(id(&keyring), first);
     }
 }

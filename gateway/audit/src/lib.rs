@@ -18,6 +18,7 @@
 //! export:  the log in the words of others
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! rotate:  the next keys of a log
+//! keeping: how long what is there is kept           destroy: how that ends
 //! witness: cosigns logs of others                ship: what talks to the network (feature `net`)
 //! ```
 //!
@@ -38,6 +39,8 @@ pub mod entry;
 pub mod merkle;
 
 pub mod seal;
+
+pub mod keeping;
 
 pub mod locked;
 
@@ -100,6 +103,8 @@ pub mod report;
 pub mod verify;
 
 pub mod show;
+
+pub mod destroy;
 
 pub mod export;
 

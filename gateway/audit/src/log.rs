@@ -13,6 +13,7 @@
 //! its bounds, so that what is owed is recorded when the disk comes back. Fail closed: an append
 //! that did not report a [`Receipt`] must be treated as not recorded.
 
+use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -25,8 +26,9 @@ use crate::checkpoints::{self, Keeper, Means};
 use crate::commit::Commit;
 use crate::entry;
 use crate::error::{AppendError, OpenError};
-use crate::event::{Entry, Event, SigningKey, Time, UnsignedTail};
+use crate::event::{Entry, Event, Kept, Retention, SigningKey, Time, UnsignedTail};
 use crate::files::Directory;
+use crate::keeping::Classes;
 use crate::keyring::Keyring;
 use crate::keys::system_random;
 use crate::lock;
@@ -54,6 +56,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whom entries are encrypted to; without any they stay in the clear.
     pub readers: Vec<Reader>,
+    /// How long what is written is kept, and what belongs to which class.
+    pub classes: Classes,
     /// The key that checkpoints are signed with; its name is the origin of the log. Without one,
     /// nothing is signed, and a log that is signed does not open.
     pub signer: Option<Arc<Signer>>,
@@ -190,6 +194,7 @@ impl Log {
                 bytes: 64 * 1024,
             },
             readers: Vec::new(),
+            classes: Classes::default(),
             signer: None,
             is_known: false,
             rotations: Chain::default(),
@@ -214,6 +219,7 @@ impl Log {
             segment_bytes,
             limits,
             readers: Vec::new(),
+            classes: Classes::default(),
             signer: None,
             is_known: false,
             rotations: Chain::default(),
@@ -243,11 +249,12 @@ impl Log {
         let keyring = if options.readers.is_empty() {
             None
         } else {
-            let begun = Keyring::begin(&options.directory, tail.log, &options.readers, now)?;
+            let (directory, classes) = (&options.directory, &options.classes);
+            let begun = Keyring::begin(directory, tail.log, &options.readers, classes, now)?;
             Some(begun)
         };
-        let (keyring, drawn) = keyring.map_or((None, None), |(keyring, drawn)| {
-            (Some(Arc::new(keyring)), Some(drawn))
+        let (keyring, drawn) = keyring.map_or((None, Vec::new()), |(keyring, drawn)| {
+            (Some(Arc::new(keyring)), drawn)
         });
         let segments =
             Segments::begin(storage, options.segment_bytes, tail).map_err(|error| match error {
@@ -280,8 +287,19 @@ impl Log {
                 log.note(Event::SigningKey(SigningKey { key, rotation }));
             }
         }
-        // Before anything that is sealed under the key.
-        if let Some(drawn) = &drawn {
+        // What is promised of keys stands before them, and they before anything that is sealed under them.
+        if !drawn.is_empty() {
+            let classes: Vec<_> = options.classes.iter().collect();
+            let names: Vec<_> = classes.iter().map(|(class, _)| class.to_string()).collect();
+            let kept = names.iter().zip(&classes).map(|(class, (_, years))| Kept {
+                class,
+                years: *years,
+            });
+            log.note(Event::Retention(Retention {
+                classes: kept.collect(),
+            }));
+        }
+        for drawn in &drawn {
             log.note(drawn.event());
         }
         if let Some((keeper, _)) = &signing
@@ -348,6 +366,23 @@ impl Log {
         Ok(Slot {
             reserved: Some((Arc::clone(&self.shared), share)),
         })
+    }
+
+    /// Takes over which routes have which class of retention, from now on: a configuration was put in force.
+    /// Classes and their periods are those that the log was opened with.
+    pub fn reroute(&self, classes: &Classes) {
+        if let Some(keyring) = &self.shared.keyring {
+            keyring.reroute(classes);
+        }
+    }
+
+    /// Goes over to the keys of the month that `now` falls in. The committer does this by itself, within a
+    /// second of the month's beginning.
+    ///
+    /// # Errors
+    /// Why there are no such keys; those that are in use stay.
+    pub fn turn(&self, now: Time) -> Result<(), impl fmt::Display + fmt::Debug + use<>> {
+        self.shared.turn(now)
     }
 
     /// Tells the committer that entries wait, if any do. Workers call this when they run out of

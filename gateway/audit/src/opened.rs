@@ -62,6 +62,8 @@ pub enum Content<'a> {
     Entry(Entry<'a>),
     /// It is sealed to others; this stands in the clear.
     Closed(Box<Header>),
+    /// It is sealed under a key that is gone; this stands in the clear. Nobody reads it any more.
+    Gone(Box<Header>),
     /// It is not what an entry is.
     Wrong(Wrong),
 }
@@ -231,6 +233,10 @@ impl Walk {
             Err(UnsealError::Sealed {
                 header,
                 error: OpenError::NoKey { .. },
+            }) if self.unsealer.is_gone(header.key) => Content::Gone(header),
+            Err(UnsealError::Sealed {
+                header,
+                error: OpenError::NoKey { .. },
             }) => Content::Closed(header),
             Err(error) => Content::Wrong(Wrong::Unseal(error)),
         };
@@ -329,7 +335,7 @@ pub fn take_links(names: &mut Names, item: &Item<'_>) -> Result<bool, SelectErro
             Some(subjects) => names.take_in(subjects),
             None => Ok(false),
         },
-        Content::Closed(_) | Content::Wrong(_) => Ok(false),
+        Content::Closed(_) | Content::Gone(_) | Content::Wrong(_) => Ok(false),
     }
 }
 
@@ -360,7 +366,9 @@ impl Filter {
     pub fn takes(&self, item: &Item<'_>) -> bool {
         match &item.content {
             Content::Entry(entry) => self.admits(entry),
-            Content::Closed(header) => self.may_admit(header.kind.0, header.time),
+            Content::Closed(header) | Content::Gone(header) => {
+                self.may_admit(header.kind.0, header.time)
+            }
             Content::Wrong(_) => true,
         }
     }
@@ -372,7 +380,7 @@ impl Item<'_> {
     pub fn time(&self) -> Option<Time> {
         match &self.content {
             Content::Entry(entry) => Some(entry.time),
-            Content::Closed(header) => Some(header.time),
+            Content::Closed(header) | Content::Gone(header) => Some(header.time),
             Content::Wrong(_) => None,
         }
     }

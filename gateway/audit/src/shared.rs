@@ -7,9 +7,10 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::encoder::Encoder;
+use crate::entry;
 use crate::error::AppendError;
 use crate::event::{Entry, Time};
-use crate::keyring::Keyring;
+use crate::keyring::{DrawError, Keyring};
 use crate::queue::{Full, Limits, Queue, Share};
 use crate::seal::sealed;
 
@@ -209,6 +210,47 @@ impl Shared {
         self.check()?;
         let reserved = self.queue().reserve(share);
         reserved.map_err(|Full| self.refuse(AppendError::Full))
+    }
+
+    /// Goes over to the keys of the month that `now` falls in, if it is another one than theirs. The entries
+    /// that tell of the keys follow their records, and come before any entry under them. An unavailable
+    /// or full log goes over later.
+    ///
+    /// # Errors
+    /// [`DrawError`]; the keys that are in use stay, and this is to be tried again.
+    pub(crate) fn turn(&self, now: Time) -> Result<(), DrawError> {
+        let keyring = match &self.keyring {
+            Some(keyring) if keyring.is_over(now) => keyring,
+            _ => return Ok(()),
+        };
+        // Places first, so that the log always tells of a key whose record there is.
+        let classes = keyring.classes();
+        let reserved = (0..classes).take_while(|_| self.reserve(Share::Proven).is_ok());
+        let reserved = reserved.count();
+        let drawn = if reserved == classes {
+            Some(keyring.next(now))
+        } else {
+            None
+        };
+        match drawn {
+            Some(Ok((keys, drawn))) => {
+                for drawn in &drawn {
+                    let entry = Entry {
+                        time: now,
+                        event: drawn.event(),
+                    };
+                    let mut leaf = Vec::new();
+                    entry::encode(&entry, &mut leaf);
+                    self.queue().push_reserved(&leaf, Share::Proven);
+                }
+                keyring.turn(keys);
+                Ok(())
+            }
+            other => {
+                (0..reserved).for_each(|_| self.queue().cancel(Share::Proven));
+                other.map_or(Ok(()), |drawn| drawn.map(drop))
+            }
+        }
     }
 
     /// The leaf of an entry that no worker writes.

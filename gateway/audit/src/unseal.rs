@@ -29,6 +29,8 @@ pub struct Unsealer {
     missing: BTreeSet<KeyId>,
     /// Keys that are.
     held: BTreeSet<KeyId>,
+    /// Keys of which there is a record, for whomever.
+    recorded: BTreeSet<KeyId>,
 }
 
 /// So many keys that are not to be had are looked for, one after the other.
@@ -53,6 +55,7 @@ impl Unsealer {
             opener: Opener::new(Vec::new()),
             missing: BTreeSet::new(),
             held: BTreeSet::new(),
+            recorded: BTreeSet::new(),
         };
         unsealer.look()?;
         Ok(unsealer)
@@ -68,6 +71,13 @@ impl Unsealer {
     #[must_use]
     pub fn holds(&self, key: KeyId) -> bool {
         self.held.contains(&key)
+    }
+
+    /// Whether there is no record of this key of the log for anybody: it was destroyed, as `audit keep` tells,
+    /// or somebody removed it, as `audit verify` does. A reader alone can tell.
+    #[must_use]
+    pub fn is_gone(&self, key: KeyId) -> bool {
+        self.reader.is_some() && !self.recorded.contains(&key)
     }
 
     /// A key that only this reader has, for what `label` says; the same for all who have none.
@@ -147,6 +157,9 @@ impl Unsealer {
             return Ok(());
         };
         let records = key_records::list(&self.directory)?;
+        let names = records.iter().filter_map(|found| found.record.as_ref());
+        let names = names.filter_map(|(record, _)| Some(record.names()?.1));
+        self.recorded = names.collect();
         // A record for others, or one that was changed, gives no key: its entries say so.
         let keys = records
             .into_iter()

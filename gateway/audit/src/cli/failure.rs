@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use terminal::complain;
 
+use crate::destroy::KeepError;
 use crate::disclose::DiscloseError;
 use crate::disclosure::DisclosureError;
 use crate::frame::Fault;
@@ -100,6 +101,10 @@ pub(super) enum Failure {
         error: LossError,
     },
     Rotate(RotateError),
+    Keep {
+        directory: PathBuf,
+        error: KeepError,
+    },
     #[cfg(feature = "net")]
     WitnessKey(KeyFileError),
     #[cfg(feature = "net")]
@@ -186,6 +191,10 @@ impl Failure {
             ),
             Failure::Keygen(error) => terminal::fail(error, Some(error.hint())),
             Failure::Rotate(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Keep { directory, error } => terminal::fail(
+                format_args!("{}: {error}", directory.display()),
+                Some(error.hint()),
+            ),
             #[cfg(feature = "net")]
             Failure::WitnessKey(error) => terminal::fail(error, Some(error.hint())),
             #[cfg(feature = "net")]

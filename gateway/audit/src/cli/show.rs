@@ -96,7 +96,9 @@ fn print(item: &Item<'_>, json: bool, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "{}{}", Human(entry), HumanTarget(target.raw()))
         }
         (Content::Entry(entry), None) => writeln!(out, "{}", Human(entry)),
-        (Content::Closed(header), _) => print_closed(item.sequence, header, json, out),
+        (Content::Closed(header) | Content::Gone(header), _) => {
+            print_closed(item.sequence, header, json, out)
+        }
         (Content::Wrong(_), _) => Ok(()),
     }
 }

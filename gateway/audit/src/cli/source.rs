@@ -324,6 +324,14 @@ pub(super) fn follow_links(
     followed.map_err(|error| source.unlinked(error))
 }
 
+/// What it means that so many entries are under keys that are gone.
+pub(super) fn gone(entries: u64) -> String {
+    let entries = counted(entries, "entry is/entries are");
+    format!(
+        "{entries} under keys that are gone: `audit keep` says what was destroyed, `audit verify` whether more is missing"
+    )
+}
+
 /// Counts what a reader could not be told.
 #[derive(Debug, Default)]
 pub(super) struct Untold {
@@ -331,6 +339,8 @@ pub(super) struct Untold {
     wrong: u64,
     /// Entries that are sealed to others.
     closed: u64,
+    /// Entries whose keys are gone.
+    gone: u64,
     /// Targets that this reader may not open.
     shut: u64,
 }
@@ -341,6 +351,7 @@ impl Untold {
         match &item.content {
             Content::Entry(_) => {}
             Content::Closed(_) => self.closed += 1,
+            Content::Gone(_) => self.gone += 1,
             Content::Wrong(wrong) => self.complain(item.sequence, wrong),
         }
         match &item.target {
@@ -363,8 +374,11 @@ impl Untold {
         self.wrong + self.closed + self.shut > 0
     }
 
-    /// Says what was left out.
+    /// Says what was left out. That the time of some entries is over is no failure.
     pub(super) fn tell(&self) {
+        if self.gone > 0 {
+            tell(format_args!("note: {}", gone(self.gone)));
+        }
         if self.closed > 0 {
             complain(
                 format_args!(

@@ -66,7 +66,7 @@ pub struct Destruction<'a> {
     /// How many records of keys.
     #[n(2)]
     pub keys: u32,
-    /// SHA-256 over the digests of these records, in the order of their names.
+    /// SHA-256 over a line for each of them, in the order of their names: `NAME DIGEST`, and a line feed.
     #[n(3)]
     pub digest: Digest,
     /// Why, in the operator's words.

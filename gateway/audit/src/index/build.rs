@@ -9,11 +9,13 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::{INDEX, Index, TABLES, Unusable, VERSION, behind, keys, lock, number, seal, state};
-use crate::event::Entry;
+use crate::event::{Entry, Time};
+use crate::keeping::is_old;
 use crate::opened::{Content, Item, Walk, WalkError};
 use crate::read::{Reader, Stand};
 use crate::seal::epoch::KeyId;
@@ -238,7 +240,10 @@ impl Writer {
     fn add(&mut self, item: &Item<'_>) -> rusqlite::Result<()> {
         match &item.content {
             Content::Entry(entry) => self.add_entry(item.sequence, item.key, entry),
-            Content::Closed(_) => {
+            Content::Gone(header) if is_old(header.time, Time::from_system(SystemTime::now())) => {
+                Ok(())
+            }
+            Content::Closed(_) | Content::Gone(_) => {
                 self.closed += 1;
                 Ok(())
             }

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::exchange::Exchange;
 use crate::event::{Id, Time};
 use crate::index::{self, FindError, Index, Unusable};
+use crate::keeping::is_old;
 use crate::opened::{Content, Item, Walk, WalkError, take_links};
 use crate::read::Reader;
 use crate::select::{Facts, Filter, Names, SelectError};
@@ -182,9 +184,12 @@ impl<'a> Gather<'a> {
         }
         self.pass_behind(|gather, item| {
             gather.tell(item);
-            match item.content {
+            match &item.content {
                 Content::Entry(_) => {}
                 Content::Closed(_) => gather.closed += 1,
+                Content::Gone(header)
+                    if is_old(header.time, Time::from_system(SystemTime::now())) => {}
+                Content::Gone(_) => gather.closed += 1,
                 Content::Wrong(_) => gather.wrong += 1,
             }
             gather.behind += 1;

@@ -115,6 +115,33 @@ impl Epoch {
         *self == Epoch::at(time, self.class.clone())
     }
 
+    /// Its month, `2026-11`.
+    #[must_use]
+    pub fn month(&self) -> String {
+        format!("{:04}-{:02}", self.year, self.month)
+    }
+
+    /// The first moment that is so many years behind its month; the end of time where that is later.
+    #[must_use]
+    pub fn ends_after(&self, years: u16) -> Time {
+        let (year, month) = match self.month {
+            12 => (u32::from(self.year) + 1, 1),
+            month => (u32::from(self.year), month + 1),
+        };
+        let date = i16::try_from(year + u32::from(years))
+            .ok()
+            .and_then(|year| {
+                let month = i8::try_from(month).ok()?;
+                jiff::civil::Date::new(year, month, 1).ok()
+            });
+        let moment = date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        match moment.map(|moment| moment.timestamp().as_nanosecond()) {
+            Some(before) if before < 0 => Time(0),
+            Some(moment) => Time(u64::try_from(moment).unwrap_or(u64::MAX)),
+            None => Time(u64::MAX),
+        }
+    }
+
     /// Its class.
     #[must_use]
     pub fn class(&self) -> &Class {

@@ -96,6 +96,8 @@ impl Feed {
                 self.exporter.take(sequence, &entry, is_asked, out);
             }
             Content::Closed(_) => return Err(FeedError::Closed { sequence }),
+            // Its time is over: nobody is told of it any more.
+            Content::Gone(_) => {}
             Content::Wrong(wrong) => return Err(FeedError::Wrong { sequence, wrong }),
         }
         self.next = sequence + 1;

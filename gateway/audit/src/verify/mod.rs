@@ -25,7 +25,7 @@ mod tree;
 
 mod witnessed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -40,6 +40,7 @@ use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, SigningKey, 
 use crate::extent::{Extent, extent_of};
 use crate::files::{Directory, is_no_evidence};
 use crate::frame::{BLOCK, Fault, MAX_BATCH};
+use crate::keeping::End;
 use crate::key_records::{self, Found, RECORDS};
 use crate::lock::{LOCK, has_writer};
 use crate::loss::digest_from;
@@ -140,6 +141,11 @@ pub fn verify_watched(
     let tree = Tree::find(directory, report.live, asked.key, &mut report)?;
     let keys = tree.as_ref().map_or_else(Vec::new, Tree::known_keys);
     evidence.begin(&keys, asked.cosigned, &mut report)?;
+    // Of a live log, keys that are there now may be destroyed before the walk ends.
+    let keys_before = match report.live {
+        true => key_records::list(directory)?,
+        false => Vec::new(),
+    };
     let (segments, others) = read::inventory(directory)?;
     let Some(&last) = segments.last() else {
         report.find(match &tree {
@@ -167,13 +173,14 @@ pub fn verify_watched(
         damage: Vec::new(),
         behind: None,
         keys: BTreeMap::new(),
+        destroyed: BTreeSet::new(),
         key: None,
         watch,
     };
     walk.run()?;
     walk.account_for(&others)?;
     // After the walk: a record is there before the log tells of its key.
-    walk.account_for_keys(key_records::list(directory)?);
+    walk.account_for_keys(&keys_before, key_records::list(directory)?);
     let Walk {
         mut report,
         tree,
@@ -249,6 +256,8 @@ struct Walk<'a> {
     behind: Option<Position>,
     /// The keys that the log told of: the names of their records, and what these must be.
     keys: BTreeMap<String, Digest>,
+    /// Names of records that were destroyed.
+    destroyed: BTreeSet<String>,
     /// One of them, which the last sealed entry was under.
     key: Option<KeyId>,
     watch: &'a mut dyn FnMut(u64, u64),
@@ -360,7 +369,33 @@ impl Walk<'_> {
         self.saw(sequence, entry.time, is_read);
         self.meaning
             .clear(sequence, bytes, &entry, &mut self.report);
+        if let Some(forbidden) = self.report.keeping.take(entry.time, &entry.event)
+            && let Event::Destruction(end) = &entry.event
+        {
+            let epoch = end.epoch.chars().take(64).collect();
+            self.report.find(Finding::Destroyed {
+                sequence,
+                epoch,
+                forbidden,
+            });
+        }
         match entry.event {
+            Event::Destruction(end) if end.done => {
+                let of_it = format!("{}/", end.epoch);
+                let gone = self
+                    .keys
+                    .extract_if(of_it.clone().., |name, _| name.starts_with(&of_it));
+                self.destroyed.extend(gone.map(|(name, _)| name));
+            }
+            Event::Restored(restored) if sequence == self.first => {
+                self.report.notes.push(Note::Restored {
+                    sequence,
+                    entries: restored.entries,
+                    at: entry.time,
+                    uid: restored.by.uid,
+                    reason: restored.reason.to_owned(),
+                })
+            }
             Event::Recovered(recovered) => self.recovered.push(recovered),
             Event::EpochKey(key) => {
                 let name = format!("{}/{}", key.epoch, key.key);
@@ -403,7 +438,7 @@ impl Walk<'_> {
         }
         let id = key.to_string();
         let is_told = |name: &String| name.rsplit('/').next() == Some(&id);
-        if self.keys.keys().any(is_told) {
+        if self.keys.keys().any(is_told) || self.destroyed.iter().any(is_told) {
             self.key = Some(key);
         } else {
             self.report.find(Finding::UnknownKey { sequence, key });
@@ -539,10 +574,13 @@ impl Walk<'_> {
         extent_of(&file, from, segment)
     }
 
-    /// Holds the records of keys against what the log says of them.
-    fn account_for_keys(&mut self, found: Vec<Found>) {
+    /// Holds the records of keys against what the log says of them. What was there before the walk of a
+    /// live log may have been destroyed since: the next verification reads why.
+    fn account_for_keys(&mut self, before: &[Found], found: Vec<Found>) {
         for Found { name, record } in found {
+            let is_destroyed = self.destroyed.contains(&name);
             match (self.keys.remove(&name), record) {
+                (_, Some(_)) if is_destroyed => self.report.find(Finding::KeyReturned { name }),
                 (Some(told), Some((_, digest))) if told == digest => {}
                 (Some(_), _) => {
                     self.report.find(Finding::MissingKey { name });
@@ -556,8 +594,26 @@ impl Walk<'_> {
             }
         }
         for name in std::mem::take(&mut self.keys).into_keys() {
-            self.report.find(Finding::MissingKey { name });
+            let was_there = before.iter().any(|found| found.name == name);
+            if self.end_of(&name).is_none() && !was_there {
+                self.report.find(Finding::MissingKey { name });
+            }
         }
+        let ends = self.report.keeping.epochs();
+        let ends = ends.filter_map(|(epoch, life)| Some((epoch.to_string(), life.end.clone()?)));
+        let notes: Vec<_> = ends
+            .map(|(epoch, end)| match end.done {
+                true => Note::Destroyed { epoch, end },
+                false => Note::Undestroyed { epoch },
+            })
+            .collect();
+        self.report.notes.extend(notes);
+    }
+
+    /// How the epoch ended that a record's name is of.
+    fn end_of(&self, name: &str) -> Option<&End> {
+        let (epoch, _) = name.rsplit_once('/')?;
+        self.report.keeping.end_of(&epoch.parse().ok()?)
     }
 
     /// Holds the files beside the segments against what the log says of them.

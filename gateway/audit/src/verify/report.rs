@@ -6,6 +6,7 @@ use super::breach::{Breach, Oddity};
 use crate::entry::EntryError;
 use crate::event::Time;
 use crate::frame::Fault;
+use crate::keeping::{End, Forbidden, Keeping};
 use crate::merkle::checkpoint::CheckpointError;
 use crate::merkle::key::Verifier;
 use crate::merkle::rotation::RotationError;
@@ -37,6 +38,8 @@ pub struct Report {
     pub signed: Option<Signed>,
     /// How far witnesses cosigned it.
     pub witnessed: Vec<Witnessed>,
+    /// What it says of how long it is kept.
+    pub keeping: Keeping,
     /// What is wrong, in the order of the log; the first is the one to look at. Not all of very many.
     pub findings: Vec<Finding>,
     /// What a crash or a failed disk left behind, and the log itself accounts for.
@@ -130,6 +133,20 @@ pub enum Finding {
     /// The record of a key that entries are sealed under is gone or changed: nobody reads them any
     /// more.
     MissingKey {
+        /// Its name below `keys/`.
+        name: String,
+    },
+    /// The keys of an epoch were destroyed, or about to be, and must not have been.
+    Destroyed {
+        /// Which entry says so.
+        sequence: u64,
+        /// Month and class.
+        epoch: String,
+        /// Why they must not.
+        forbidden: Forbidden,
+    },
+    /// A key that was destroyed is there: somebody put it back.
+    KeyReturned {
         /// Its name below `keys/`.
         name: String,
     },
@@ -349,6 +366,31 @@ pub enum Note {
         /// Its name below `keys/`.
         name: String,
     },
+    /// The keys of an epoch were destroyed when its time was over: nobody reads its entries any more.
+    Destroyed {
+        /// Month and class.
+        epoch: String,
+        /// When, by whom and why.
+        end: End,
+    },
+    /// The keys of an epoch were about to be destroyed, and are still there.
+    Undestroyed {
+        /// Month and class.
+        epoch: String,
+    },
+    /// The log went on from a backup; what was written behind that is not in it.
+    Restored {
+        /// The entry that says so.
+        sequence: u64,
+        /// How many entries the backup held.
+        entries: u64,
+        /// When.
+        at: Time,
+        /// By which user.
+        uid: u32,
+        /// Why, in the operator's words.
+        reason: String,
+    },
     /// The log went on although some of it was lost: an operator accepted it.
     Lost {
         /// The first entry that is lost.
@@ -461,6 +503,8 @@ impl Finding {
             | Finding::UnknownKey { .. }
             | Finding::Meaning { .. }
             | Finding::MissingKey { .. }
+            | Finding::KeyReturned { .. }
+            | Finding::Destroyed { .. }
             | Finding::EndsEarly { .. }
             | Finding::Added { .. }
             | Finding::MissingQuarantine { .. }
@@ -534,6 +578,18 @@ impl fmt::Display for Finding {
                 breach,
                 cites,
             } => write!(f, "entry {sequence}: {breach} ({cites})"),
+            Finding::Destroyed {
+                sequence,
+                epoch,
+                forbidden,
+            } => write!(
+                f,
+                "entry {sequence}: the keys of {} were destroyed, and {forbidden} (45 CFR 164.316(b)(2)(i))",
+                epoch.escape_debug()
+            ),
+            Finding::KeyReturned { name } => {
+                write!(f, "keys/{name} was destroyed, and is there again")
+            }
             Finding::MissingKey { name } => write!(
                 f,
                 "the record of a key, keys/{name}, is missing or changed: what is sealed under it cannot be read"
@@ -731,6 +787,28 @@ impl fmt::Display for Note {
                     "LOST: {lost} signed entries from {from} on, and whatever was not signed behind them; user {uid} accepted it at {at}: {reason}"
                 )
             }
+            Note::Destroyed { epoch, end } => write!(
+                f,
+                "the keys of {epoch} were destroyed at {} by user {}: {}",
+                end.at,
+                end.by.uid,
+                end.reason.escape_debug()
+            ),
+            Note::Undestroyed { epoch } => write!(
+                f,
+                "the keys of {epoch} were about to be destroyed, and are there: `audit destroy` finishes it"
+            ),
+            Note::Restored {
+                sequence,
+                entries,
+                at,
+                uid,
+                reason,
+            } => write!(
+                f,
+                "RESTORED: from entry {sequence} on the log goes on from a backup of {entries} entries; what was written behind them is not in it; user {uid} at {at}: {}",
+                reason.escape_debug()
+            ),
             Note::UnusedKey { name } => {
                 write!(f, "nothing is sealed under the key of keys/{name}")
             }

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use audit::frame::{BLOCK, Place, SegmentHeader, decode_batch, encode_batch};
+use audit::keeping::Classes;
 use audit::log::{Log, Options};
 use audit::merkle::rotation::Chain;
 use audit::queue::Limits;
@@ -31,6 +32,7 @@ fn make(directory: &Path) {
         readers: Vec::new(),
         signer: None,
         is_known: false,
+        classes: Classes::default(),
         rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).unwrap();

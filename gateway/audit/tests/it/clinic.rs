@@ -10,6 +10,7 @@ use audit::event::{
     Code, Completion, Entry, Event, Handshake, Hex16, Id, Intent, Passage, Pseudonym, Refusal,
     Release, Request, Subjects, Time, Unknown,
 };
+use audit::keeping::Classes;
 use audit::keys::Keys;
 use audit::log::{Committer, Log, Options};
 use audit::merkle::rotation::Chain;
@@ -111,6 +112,7 @@ impl Clinic {
             readers: vec![Reader::parse(&public, Scope::Targets).unwrap()],
             signer: Some(self.signer()),
             is_known: false,
+            classes: Classes::default(),
             rotations: Chain::default(),
         }
     }
@@ -122,7 +124,12 @@ impl Clinic {
 
     /// A run of a writer.
     pub(crate) fn write(&self) -> Writer {
-        let (log, committer) = Log::open(&self.options()).unwrap();
+        self.write_with(&self.options())
+    }
+
+    /// A run of a writer that was told so.
+    pub(crate) fn write_with(&self, options: &Options) -> Writer {
+        let (log, committer) = Log::open(options).unwrap();
         Writer {
             log,
             committer,

@@ -21,7 +21,7 @@ use crate::checkpoints::signer;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the releases stand: behind the key that signs and the key that seals.
-const FIRST: u64 = 2;
+const FIRST: u64 = 3;
 
 fn audit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_audit"))
@@ -170,7 +170,7 @@ fn what_is_disclosed_is_checked_without_log_or_secret_and_shown_as_a_reader_sees
     for (entry, disclosed) in entries.into_iter().zip(disclosed) {
         let checked = made.check(&disclosed);
         assert_eq!(text(good(&checked)), format!("{}\n", shown[at(entry)]));
-        let said = format!("good: it is entry {entry} of the log example.com/log of 12 entries\n");
+        let said = format!("good: it is entry {entry} of the log example.com/log of 13 entries\n");
         assert_eq!(text(&checked.stderr), said);
     }
 }
@@ -183,7 +183,7 @@ fn the_raw_target_is_disclosed_when_it_is_asked_for_and_not_else() {
     let shown = |output: &Output| text(good(&made.check(good(output))));
     let told = format!("\"target\":\"{}\"", target(3));
     assert!(shown(&with).contains(&told), "{}", shown(&with));
-    assert_eq!(shown(&with), format!("{}\n", made.show(&["--targets"])[5]));
+    assert_eq!(shown(&with), format!("{}\n", made.show(&["--targets"])[6]));
     assert!(!shown(&without).contains("canary"));
     let encoded = STANDARD.encode(target(3));
     assert!(text(&with.stdout).contains(&encoded));
@@ -379,7 +379,7 @@ fn no_byte_of_a_target_is_shown_without_asking_or_stands_in_the_clear() {
     let log = log.to_str().unwrap();
     let shown = audit(&["show", "--unrecorded", "--targets", "--json", log]);
     assert_eq!(shown.status.code(), Some(1));
-    assert_eq!(text(&shown.stdout).lines().count(), 12);
+    assert_eq!(text(&shown.stdout).lines().count(), 13);
     assert!(!text(&shown.stdout).contains("canary"));
     assert!(text(&shown.stderr).contains("10 request targets are not for this reader"));
 }
@@ -449,7 +449,7 @@ fn what_is_disclosed_and_that_targets_were_is_on_record_before() {
         audit(arguments);
     }
     let shown = made.show(&[]);
-    let reads = shown[12..].iter().map(|line| {
+    let reads = shown[13..].iter().map(|line| {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(record["type"], "log_read");
         record["verb"].as_str().unwrap().to_owned()
@@ -469,7 +469,7 @@ fn what_cannot_be_disclosed_or_checked_is_told_with_a_hint() {
     let disclosed = good(&made.disclose(FIRST, &[])).to_vec();
     std::fs::write(made.path("disclosed"), &disclosed).unwrap();
     let log = made.log();
-    let proof = audit(&["prove", log.to_str().unwrap(), "--entry", "2"]);
+    let proof = audit(&["prove", log.to_str().unwrap(), "--entry", "3"]);
     std::fs::write(made.path("proof"), good(&proof)).unwrap();
     let other = signer(2).verifier().to_string();
     std::fs::write(made.path("other.vkey"), other).unwrap();
@@ -495,21 +495,21 @@ fn what_cannot_be_disclosed_or_checked_is_told_with_a_hint() {
         (vec!["check", "absent", "--key", &key], 1, "cannot read"),
         (vec!["disclose", &log], 64, "--entry"),
         (
-            vec!["disclose", &log, "--entry", "12"],
+            vec!["disclose", &log, "--entry", "13"],
             1,
-            "beyond the 12 entries",
+            "beyond the 13 entries",
         ),
         (
-            vec!["disclose", &log, "--entry", "2", "--reader", &other_reader],
+            vec!["disclose", &log, "--entry", "3", "--reader", &other_reader],
             1,
             "no key",
         ),
         (
-            vec!["disclose", &log, "--entry", "2", "--reader", "absent"],
+            vec!["disclose", &log, "--entry", "3", "--reader", "absent"],
             1,
             "cannot read the key",
         ),
-        (vec!["disclose", "absent", "--entry", "2"], 1, "absent"),
+        (vec!["disclose", "absent", "--entry", "3"], 1, "absent"),
     ] {
         let refused = audit(&arguments);
         let told = text(&refused.stderr);

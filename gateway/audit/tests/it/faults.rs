@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::error::AppendError;
+use audit::keeping::Classes;
 use audit::log::Log;
 use audit::merkle::rotation::Chain;
 use audit::queue::{Limits, Share};
@@ -173,6 +174,7 @@ fn a_second_writer_on_one_directory_is_refused() {
         readers: Vec::new(),
         signer: None,
         is_known: false,
+        classes: Classes::default(),
         rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).unwrap();

@@ -14,6 +14,7 @@ mod disclose;
 mod disk;
 mod faults;
 mod indexed;
+mod keeping;
 mod loss;
 mod meaning;
 mod merkle;

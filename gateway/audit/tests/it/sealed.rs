@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use audit::error::OpenError;
 use audit::event::{Entry, Event, Stop, Time};
+use audit::keeping::Classes;
 use audit::keys::system_random;
 use audit::log::{Log, Options};
 use audit::merkle::rotation::Chain;
@@ -41,6 +42,7 @@ fn options(directory: &Path, readers: &[Reader]) -> Options {
         readers: readers.to_vec(),
         signer: None,
         is_known: false,
+        classes: Classes::default(),
         rotations: Chain::default(),
     }
 }
@@ -109,7 +111,7 @@ fn a_reader_reads_all_runs_and_nobody_else_reads_any() {
     assert_eq!(read(directory.path(), None), (Vec::new(), 9));
     let report = verify(directory.path()).unwrap();
     assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
-    assert_eq!((report.entries, report.notes.len()), (9 + 2, 0));
+    assert_eq!((report.entries, report.notes.len()), (9 + 2 * 2, 0));
     assert_eq!(records(directory.path()).len(), 2, "a key for each run");
 }
 
@@ -155,7 +157,7 @@ fn what_names_anybody_stands_nowhere_in_the_clear() {
         let needle = b"canary";
         assert!(!bytes.windows(needle.len()).any(|part| part == needle));
     }
-    assert_eq!(verify(directory.path()).unwrap().entries, 4);
+    assert_eq!(verify(directory.path()).unwrap().entries, 5);
 }
 
 #[test]
@@ -259,8 +261,8 @@ fn foreign_keys_without_end_are_looked_for_so_often_and_no_more() {
     let directory = tempfile::tempdir().unwrap();
     let (secret, reader) = pair();
     run(directory.path(), &[reader], 0..1);
-    let told = audit::read::entry_at(directory.path(), 0).unwrap().unwrap();
-    let leaf = audit::read::entry_at(directory.path(), 1).unwrap().unwrap();
+    let told = audit::read::entry_at(directory.path(), 1).unwrap().unwrap();
+    let leaf = audit::read::entry_at(directory.path(), 2).unwrap().unwrap();
     let record = records(directory.path()).remove(0);
     let away = directory.path().with_extension("away");
     std::fs::rename(&record, &away).unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use audit::error::OpenError;
 use audit::event::{Event, UnsignedTail};
+use audit::keeping::Classes;
 use audit::log::{Log, Options};
 use audit::merkle::hash;
 use audit::merkle::key::{Signer, Verifier};
@@ -36,6 +37,7 @@ pub(crate) fn options(directory: &Path, signer: Option<Arc<Signer>>) -> Options 
         readers: Vec::new(),
         signer,
         is_known: false,
+        classes: Classes::default(),
         rotations: Chain::default(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use audit::error::OpenError;
+use audit::keeping::Classes;
 use audit::log::{Log, Options};
 use audit::merkle::rotation::Chain;
 use audit::queue::Limits;
@@ -24,6 +25,7 @@ fn options(directory: &Path) -> Options {
         readers: Vec::new(),
         signer: None,
         is_known: false,
+        classes: Classes::default(),
         rotations: Chain::default(),
     }
 }
