@@ -34,6 +34,8 @@ pub enum Control {
     ReadableAudit,
     /// Audit records do not survive a loss of power.
     BufferedAudit,
+    /// Audit records are kept for fewer than six years.
+    ShortRetention,
     /// The audit log lies on a file system that may not keep its word.
     WeakFileSystem,
 }
@@ -53,6 +55,7 @@ impl Control {
             Self::UnsignedAudit => "unsigned-audit",
             Self::ReadableAudit => "readable-audit",
             Self::BufferedAudit => "buffered-audit",
+            Self::ShortRetention => "short-retention",
             Self::WeakFileSystem => "weak-file-system",
         }
     }

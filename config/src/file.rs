@@ -15,8 +15,8 @@ use crate::host::HostName;
 use crate::method::Method;
 use crate::model::{AccessLog, Durability, NameKind, TlsPolicy, WhenStale};
 use crate::name::{
-    AllowWord, CertificateName, ListenerName, PurposeText, RationaleText, RoleName, RouteName,
-    TrustName, UpstreamName,
+    AllowWord, CertificateName, ClassName, ListenerName, PurposeText, RationaleText, RoleName,
+    RouteName, TrustName, UpstreamName,
 };
 use crate::path::PathPrefix;
 use crate::pattern::ClientPattern;
@@ -88,8 +88,20 @@ table! {
         /// Who cosigns the log's checkpoints, on other machines, so that a log that was put back to an
         /// older state is found. At most 16.
         witnesses: Rows<Witness> => optional;
+        /// Classes of retention by name: how long the records of routes are kept that name one. The rest is
+        /// "standard". Each month of a class has keys of its own, which `audit destroy` ends.
+        classes: Named<ClassName, Class> => inner;
         /// Why the log may be unsigned, readable or buffered, or lie on a file system that may not
         /// keep its word (tmpfs, overlay, network).
+        rationale: RationaleText => optional;
+    }
+
+    /// A class of retention.
+    Class {
+        /// For how many years records are kept, from the end of the month in which they were written.
+        /// Fewer than 6 need a rationale.
+        keep_years: NonZeroU32 => or_default(count(6)), within count(1), count(100);
+        /// Why they are kept for fewer years.
         rationale: RationaleText => optional;
     }
 
@@ -256,6 +268,8 @@ table! {
         fhir: bool => or_default(false);
         /// Whether it may carry electronic protected health information. false needs a rationale.
         ephi: bool => or_default(true);
+        /// The class of retention of its records, by name. Without one, "standard".
+        class: ClassName => optional;
         /// Record the intent before forwarding even where the method is safe: for operations that
         /// change something on GET.
         intent: bool => or_default(false);

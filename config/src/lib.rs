@@ -64,14 +64,14 @@ pub use error::{Finding, Findings, MAX_FINDINGS, Severity};
 pub use host::{HostError, HostName};
 pub use method::{Method, MethodError};
 pub use model::{
-    AccessLog, Admin, Allow, Audit, Certificate, Clients, Config, Durability, FhirBase, FilePath,
-    Limits, Listener, NameKind, Protocol, Purpose, Rate, Rationale, Revocation, Role, Route,
-    Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, Witness, WorkerCount,
-    Workers,
+    AccessLog, Admin, Allow, Audit, Certificate, Class, Clients, Config, Durability, FhirBase,
+    FilePath, Limits, Listener, NameKind, Protocol, Purpose, Rate, Rationale, Revocation, Role,
+    Route, Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, Witness,
+    WorkerCount, Workers,
 };
 pub use name::{
-    CertificateName, ListenerName, NameError, RoleName, RouteName, Sentence, SentenceError,
-    TrustName, UpstreamName,
+    CertificateName, ClassName, ListenerName, NameError, RoleName, RouteName, Sentence,
+    SentenceError, TrustName, UpstreamName,
 };
 pub use path::{PathError, PathPrefix};
 pub use pattern::{ClientError, ClientName, ClientPattern};

@@ -16,7 +16,8 @@ use crate::error::Findings;
 use crate::host::HostName;
 use crate::method::Method;
 use crate::name::{
-    CertificateName, ListenerName, RoleName, RouteName, Sentence, TrustName, UpstreamName,
+    CertificateName, ClassName, ListenerName, RoleName, RouteName, Sentence, TrustName,
+    UpstreamName,
 };
 use crate::path::PathPrefix;
 use crate::pattern::ClientPattern;
@@ -139,8 +140,21 @@ pub struct Audit {
     pub segment_size: ByteSize,
     /// Who cosigns its checkpoints.
     pub witnesses: Vec<Witness>,
+    /// Classes of retention. `standard` is among them where something is said of it.
+    pub classes: BTreeMap<ClassName, Class>,
     /// Covers missing keys and readers, buffered durability, and a file system that may not keep its
     /// word.
+    pub rationale: Rationale,
+    /// Where the table stands.
+    pub place: Place,
+}
+
+/// A class of retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// For how many years its records are kept.
+    pub keep_years: Placed<NonZeroU32>,
+    /// Covers a period under six years.
     pub rationale: Rationale,
     /// Where the table stands.
     pub place: Place,
@@ -455,6 +469,8 @@ pub struct Route {
     /// Whether it may carry electronic protected health information. If so, no byte of a response
     /// leaves before its record is durable.
     pub ephi: Placed<bool>,
+    /// The class of retention of its records; `standard` without one.
+    pub class: Option<Placed<ClassName>>,
     /// Whether an intent record is durable before forwarding even where the method is safe.
     pub intent: bool,
     /// The largest body of a request.

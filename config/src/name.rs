@@ -145,6 +145,8 @@ names! {
     RoleName: "the name of a role", like "pump", but not &[ANYONE];
     /// The name of an upstream.
     UpstreamName: "the name of an upstream", like "fhir", but not &[];
+    /// The name of a class of retention: a to z, digits and -, beginning with a letter, at most 32.
+    ClassName: "the name of a class", like "research", but not &[];
     /// The name of a route, which stands in the record of each request that took it.
     RouteName: "the name of a route", like "observations", but not &[];
 }

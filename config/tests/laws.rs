@@ -51,7 +51,7 @@ proptest! {
         let config = config::parse(Path::new("gateway.toml"), &shuffled);
         let config = config.map_err(|findings| TestCaseError::fail(findings.to_string()))?;
         prop_assert!(config.warnings.is_empty());
-        prop_assert_eq!((config.decisions.len(), config.routes.len()), (5, 4));
+        prop_assert_eq!((config.decisions.len(), config.routes.len()), (6, 4));
     }
 }
 

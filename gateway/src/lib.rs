@@ -90,6 +90,8 @@ pub mod respond;
 
 pub mod site;
 
+pub mod retention;
+
 pub mod freshness;
 
 pub mod witnesses;

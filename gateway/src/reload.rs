@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::digest::sha256;
 use crate::load::{self, Loaded, Source};
 use crate::metrics::Metrics;
+use crate::retention;
 use crate::server::{AUDIT_PATIENCE, BindError, Bound, Fleet};
 use crate::site::Site;
 use crate::tls::Revocation;
@@ -40,6 +41,8 @@ pub async fn reload(
     match prepare(source, current, fleet, &log).await {
         Ok((site, warnings, bound)) => {
             publish(&site, metrics);
+            // Before a request can take a route that is new.
+            log.reroute(&retention::classes(&site.config));
             fleet.put_in_force(site, bound).await;
             Ok(warnings)
         }
@@ -168,6 +171,7 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
             audit.passphrase.as_ref().map(source_of),
             paths(&audit.readers),
             audit.witnesses.iter().map(parts_of).collect::<Vec<_>>(),
+            audit.classes.iter().map(period_of).collect::<Vec<_>>(),
             audit.durability.value,
             audit.queue_entries,
             audit.queue_bytes.get(),
@@ -193,6 +197,13 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
         findings.push(restart(&whole, "the access log"));
     }
     findings
+}
+
+/// How long a class is kept, wherever the file says so.
+fn period_of<'a>(
+    (name, class): (&'a config::ClassName, &config::Class),
+) -> impl PartialEq + use<'a> {
+    (name, class.keep_years.value)
 }
 
 /// What a witness is, wherever the file says so.

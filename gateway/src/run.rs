@@ -31,6 +31,7 @@ use crate::log_reads::Readers;
 use crate::metrics::Metrics;
 use crate::record::RecorderShared;
 use crate::reload;
+use crate::retention;
 use crate::server::{AUDIT_PATIENCE, BindError, Common, Fleet};
 use crate::site::Site;
 use crate::witnesses::{self, WitnessError};
@@ -425,6 +426,7 @@ fn options(site: &Site, is_known: bool) -> Options {
             bytes: usize::try_from(audit.queue_bytes.get()).unwrap_or(usize::MAX),
         },
         readers: site.audit_keys.readers.clone(),
+        classes: retention::classes(&site.config),
         signer: site.audit_keys.signer.clone(),
         is_known,
         rotations: site.audit_keys.rotations.clone(),

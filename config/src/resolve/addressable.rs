@@ -127,6 +127,13 @@ pub const ADDRESSABLE: &[Addressable] = &[
         found: Found::Here(buffered_audit),
     },
     Addressable {
+        control: Control::ShortRetention,
+        paragraph: "45 CFR 164.316(b)(2)(i)",
+        weakened: "records of this class can be destroyed before six years are over",
+        instead: "write keep_years = 6 or more",
+        found: Found::Here(short_retention),
+    },
+    Addressable {
         control: Control::WeakFileSystem,
         paragraph: "45 CFR 164.312(b)",
         weakened: "the audit log lies on a file system that may not keep what it was told to keep",
@@ -336,6 +343,14 @@ fn buffered_audit(draft: &Draft) -> Vec<Weak<'_>> {
         .collect()
 }
 
+fn short_retention(draft: &Draft) -> Vec<Weak<'_>> {
+    let classes = draft.audit.iter().flat_map(|audit| audit.classes.values());
+    let short = classes.filter(|class| class.keep_years.value.get() < 6);
+    short
+        .map(|class| weak(&class.keep_years.place, &class.rationale))
+        .collect()
+}
+
 fn ephi(draft: &Draft) -> impl Iterator<Item = &Route> {
     draft.routes.iter().filter(|route| route.ephi.value)
 }
@@ -359,7 +374,10 @@ fn warn_of_idle(draft: &Draft, decisions: &[Decision], report: &mut Report) {
     let listeners = draft.listeners.values().map(|listener| &listener.rationale);
     let upstreams = draft.upstreams.values().map(|upstream| &upstream.rationale);
     let routes = draft.routes.iter().map(|route| &route.rationale);
-    for rationale in trust.chain(listeners).chain(upstreams).chain(routes) {
+    let classes = draft.audit.iter().flat_map(|audit| audit.classes.values());
+    let classes = classes.map(|class| &class.rationale);
+    let all = trust.chain(listeners).chain(upstreams);
+    for rationale in all.chain(routes).chain(classes) {
         if let Rationale::Given(Placed { place, .. }) = rationale
             && !in_use.contains(place)
         {

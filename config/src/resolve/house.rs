@@ -1,11 +1,13 @@
 //! The gateway's own house: threads, audit log, admin listener.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use super::{Context, rationale};
-use crate::collect::{Optional, Rows};
+use crate::collect::{Named, Optional, Rows};
 use crate::file;
-use crate::model::{Admin, Audit, Witness, WorkerCount, Workers};
+use crate::model::{Admin, Audit, Class, Witness, WorkerCount, Workers};
+use crate::name::ClassName;
 use crate::place::Placed;
 use crate::server::AdminWord;
 
@@ -56,11 +58,13 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
         Optional::Wrong => vec![context.required_file(None, &table.place)],
     };
     let witnesses = witnesses(table.witnesses, keys.is_some(), context);
+    let classes = classes(table.classes, context);
     Audit {
         keys,
         passphrase,
         readers,
         witnesses,
+        classes,
         directory: context.required_file(table.directory, &table.place),
         durability: table.durability,
         queue_entries: table.queue_entries.value,
@@ -73,6 +77,55 @@ pub(super) fn audit(table: file::Audit, context: &mut Context<'_>) -> Audit {
 }
 
 const SECTOR_BYTES: u64 = 4096;
+
+/// The class of whatever has no other.
+const STANDARD: &str = "standard";
+
+/// No log is written in more classes than this, `standard` among them.
+const MOST_CLASSES: usize = 8;
+
+/// The classes that a route can name.
+pub(super) fn class_names(table: Option<&file::Audit>) -> Option<BTreeSet<ClassName>> {
+    let classes = table?.classes.as_ref()?;
+    let mut names = classes.names.clone();
+    names.extend(ClassName::parse(STANDARD));
+    Some(names)
+}
+
+fn classes(
+    tables: Option<Named<ClassName, file::Class>>,
+    context: &mut Context<'_>,
+) -> BTreeMap<ClassName, Class> {
+    let tables = tables.map(|tables| tables.tables).unwrap_or_default();
+    let others = tables.iter().filter(|(name, _)| name.as_str() != STANDARD);
+    if others.count() >= MOST_CLASSES
+        && let Some(table) = tables.last().map(|(_, table)| table)
+    {
+        let message = format!("more than {MOST_CLASSES} classes, with \"{STANDARD}\"");
+        let hint = "each month has a key for each of them: a few do";
+        context.report.error(&table.place, message, hint);
+    }
+    let class = |(name, table): (ClassName, file::Class)| {
+        let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase());
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let text = name.as_str();
+        // It is the name of a folder too.
+        if !begins(text) || !text.chars().all(known) || text.len() > 32 {
+            context.report.error(
+                &table.place,
+                "this is not the name of a class",
+                "write a to z, digits and -, beginning with a letter, at most 32 of them",
+            );
+        }
+        let class = Class {
+            keep_years: table.keep_years,
+            rationale: rationale(table.rationale, &table.place),
+            place: table.place,
+        };
+        (name, class)
+    };
+    tables.into_iter().map(class).collect()
+}
 
 /// No log has more witnesses than this.
 const MOST_WITNESSES: usize = 16;

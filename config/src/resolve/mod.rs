@@ -27,7 +27,8 @@ use crate::model::{
     Secret, Server, Trust, Upstream, Workers,
 };
 use crate::name::{
-    CertificateName, ListenerName, RationaleText, RoleName, Sentence, TrustName, UpstreamName,
+    CertificateName, ClassName, ListenerName, RationaleText, RoleName, Sentence, TrustName,
+    UpstreamName,
 };
 use crate::place::{Place, Placed, quoted};
 use crate::secret::{PathText, SecretText};
@@ -57,6 +58,7 @@ pub(crate) fn resolve(file: File, path: &Path, report: &mut Report) -> Draft {
         listeners: names(file.listeners.as_ref()),
         roles: names(file.roles.as_ref()),
         upstreams: names(file.upstreams.as_ref()),
+        classes: house::class_names(file.audit.as_ref()),
         report,
     };
     if context.listeners.as_ref().is_some_and(BTreeSet::is_empty) {
@@ -176,6 +178,7 @@ struct Context<'r> {
     listeners: Option<BTreeSet<ListenerName>>,
     roles: Option<BTreeSet<RoleName>>,
     upstreams: Option<BTreeSet<UpstreamName>>,
+    classes: Option<BTreeSet<ClassName>>,
     report: &'r mut Report,
 }
 

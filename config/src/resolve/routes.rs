@@ -40,6 +40,10 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Route {
     if let Some(name) = &table.upstream {
         must_exist("upstream", name, context.upstreams.as_ref(), context.report);
     }
+    let class = table.class.into_given();
+    if let Some(name) = &class {
+        must_exist("class", name, context.classes.as_ref(), context.report);
+    }
     let mut methods = table
         .methods
         .map(|methods| methods.value.0)
@@ -64,6 +68,7 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Route {
         upstream: or_stand_in(table.upstream, &table.place),
         fhir: table.fhir.value,
         ephi: table.ephi,
+        class,
         intent: table.intent.value,
         body_limit: table.body_limit.value,
         body_idle: table.body_idle.value,

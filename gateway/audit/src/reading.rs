@@ -118,7 +118,7 @@ pub fn put(directory: &Path, event: Event<'_>) -> Result<Recorded, RecordError> 
 /// What a gateway adds for somebody who asks through the socket: the event, as done by `by`. `None`: not an
 /// event that anybody can ask for, or one that says more than it may.
 #[must_use]
-pub fn asked<'a>(event: Event<'a>, by: By) -> Option<Event<'a>> {
+pub fn asked(event: Event<'_>, by: By) -> Option<Event<'_>> {
     let By {
         uid,
         login_uid,

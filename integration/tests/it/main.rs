@@ -33,6 +33,7 @@ mod exports;
 
 mod crash;
 
+mod keeping;
 mod limits;
 
 mod noise;

@@ -146,9 +146,10 @@ impl Destroy {
     /// Destroys, and prints what.
     pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
         let key = key_for(&self.directory, self.key)?;
-        let which = match self.due {
-            true => Which::Due,
-            false => Which::Named(self.epoch),
+        let which = if self.due {
+            Which::Due
+        } else {
+            Which::Named(self.epoch)
         };
         let progress = Progress::new(false);
         let ended = destroy::destroy(

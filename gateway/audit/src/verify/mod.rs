@@ -142,9 +142,10 @@ pub fn verify_watched(
     let keys = tree.as_ref().map_or_else(Vec::new, Tree::known_keys);
     evidence.begin(&keys, asked.cosigned, &mut report)?;
     // Of a live log, keys that are there now may be destroyed before the walk ends.
-    let keys_before = match report.live {
-        true => key_records::list(directory)?,
-        false => Vec::new(),
+    let keys_before = if report.live {
+        key_records::list(directory)?
+    } else {
+        Vec::new()
     };
     let (segments, others) = read::inventory(directory)?;
     let Some(&last) = segments.last() else {
@@ -394,7 +395,7 @@ impl Walk<'_> {
                     at: entry.time,
                     uid: restored.by.uid,
                     reason: restored.reason.to_owned(),
-                })
+                });
             }
             Event::Recovered(recovered) => self.recovered.push(recovered),
             Event::EpochKey(key) => {
@@ -602,9 +603,12 @@ impl Walk<'_> {
         let ends = self.report.keeping.epochs();
         let ends = ends.filter_map(|(epoch, life)| Some((epoch.to_string(), life.end.clone()?)));
         let notes: Vec<_> = ends
-            .map(|(epoch, end)| match end.done {
-                true => Note::Destroyed { epoch, end },
-                false => Note::Undestroyed { epoch },
+            .map(|(epoch, end)| {
+                if end.done {
+                    Note::Destroyed { epoch, end }
+                } else {
+                    Note::Undestroyed { epoch }
+                }
             })
             .collect();
         self.report.notes.extend(notes);

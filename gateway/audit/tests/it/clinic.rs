@@ -124,11 +124,11 @@ impl Clinic {
 
     /// A run of a writer.
     pub(crate) fn write(&self) -> Writer {
-        self.write_with(&self.options())
+        Clinic::write_with(&self.options())
     }
 
     /// A run of a writer that was told so.
-    pub(crate) fn write_with(&self, options: &Options) -> Writer {
+    pub(crate) fn write_with(options: &Options) -> Writer {
         let (log, committer) = Log::open(options).unwrap();
         Writer {
             log,

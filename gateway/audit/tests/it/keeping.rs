@@ -36,7 +36,7 @@ fn clinic(months: &[&str], classes: &Classes) -> Clinic {
         classes: classes.clone(),
         ..clinic.options()
     };
-    let mut writer = clinic.write_with(&options);
+    let mut writer = Clinic::write_with(&options);
     for name in months {
         let time = month(name);
         writer.log.turn(time).unwrap();
@@ -202,7 +202,7 @@ fn a_class_is_kept_as_long_as_was_promised_when_it_was_written() {
         classes: Classes::new([(research(), 1)], []).unwrap(),
         ..clinic.options()
     };
-    clinic.write_with(&shorter).end();
+    Clinic::write_with(&shorter).end();
     assert_eq!(
         states(&clinic),
         [
