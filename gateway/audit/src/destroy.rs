@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::event::{Destruction, Digest, Event, Hold, MAX_REASON, Time};
@@ -56,6 +57,11 @@ pub fn destroy(
     watch: &mut dyn FnMut(u64, u64),
 ) -> Result<Ended, KeepError> {
     judge_reason(reason)?;
+    // Root would follow wherever the owner lets a name lead.
+    let owner = std::fs::metadata(directory).map_err(KeepError::Read)?.uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(KeepError::NotOwner { owner });
+    }
     let _still = key_records::hold_still(directory).map_err(still)?;
     let keeping = keeping(directory, asked, watch)?;
     let epochs: Vec<Epoch> = match which {
@@ -200,6 +206,11 @@ pub enum KeepError {
         /// Why.
         forbidden: Forbidden,
     },
+    /// The log is another user's.
+    NotOwner {
+        /// Whose.
+        owner: u32,
+    },
     /// The log does not verify.
     Unsound(Box<Report>),
     /// Somebody else keeps or copies its keys at the moment.
@@ -232,6 +243,7 @@ impl KeepError {
                 }
             },
             KeepError::Unsound(_) => "`audit verify` says what is wrong; nothing ends before that",
+            KeepError::NotOwner { .. } => "do it as the log's owner, with sudo -u for instance",
             KeepError::Busy => "try again when it is done",
             KeepError::Unrecorded(_) => {
                 "do it as the log's owner or as root; a gateway that serves the log has to answer"
@@ -250,6 +262,7 @@ impl fmt::Display for KeepError {
             KeepError::Forbidden { epoch, forbidden } => {
                 write!(f, "the keys of {epoch} are not destroyed: {forbidden}")
             }
+            KeepError::NotOwner { owner } => write!(f, "the log belongs to user {owner}"),
             KeepError::Unsound(report) => match report.findings.first() {
                 Some(finding) => write!(f, "the log does not verify: {finding}"),
                 None => f.write_str("the log does not verify"),

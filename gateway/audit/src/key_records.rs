@@ -9,8 +9,10 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::ops::Not as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::event::Digest;
 use crate::seal::epoch::{Epoch, KeyId, KeyRecord, MAX_RECORD};
@@ -90,7 +92,12 @@ pub(crate) fn remove(
     let place = directory.join(RECORDS).join(epoch.to_string());
     for name in names {
         let path = place.join(name);
-        let file = OpenOptions::new().write(true).open(&path)?;
+        let mut options = OpenOptions::new();
+        // A link is somebody else's file.
+        options
+            .write(true)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = options.open(&path)?;
         let length = file.metadata()?.len().min(MAX_RECORD as u64);
         let zeros = vec![0; usize::try_from(length).unwrap_or(MAX_RECORD)];
         file.write_all_at(&zeros, 0)?;
