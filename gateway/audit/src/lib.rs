@@ -7,6 +7,7 @@
 //!          keyring   appender <-------+   woken once a batch
 //!
 //! checkpoints: what is durable, as a signed tree, beside the segments
+//! clock:   what the kernel says of the time that all of it bears
 //!
 //! recover: where the log ends after a crash      verify: is what is there whole and unchanged
 //! loss:    what an operator lets it go on without
@@ -35,6 +36,8 @@ pub mod code;
 pub mod event;
 
 pub mod entry;
+
+pub mod clock;
 
 pub mod merkle;
 

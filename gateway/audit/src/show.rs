@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::counted;
 
-use crate::event::{By, Entry, Event, LogRead, Subjects, Time};
+use crate::event::{By, Clock, Entry, Event, LogRead, Subjects, Time};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
 #[derive(Debug, Serialize)]
@@ -203,6 +203,7 @@ impl Human<'_> {
             | Event::Destruction(_)
             | Event::Backup(_)
             | Event::Restored(_) => kept(&self.0.event, f)?,
+            Event::Clock(e) => clock(e, f)?,
             Event::Witness(e) => {
                 let (witnessed, signed) = (e.witnessed, counted(e.signed, "entry/entries"));
                 write!(
@@ -299,6 +300,28 @@ fn read(read: &LogRead<'_>, f: &mut impl Write) -> fmt::Result {
         write!(f, " {patient}")?;
     }
     Ok(())
+}
+
+/// What became of the clock, and how it stands.
+fn clock(clock: &Clock<'_>, f: &mut impl Write) -> fmt::Result {
+    write!(f, " {}", clock.change)?;
+    if let Some(step) = clock.step_us {
+        let way = if step < 0 { "back" } else { "ahead" };
+        write!(f, " {way} by {}", seconds(step.unsigned_abs()))?;
+    }
+    write!(f, ": {}", clock.state)?;
+    if let Some(error) = clock.max_error_us {
+        write!(f, ", within {}", seconds(error))?;
+    }
+    if let Some(reason) = clock.reason {
+        write!(f, ", {reason}")?;
+    }
+    Ok(())
+}
+
+/// Microseconds as seconds.
+fn seconds(us: u64) -> String {
+    format!("{}.{:06} s", us / 1_000_000, us % 1_000_000)
 }
 
 /// The patients of a record; of many, how many more there are.

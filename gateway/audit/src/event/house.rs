@@ -280,3 +280,25 @@ pub struct Witness<'a> {
     #[n(4)]
     pub remembered: Option<u64>,
 }
+
+/// `clock`: how the system's clock stands, by the kernel's word (adjtimex(2)), and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Clock<'a> {
+    /// `begun`: at the start. `lost`: not synchronized, or not known to be, and it was otherwise before.
+    /// `back`: synchronized again. `stepped`: somebody set it.
+    #[cbor(b(0))]
+    pub change: &'a str,
+    /// `synchronized`, `unsynchronized` or `unknown`.
+    #[cbor(b(1))]
+    pub state: &'a str,
+    /// The maximum error that the kernel names, microseconds.
+    #[n(2)]
+    pub max_error_us: Option<u64>,
+    /// By how many microseconds it was set; back when negative.
+    #[n(3)]
+    pub step_us: Option<i64>,
+    /// Why the state is unknown: `refused` by the kernel, or `failed`.
+    #[cbor(b(4))]
+    pub reason: Option<&'a str>,
+}

@@ -25,8 +25,8 @@ use serde::Serialize;
 pub use crate::code::Code;
 pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
 pub use house::{
-    Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, LogRead, Recovered,
-    Revocation, SigningKey, Start, Stop, UnsignedTail, Witness,
+    Clock, Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, LogRead,
+    Recovered, Revocation, SigningKey, Start, Stop, UnsignedTail, Witness,
 };
 pub use keeping::{Backup, By, Destruction, Hold, Kept, MAX_REASON, Restored, Retention};
 pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
@@ -54,7 +54,7 @@ const KINDS: &[(u8, &str)] = &[
     (8, "intent"), (9, "release"), (10, "completion"), (11, "refusal"),
     (12, "noise"), (13, "recovered"), (14, "interrupted"), (15, "passage"), (16, "signing_key"),
     (17, "epoch_key"), (18, "discontinuity"), (20, "unsigned_tail"),
-    (21, "witness"), (22, "log_read"), (24, "retention"), (25, "hold"), (26, "destruction"),
+    (21, "witness"), (22, "log_read"), (23, "clock"), (24, "retention"), (25, "hold"), (26, "destruction"),
     (27, "backup"), (28, "restored"),
 ];
 
@@ -155,6 +155,9 @@ pub enum Event<'a> {
     /// A witness was lost, came back, forgot, or remembers another log.
     #[n(21)]
     Witness(#[cbor(b(0))] Witness<'a>),
+    /// What the kernel says of the system's clock: at the start, and when it changes; or it was set.
+    #[n(23)]
+    Clock(#[cbor(b(0))] Clock<'a>),
 }
 
 impl Event<'_> {
@@ -189,6 +192,7 @@ impl Event<'_> {
             Event::Destruction(_) => "destruction",
             Event::Backup(_) => "backup",
             Event::Restored(_) => "restored",
+            Event::Clock(_) => "clock",
         }
     }
 
@@ -221,6 +225,7 @@ impl Event<'_> {
             | Event::Destruction(_)
             | Event::Backup(_)
             | Event::Restored(_)
+            | Event::Clock(_)
             | Event::SigningKey(_) => None,
         }
     }

@@ -17,7 +17,7 @@ use super::Source;
 use super::exchange::{Exchange, Outcome};
 use super::syslog::{self, Severity};
 use super::xml::{Element, LONGEST};
-use crate::event::{Entry, Event, LogRead, Pseudonym, Time};
+use crate::event::{Clock, Entry, Event, LogRead, Pseudonym, Time};
 use crate::show::kept;
 
 /// Code, code system, meaning.
@@ -442,6 +442,17 @@ fn alert_of(event: &Event<'_>) -> Option<Alert> {
             let _ = kept(event, &mut text);
             configuration("0", event.kind(), text.trim_start().to_owned())
         }
+        // A clock that was set back puts the order of what others record in doubt.
+        Event::Clock(it) => configuration(
+            match (it.state, it.step_us) {
+                (_, Some(..0)) => "8",
+                (_, Some(_)) => "4",
+                ("synchronized", None) => "0",
+                (_, None) => "4",
+            },
+            "clock",
+            clock(it),
+        ),
         Event::Recovered(it) => stopped(format!(
             "segment {} was cut at byte {}, {} bytes set aside",
             it.segment, it.offset, it.bytes
@@ -461,6 +472,17 @@ fn alert_of(event: &Event<'_>) -> Option<Alert> {
         | Event::Completion(_)
         | Event::Refusal(_) => None,
     }
+}
+
+/// What became of the clock, in a sentence.
+fn clock(it: &Clock<'_>) -> String {
+    let error = it.max_error_us.map_or(String::new(), |error| {
+        format!(", maximum error {error} microseconds")
+    });
+    let step = it.step_us.map_or(String::new(), |step| {
+        format!(", set by {step} microseconds")
+    });
+    format!("clock {}: {}{error}{step}", it.change, it.state)
 }
 
 /// `EventIdentification`.
@@ -820,6 +842,15 @@ mod tests {
             digest,
             bytes: 3,
         };
+        let clock = |state, step_us| {
+            Event::Clock(Clock {
+                change: "lost",
+                state,
+                max_error_us: None,
+                step_us,
+                reason: None,
+            })
+        };
         // Event, EventTypeCode (CID 403), outcome.
         for (told, kind, outcome) in [
             (Event::HandshakeRefused(refused), "110126", "4"),
@@ -836,6 +867,11 @@ mod tests {
                 "110129",
                 "0",
             ),
+            (clock("unsynchronized", None), "110129", "4"),
+            (clock("unknown", None), "110129", "4"),
+            (clock("synchronized", None), "110129", "0"),
+            (clock("synchronized", Some(2_000_000)), "110129", "4"),
+            (clock("synchronized", Some(-2_000_000)), "110129", "8"),
             (Event::Recovered(recovered), "110133", "8"),
             (
                 Event::Interrupted(Interrupted {

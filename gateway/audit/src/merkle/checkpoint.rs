@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn a_signed_checkpoint_opens_with_its_signers_and_witnesses() {
         let (old, new, one, other) = (signer(1), signer(2), witness(3), witness(4));
-        let clock = ["clock synced 1500"];
+        let clock = ["clock 2026-11-22T08:03:29.123456Z synchronized 1500"];
         let checkpoint = Checkpoint::new(ORIGIN, head(7), &clock).unwrap();
         let mut note = checkpoint.sign(&old).unwrap();
         note.add(Signature::new(note.text(), &new)).unwrap();
@@ -494,7 +494,7 @@ mod tests {
         #[test]
         fn every_changed_byte_of_a_signed_checkpoint_is_found(at: prop::sample::Index, flip in 1..=255u8) {
             let signer = signer(1);
-            let checkpoint = Checkpoint::new(ORIGIN, head(7), &["clock unsynced 16000000"]).unwrap();
+            let checkpoint = Checkpoint::new(ORIGIN, head(7), &["clock 2026-11-22T08:03:29.123456Z unsynchronized 16000000"]).unwrap();
             let mut bytes = checkpoint.sign(&signer).unwrap().to_string().into_bytes();
             let at = at.index(bytes.len());
             bytes[at] ^= flip;

@@ -85,6 +85,7 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::Destruction(_)
         | Event::Backup(_)
         | Event::Restored(_)
+        | Event::Clock(_)
         | Event::SigningKey(_) => true,
         Event::Configuration(_)
         | Event::Decision(_)
@@ -139,6 +140,8 @@ impl Kind {
     pub const EPOCH_KEY: Kind = Kind(17);
     /// `discontinuity`.
     pub const DISCONTINUITY: Kind = Kind(18);
+    /// `clock`.
+    pub const CLOCK: Kind = Kind(23);
 }
 
 /// Time and kind of an entry in canonical CBOR, without reading all of it; `None` when it does not
