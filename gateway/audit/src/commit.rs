@@ -2,12 +2,13 @@
 //!
 //! It takes all that has gathered in the queue, writes it as one batch or several, publishes how far
 //! the log is durable after each, and wakes who waits. Once a second it looks after itself: the live
-//! file, free space, a disk that came back.
+//! file, free space, a disk that came back, the clock.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::clock::{Change, Clock, Told, Watch};
 use crate::entry;
 use crate::event::{Entry, Event, Interrupted, Time};
 use crate::queue::{Queue, Share};
@@ -31,19 +32,29 @@ pub(crate) struct Commit {
     backlog: Backlog,
     /// Since when the log is unavailable.
     interrupted: Option<Time>,
+    clock: Option<Watched>,
+}
+
+/// A clock, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) watch: Watch,
 }
 
 impl Commit {
-    /// How often the committer looks after itself: the live file, free space, a disk that came back.
+    /// How often the committer looks after itself: the live file, free space, a disk that came
+    /// back, the clock.
     const TICK: Duration = Duration::from_secs(1);
 
     /// A committer that goes on in these segments.
-    pub(crate) fn new(shared: Arc<Shared>, segments: Segments) -> Commit {
+    pub(crate) fn new(shared: Arc<Shared>, segments: Segments, clock: Option<Watched>) -> Commit {
         Commit {
             shared,
             segments,
             backlog: Backlog::default(),
             interrupted: None,
+            clock,
         }
     }
 
@@ -106,6 +117,31 @@ impl Commit {
             State::Unavailable => self.resume(),
             State::Lost | State::Closed => {}
         }
+        self.look_at_clock();
+    }
+
+    /// Records what became of the clock. What finds no room in the queue is told of at the next look.
+    fn look_at_clock(&mut self) {
+        let Some(Watched { clock, watch }) = &mut self.clock else {
+            return;
+        };
+        let reading = clock.read();
+        let mut steps = 0;
+        while let Some(told) = watch.look(&reading) {
+            let entry = Entry {
+                time: reading.time,
+                event: told.event(),
+            };
+            let mut leaf = Vec::new();
+            entry::encode(&entry, &mut leaf);
+            if self.shared.queue().push(&leaf, Share::Proven).is_err() {
+                break;
+            }
+            steps += u64::from(matches!(told.change, Change::Stepped { .. }));
+            watch.take(&told, &reading);
+            alert(&told);
+        }
+        self.shared.clock_is(reading.state, steps);
     }
 
     /// Goes over to the keys of the month that began, if one did. Until that succeeds entries go on
@@ -185,6 +221,27 @@ impl Commit {
         }
         tracing::info!("the audit log can be written again");
         self.shared.set_state(State::Ready);
+    }
+}
+
+/// Tells the operator what became of the clock.
+pub(crate) fn alert(told: &Told) {
+    let Told { change, state } = told;
+    match change {
+        Change::Begun if state.is_synchronized() => {}
+        Change::Begun | Change::Lost => tracing::warn!(
+            hint = state.advice(),
+            "the system's clock is not known to be right: {state}; every record and checkpoint bears its time"
+        ),
+        Change::Back => tracing::info!("the system's clock is right again: {state}"),
+        Change::Stepped { by_us: ..0 } => tracing::warn!(
+            step_us = change.step_us(),
+            "the system's clock was set back: times on record overlap"
+        ),
+        Change::Stepped { .. } => tracing::warn!(
+            step_us = change.step_us(),
+            "the system's clock was set ahead"
+        ),
     }
 }
 

@@ -23,7 +23,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::checkpoints::{self, Keeper, Means};
-use crate::commit::Commit;
+use crate::clock::{self, Clock, Watch};
+use crate::commit::{self, Commit, Watched};
 use crate::entry;
 use crate::error::{AppendError, OpenError};
 use crate::event::{Entry, Event, Kept, Retention, SigningKey, Time, UnsignedTail};
@@ -90,6 +91,10 @@ pub struct Status {
     pub signed: u64,
     /// When this process last signed a checkpoint.
     pub signed_at: Option<Time>,
+    /// What was last known of the system's clock; nothing when the log was opened without one.
+    pub clock: Option<clock::State>,
+    /// How often this process saw that it was set.
+    pub clock_steps: u64,
 }
 
 /// A handle to append with; clones lead to the same log.
@@ -115,11 +120,30 @@ struct Signing {
 
 impl Log {
     /// Opens the log in `options.directory`, making it when there is none, and starts the committer.
-    /// What a crash left behind is recorded as the first entry.
+    /// What a crash left behind is recorded as the first entry. Nothing is said of the clock.
     ///
     /// # Errors
     /// [`OpenError`]; the log is then as it was.
     pub fn open(options: &Options) -> Result<(Log, Committer), OpenError> {
+        Log::open_in(options, None)
+    }
+
+    /// The same with a clock: entries say how it stands, now and when that changes, and checkpoints do
+    /// as they are signed. Nothing waits for it.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the log is then as it was.
+    pub fn open_with_clock(
+        options: &Options,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Log, Committer), OpenError> {
+        Log::open_in(options, Some(clock))
+    }
+
+    fn open_in(
+        options: &Options,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Result<(Log, Committer), OpenError> {
         let segments = options.directory.join("wal");
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -150,7 +174,7 @@ impl Log {
             },
             lock: Arc::clone(&lock),
         });
-        let opened = Log::begin(storage, options, signing);
+        let opened = Log::begin(storage, options, signing, clock);
         let (log, mut committer) = opened?;
         committer.lock = Some(lock);
         Ok((log, committer))
@@ -199,7 +223,7 @@ impl Log {
             is_known: false,
             rotations: Chain::default(),
         };
-        let (log, mut committer) = Log::begin(storage, &options, None)?;
+        let (log, mut committer) = Log::begin(storage, &options, None, None)?;
         committer.lock = Some(lock);
         Ok((log, committer))
     }
@@ -224,13 +248,14 @@ impl Log {
             is_known: false,
             rotations: Chain::default(),
         };
-        Log::begin(storage, &options, None)
+        Log::begin(storage, &options, None, None)
     }
 
     fn begin(
         storage: Arc<dyn Storage>,
         options: &Options,
         signing: Option<Signing>,
+        clock: Option<Arc<dyn Clock>>,
     ) -> Result<(Log, Committer), OpenError> {
         let mut fresh = [0; 16];
         system_random(&mut fresh).map_err(|NoRandomness| OpenError::NoRandomness)?;
@@ -239,9 +264,12 @@ impl Log {
         if let Some((from, to, reason)) = &survey.accepted {
             tracing::warn!(from, to, %reason, "the audit log goes on without what it lost: an operator accepted that");
         }
-        let now = Time::from_system(SystemTime::now());
+        let moment = checkpoints::now(clock.as_deref());
+        let now = moment.time;
         let signing = match signing {
-            Some(Signing { means, lock }) => Some((Keeper::open(means, tail.sequence, now)?, lock)),
+            Some(Signing { means, lock }) => {
+                Some((Keeper::open(means, tail.sequence, moment)?, lock))
+            }
             None => None,
         };
         // All that could keep the log from opening has been looked at.
@@ -313,9 +341,10 @@ impl Log {
         if let Some(recovered) = recovered {
             log.note(Event::Recovered(recovered));
         }
+        let watched = clock.clone().map(|clock| log.watch(clock));
         let committing = Arc::clone(&shared);
         let thread = spawn("audit-commit", move || {
-            Commit::new(committing, segments).run();
+            Commit::new(committing, segments, watched).run();
         })?;
         let committer = Committer {
             shared: Arc::clone(&shared),
@@ -326,7 +355,7 @@ impl Log {
             shared.signing_begins(keeper.signed());
             // If there is no such thread, the committer ends with the value that is dropped.
             spawn("audit-sign", move || {
-                checkpoints::run(&shared, keeper, lock);
+                checkpoints::run(&shared, keeper, clock.as_deref(), lock);
             })?;
         }
         Ok((log, committer))
@@ -404,9 +433,12 @@ impl Log {
     pub fn status(&self) -> Status {
         let shared = &self.shared;
         let (signed, signed_at) = shared.signed();
+        let (clock, clock_steps) = shared.clock();
         Status {
             signed,
             signed_at,
+            clock,
+            clock_steps,
             available: shared.is_available(),
             durable: shared.durable.load(Ordering::Acquire),
             queued: shared.queue().depth(),
@@ -421,6 +453,17 @@ impl Log {
         let sequence = self.shared.accept(bytes, share)?;
         self.shared.pending.store(true, Ordering::Release);
         Ok(sequence)
+    }
+
+    /// Records how a clock stands at the start, and begins to watch it.
+    fn watch(&self, clock: Arc<dyn Clock>) -> Watched {
+        let reading = clock.read();
+        let watch = Watch::begin(&reading);
+        let begun = watch.begun();
+        self.note(begun.event());
+        commit::alert(&begun);
+        self.shared.clock_is(reading.state, 0);
+        Watched { clock, watch }
     }
 
     /// Queues what the log says of itself when it is opened.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::clock::State as ClockState;
 use crate::encoder::Encoder;
 use crate::entry;
 use crate::error::AppendError;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) write_micros: AtomicU64,
     pub(crate) free: AtomicU64,
     signing: Signing,
+    /// How the clock stands, if somebody looks at it, and how often it was set.
+    clock: Mutex<(Option<ClockState>, u64)>,
 }
 
 /// How far the log is signed, and the bell of the thread that signs.
@@ -156,6 +159,7 @@ impl Shared {
             write_micros: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
             signing: Signing::default(),
+            clock: Mutex::default(),
         }
     }
 
@@ -366,6 +370,17 @@ impl Shared {
         let time = self.signing.time.load(Ordering::Acquire);
         let size = self.signing.size.load(Ordering::Acquire);
         (size, (time > 0).then_some(Time(time)))
+    }
+
+    /// The clock stands like this, and was set so many more times.
+    pub(crate) fn clock_is(&self, state: ClockState, steps: u64) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        *clock = (Some(state), clock.1.saturating_add(steps));
+    }
+
+    /// How the clock stands, and how often it was set since the log was opened.
+    pub(crate) fn clock(&self) -> (Option<ClockState>, u64) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing more is signed.

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! checkpoints/<UTC day> = (note  empty line) ...
-//! note                  = origin, size, root, [previous <link>]  empty line  signatures
+//! note                  = origin, size, root, [previous <link>], [clock <stamp>]  empty line  signatures
 //! ```
 //!
 //! Files are only ever appended to. Sizes rise. Each checkpoint but the first names the one before it
 //! in an extension line: SHA-256 over its text, without its signatures. So a checkpoint, or a day of
-//! them, cannot be taken out unseen.
+//! them, cannot be taken out unseen. Another line says when it was signed, and how the clock stood
+//! (`clock::Stamp`); logs of before do without.
 //!
 //! Here: how records are split and how days are named. Whether a note is signed is for others to say.
 

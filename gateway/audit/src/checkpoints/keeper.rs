@@ -22,6 +22,7 @@ use super::handover::{self, Handover};
 use super::history;
 use super::resume::{self, End, Resumed};
 use super::store::{CHECKPOINT, Means, Stored, Writer, partials_of};
+use crate::clock::{Moment, Stamp};
 use crate::error::OpenError;
 use crate::event::Time;
 use crate::files::parent;
@@ -59,9 +60,9 @@ impl Keeper {
     ///
     /// # Errors
     /// [`OpenError`] when the disk refuses, or when the log is not the one that was signed.
-    pub fn open(means: Means, durable: u64, now: Time) -> Result<Keeper, OpenError> {
+    pub fn open(means: Means, durable: u64, now: impl Into<Moment>) -> Result<Keeper, OpenError> {
         let Some(resumed) = resume::resume(&means, durable)? else {
-            return Keeper::begin(means, durable, now);
+            return Keeper::begin(means, durable, &now.into());
         };
         let Resumed {
             reader,
@@ -86,7 +87,7 @@ impl Keeper {
 
     /// The first checkpoint is durable before the entry that says that the log is signed. So from
     /// then on a log without a checkpoint is one that was changed.
-    fn begin(means: Means, durable: u64, now: Time) -> Result<Keeper, OpenError> {
+    fn begin(means: Means, durable: u64, now: &Moment) -> Result<Keeper, OpenError> {
         let said = resume::says_signed(&means.directory, durable);
         if said.map_err(OpenError::disk("read a segment"))? {
             return Err(OpenError::NoCheckpoint);
@@ -151,7 +152,8 @@ impl Keeper {
     ///
     /// # Errors
     /// [`KeepError`]; the last checkpoint stands, and the same can be tried again.
-    pub fn advance(&mut self, durable: u64, now: Time) -> Result<(), KeepError> {
+    pub fn advance(&mut self, durable: u64, now: impl Into<Moment>) -> Result<(), KeepError> {
+        let now = now.into();
         // The history is never more than one checkpoint ahead, or it would not be a crash's doing.
         self.point()?;
         if durable != self.signed() && !self.awaits_handover(durable) {
@@ -160,7 +162,7 @@ impl Keeper {
                 .try_clone()
                 .map_err(KeepError::disk("read a segment"))?;
             let edge = self.edge.clone();
-            if let Err(error) = self.grow(durable).and_then(|()| self.sign(now)) {
+            if let Err(error) = self.grow(durable).and_then(|()| self.sign(&now)) {
                 // Whatever is in the making is made again.
                 (self.reader, self.edge) = (reader, edge);
                 self.writer.forget();
@@ -300,7 +302,7 @@ impl Keeper {
     }
 
     /// Writes the partial tiles, then says what the tree is, in the history.
-    fn sign(&mut self, now: Time) -> Result<(), KeepError> {
+    fn sign(&mut self, now: &Moment) -> Result<(), KeepError> {
         let partial: Vec<_> = self
             .edge
             .partial()
@@ -311,8 +313,8 @@ impl Keeper {
             .try_for_each(|(tile, bytes)| self.put(tile, bytes))?;
         self.settle()?;
         let head = self.edge.head();
-        let (text, note) = self.note(head);
-        let mut end = self.append(&note, now)?;
+        let (text, note) = self.note(head, now.stamp());
+        let mut end = self.append(&note, now.time)?;
         end.is_first = end.size.is_none();
         end.size = Some(head.size);
         end.link = Some(history::link(&text));
@@ -337,9 +339,14 @@ impl Keeper {
     }
 
     /// The text of the checkpoint and its note.
-    fn note(&self, head: Head) -> (String, String) {
-        let line = self.end.link.as_ref().map(history::previous);
-        let lines: Vec<&str> = line.iter().map(String::as_str).collect();
+    fn note(&self, head: Head, stamp: Option<Stamp>) -> (String, String) {
+        let link = self.end.link.as_ref().map(history::previous);
+        let stamp = stamp.map(|stamp| stamp.to_string());
+        let lines: Vec<&str> = [&link, &stamp]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         let checkpoint = Checkpoint::new(self.means.origin(), head, &lines);
         let checkpoint = checkpoint
             .expect("a key's name is an origin, and a tree is no larger than counting goes");

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use crate::clock::{Clock, Moment};
 use crate::event::Time;
 use crate::shared::Shared;
 
@@ -47,9 +48,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// This many entries do not wait that long.
 const MANY: u64 = 4096;
 
-/// Signs what becomes durable until the log is closed, and then the rest. The directory's lock is held
-/// until nothing more is written.
-pub(crate) fn run(shared: &Shared, mut keeper: Keeper, lock: Arc<File>) {
+/// Signs what becomes durable until the log is closed, and then the rest. Each checkpoint says how the
+/// clock stands, if there is one to ask. The directory's lock is held until nothing more is written.
+pub(crate) fn run(shared: &Shared, mut keeper: Keeper, clock: Option<&dyn Clock>, lock: Arc<File>) {
     let _done = Done(shared);
     let mut failing = false;
     let mut patient = false;
@@ -61,7 +62,7 @@ pub(crate) fn run(shared: &Shared, mut keeper: Keeper, lock: Arc<File>) {
         };
         let is_last = shared.wait_to_sign(due, EVERY);
         // One attempt a second is enough while the disk refuses.
-        patient = !catch_up(shared, &mut keeper, &mut failing);
+        patient = !catch_up(shared, &mut keeper, clock, &mut failing);
         if is_last {
             break;
         }
@@ -70,10 +71,15 @@ pub(crate) fn run(shared: &Shared, mut keeper: Keeper, lock: Arc<File>) {
 }
 
 /// Signs all that is durable now, and says whether that was possible.
-fn catch_up(shared: &Shared, keeper: &mut Keeper, failing: &mut bool) -> bool {
+fn catch_up(
+    shared: &Shared,
+    keeper: &mut Keeper,
+    clock: Option<&dyn Clock>,
+    failing: &mut bool,
+) -> bool {
     let durable = shared.durable.load(Ordering::Acquire);
     loop {
-        let now = Time::from_system(SystemTime::now());
+        let now = now(clock);
         let before = keeper.signed();
         match keeper.advance(durable, now) {
             Ok(()) if std::mem::take(failing) => {
@@ -88,7 +94,7 @@ fn catch_up(shared: &Shared, keeper: &mut Keeper, failing: &mut bool) -> bool {
             }
         }
         if keeper.signed() > before {
-            shared.signed_up_to(keeper.signed(), now);
+            shared.signed_up_to(keeper.signed(), now.time);
         }
         if keeper.signed() == durable {
             return true;
@@ -96,6 +102,14 @@ fn catch_up(shared: &Shared, keeper: &mut Keeper, failing: &mut bool) -> bool {
         if keeper.awaits_handover(durable) {
             return false;
         }
+    }
+}
+
+/// What this clock shows; without one, the time that the system has.
+pub(crate) fn now(clock: Option<&dyn Clock>) -> Moment {
+    match clock {
+        Some(clock) => Moment::from(&clock.read()),
+        None => Time::from_system(SystemTime::now()).into(),
     }
 }
 
