@@ -275,6 +275,13 @@ fn print_report_json(
             "entries": witnessed.entries,
             "until": witnessed.until,
         })).collect::<Vec<_>>(),
+        "clock": report.signed.as_ref().map(|signed| serde_json::json!({
+            "checkpoints": signed.clock.checkpoints,
+            "unsynchronized": signed.clock.unsynchronized,
+            "first_at": signed.clock.first,
+            "since": signed.clock.since,
+            "max_error_us": signed.clock.max_error_us,
+        })),
         "unwitnessed_entries": report.unwitnessed(),
         "live": report.live,
         "segments": report.segments,

@@ -26,7 +26,8 @@ pub enum Oddity {
     Died,
     /// Requests were forwarded in the run before, and nothing says what became of them.
     Unanswered,
-    /// A run began at a time before the one at which the last one began or ended.
+    /// The clock was set back, as the gateway saw, or while it did not run: it began before the time at which the
+    /// run before began or ended.
     ClockBack,
 }
 
@@ -60,8 +61,8 @@ impl Oddity {
                 counted(times, "request was/requests were")
             ),
             Oddity::ClockBack => format!(
-                "{} before the time of the run before: the clock was set back",
-                counted(times, "run began/runs began")
+                "the clock was set back, {}: times from there on overlap with those before",
+                counted(times, "time")
             ),
         }
     }

@@ -16,12 +16,12 @@
 //! looked for among those that are remembered. A `start` forgets all: no request outlives its process.
 //! So does a loss that was accepted (`loss`): the log goes on in another process.
 //!
-//! Not here: what only a reader's key can tell, and clocks within a run.
+//! Not here: what only a reader's key can tell.
 
 use super::breach::{Breach, Oddity};
 use super::report::{Finding, Note, Report};
 use super::requests::{Request, Requests, Seen};
-use crate::event::{Entry, Time};
+use crate::event::{Entry, Event, Time};
 use crate::seal::sealed::{Header, Kind, facts, owes};
 
 use By::{Finding as Wrong, Note as Odd};
@@ -72,6 +72,7 @@ const RULES: &[Rule] = &[
     Rule { of: Kind::START,      by: Odd(Oddity::Died),            cites: P0, judge: |_, past| past.is_running.into() },
     Rule { of: Kind::START,      by: Odd(Oddity::Unanswered),      cites: P2, judge: |_, past| Judgment::times(past.open) },
     Rule { of: Kind::START,      by: Odd(Oddity::ClockBack),       cites: CT, judge: |fact, past| past.is_later_than(fact.time).into() },
+    Rule { of: Kind::CLOCK,      by: Odd(Oddity::ClockBack),       cites: CT, judge: |fact, _| fact.set_back.into() },
 ];
 
 /// How a rule judges a record.
@@ -116,6 +117,8 @@ struct Fact {
     time: Time,
     request: Option<Request>,
     owes: bool,
+    /// Whether it says that the clock was set back.
+    set_back: bool,
 }
 
 /// What stands before a record.
@@ -128,7 +131,7 @@ struct Past {
     open: u64,
     /// Whether a run began and has not ended.
     is_running: bool,
-    /// When the last run began or ended.
+    /// When the last run began or ended, or what became of its clock was last told.
     house: Option<Time>,
 }
 
@@ -182,6 +185,8 @@ impl Meaning {
             time: header.time,
             request,
             owes: header.owes,
+            // Stands in the clear.
+            set_back: false,
         };
         self.judge(sequence, &fact, report);
     }
@@ -203,6 +208,7 @@ impl Meaning {
             time,
             request: entry.event.request().map(|it| *it.request_id.bytes()),
             owes: owes(&entry.event),
+            set_back: matches!(&entry.event, Event::Clock(it) if it.step_us.is_some_and(i64::is_negative)),
         };
         self.judge(sequence, &fact, report);
     }
@@ -271,6 +277,8 @@ impl Meaning {
                     self.requests.clear();
                 }
             }
+            // Where a clock was set back, the next run begins behind that, not behind what was before.
+            Kind::CLOCK => self.house = Some(fact.time),
             // What ended the run before may be among what was lost, and so may be what it left open.
             Kind::DISCONTINUITY => {
                 self.is_running = false;

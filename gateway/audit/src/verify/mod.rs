@@ -13,6 +13,8 @@ mod breach;
 
 mod report;
 
+mod clock;
+
 mod requests;
 
 mod meaning;
@@ -58,6 +60,7 @@ use tree::Tree;
 use witnessed::Evidence;
 
 pub use breach::{Breach, Oddity};
+pub use clock::Stamped;
 pub use report::{
     CheckpointFault, Finding, InForce, Note, Report, RotationFault, Signed, TileFault, Verdict,
     Witnessed, WitnessedFault,

@@ -15,6 +15,7 @@ use crate::read::Position;
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::LeafError;
 
+use super::clock::Stamped;
 use super::witnessed::OutsideError;
 
 /// What was looked at, and what was found.
@@ -59,6 +60,8 @@ pub struct Signed {
     pub keys: Vec<InForce>,
     /// Whether nothing but the log itself says that it is this key.
     pub self_asserted: bool,
+    /// What they say of the clock that they were signed by.
+    pub clock: Stamped,
 }
 
 /// A key, and where in a log it begins to sign.
@@ -419,6 +422,17 @@ pub enum Note {
         times: u64,
         /// Where it comes from that this is looked for.
         cites: &'static str,
+    },
+    /// Checkpoints were signed while the clock was not known to be synchronized.
+    Clock {
+        /// How many.
+        unsynchronized: u64,
+        /// Of so many that could say so.
+        checkpoints: u64,
+        /// How many entries the first of them is about.
+        first: u64,
+        /// How many entries the first of those at the end is about, if the last is one of them.
+        since: Option<u64>,
     },
     /// Records that follow another one of their request, which is not remembered any more: whether it
     /// was there cannot be said.
@@ -822,6 +836,27 @@ impl fmt::Display for Note {
                 "{} ({cites}), first at entry {first}",
                 oddity.told(*times)
             ),
+            Note::Clock {
+                unsynchronized,
+                checkpoints,
+                first,
+                since,
+            } => {
+                write!(
+                    f,
+                    "when {unsynchronized} of {} were signed, the clock was not known to be synchronized (45 CFR 170.210(g)), first that of {}",
+                    terminal::counted(*checkpoints, "checkpoint"),
+                    terminal::counted(*first, "entry/entries"),
+                )?;
+                match since {
+                    Some(since) => write!(
+                        f,
+                        "; still so at the last, since that of {}",
+                        terminal::counted(*since, "entry/entries")
+                    ),
+                    None => Ok(()),
+                }
+            }
             Note::Unjudged { first, records } => write!(
                 f,
                 "{} of requests too long ago to be remembered, first at entry {first}: whether they may stand there was not looked at",

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
+use super::clock::Stamped;
 use super::lineage::Lineage;
 use super::report::{CheckpointFault, Finding, Report};
 use crate::checkpoints::history::{self, CHECKPOINTS, MAX_RECORD, Record, Records};
@@ -52,6 +53,8 @@ pub(super) struct Signatures {
     /// How many came behind the one that is the last; nothing before it was seen.
     behind_pointed: Option<u64>,
     count: u64,
+    /// What those that hold say of the clock.
+    pub(super) clock: Stamped,
 }
 
 /// What comes before a checkpoint.
@@ -99,6 +102,7 @@ impl Signatures {
             told_of_key: false,
             behind_pointed: None,
             count: 0,
+            clock: Stamped::default(),
         };
         let first = match signatures.asserted(key)? {
             Asserted::Key(first) => Some(first),
@@ -295,6 +299,7 @@ impl Signatures {
             return Err(Wrong::Fault(CheckpointFault::Order { size: head.size }));
         }
         self.size = Some(head.size);
+        self.clock.take(&checkpoint);
         Ok(head)
     }
 

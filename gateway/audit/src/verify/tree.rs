@@ -243,6 +243,8 @@ impl Tree {
         }
         // What another key signed is signed by nobody.
         let is_foreign = self.signatures.lineage.is_foreign();
+        let clock = self.signatures.clock;
+        report.notes.extend(clock.note());
         let (checkpoints, self_asserted) = (self.signatures.count(), self.signatures.self_asserted);
         let (key, keys) = self.signatures.lineage.into_keys();
         report.signed = Some(Signed {
@@ -251,6 +253,7 @@ impl Tree {
             key,
             keys: if is_foreign { Vec::new() } else { keys },
             self_asserted,
+            clock,
         });
         Ok(())
     }

@@ -9,6 +9,7 @@
 mod checkpoints;
 mod cli;
 mod clinic;
+mod clock;
 mod directory;
 mod disclose;
 mod disk;

@@ -194,7 +194,13 @@ fn checkpoints_read_there_as_here() {
     for (head, extensions) in [
         (Head::EMPTY, &[][..]),
         (edge.head(), &[]),
-        (edge.head(), &["clock synced 1500", "another"]),
+        (
+            edge.head(),
+            &[
+                "clock 2026-11-22T08:03:29.123456Z synchronized 1500",
+                "another",
+            ],
+        ),
     ] {
         let ours = Checkpoint::new(ORIGIN, head, extensions).unwrap();
         let text = ours.to_string();

@@ -600,7 +600,7 @@ impl TileReader for Theirs {
 }
 
 /// Opens the last checkpoint and proves entries, all with their code.
-fn they_verify(directory: &Path, key: &Verifier) -> u64 {
+pub(crate) fn they_verify(directory: &Path, key: &Verifier) -> u64 {
     let note = std::fs::read(directory.join("checkpoint")).unwrap();
     let note = signed_note::Note::from_bytes(&note).unwrap();
     let key = StandardVerifier::new(&key.to_string()).unwrap();

@@ -11,6 +11,7 @@ fn fact(kind: Kind, request: u8, owes: bool) -> Fact {
         time: Time(0),
         request: Some([request; 16]),
         owes,
+        set_back: false,
     }
 }
 
@@ -20,6 +21,16 @@ fn start(seconds: u64) -> Fact {
         time: Time(seconds * SECOND),
         request: None,
         owes: false,
+        set_back: false,
+    }
+}
+
+/// What a watched clock leaves.
+fn clock(seconds: u64, set_back: bool) -> Fact {
+    Fact {
+        kind: Kind::CLOCK,
+        set_back,
+        ..start(seconds)
     }
 }
 
@@ -208,6 +219,28 @@ fn a_clock_that_went_back_between_runs_by_more_than_a_second_is_a_note() {
         oddities(&[start(5), stop(u64::MAX / SECOND), start(8)]),
         back
     );
+}
+
+#[test]
+fn a_clock_that_was_set_back_within_a_run_is_noted_once() {
+    let back = |at| vec![(Oddity::ClockBack, at, 1)];
+    assert_eq!(oddities(&[start(9), clock(9, false), stop(10)]), []);
+    let stopped = [
+        start(99),
+        clock(99, false),
+        clock(50, true),
+        stop(51),
+        start(52),
+    ];
+    assert_eq!(oddities(&stopped), back(2));
+    // The next run begins behind the step, and not behind what was before it.
+    let died = [start(99), clock(50, true), start(52)];
+    assert_eq!(
+        oddities(&died),
+        [(Oddity::ClockBack, 1, 1), (Oddity::Died, 2, 1)]
+    );
+    let twice = [start(99), clock(50, true), stop(51), start(40)];
+    assert_eq!(oddities(&twice), [(Oddity::ClockBack, 1, 2)]);
 }
 
 #[test]
