@@ -196,6 +196,11 @@ fn status(told: &Told) -> String {
         })).collect::<Vec<_>>(),
         "audit": { "available": log.available, "entries": log.durable, "queued": log.queued, "free_bytes": log.free,
             "signed": log.signed, "signed_at": log.signed_at,
+            "clock": log.clock.map(|clock| serde_json::json!({
+                "state": clock.name(),
+                "max_error_us": clock.max_error_us(),
+                "steps": log.clock_steps,
+            })),
             "witnesses": told.witnesses.iter().map(|stand| serde_json::json!({
                 "name": stand.name,
                 "witnessed": stand.witnessed,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use audit::clock::State;
 use audit::event::{Code, Time};
 use audit::log::Status;
 use audit::ship::witnesses::Stand;
@@ -109,6 +110,9 @@ struct AuditGauges {
     free: Gauge<u64, AtomicU64>,
     signed: Gauge<u64, AtomicU64>,
     signed_at: Gauge,
+    clock_synchronized: Gauge,
+    clock_max_error: Gauge<f64, AtomicU64>,
+    clock_steps: Gauge<u64, AtomicU64>,
 }
 
 impl AuditGauges {
@@ -147,6 +151,21 @@ impl AuditGauges {
             signed_at,
             "audit_checkpoint_seconds",
             "When the audit log was last signed, seconds since 1970; 0 before this process did"
+        );
+        register!(
+            clock_synchronized,
+            "audit_clock_synchronized",
+            "1 while the kernel says that the clock is synchronized; 0 also when it does not say"
+        );
+        register!(
+            clock_max_error,
+            "audit_clock_max_error_seconds",
+            "The maximum error of the clock, by the kernel's word; not a number while it does not say"
+        );
+        register!(
+            clock_steps,
+            "audit_clock_steps",
+            "How often the clock was set by more than a second while this process ran"
         );
         gauges
     }
@@ -443,6 +462,12 @@ impl Metrics {
         audit.signed.set(log.signed);
         let signed_at = log.signed_at.map_or(0, Time::unix_seconds);
         audit.signed_at.set(signed_at);
+        let is_synchronized = log.clock.is_some_and(State::is_synchronized);
+        audit.clock_synchronized.set(i64::from(is_synchronized));
+        let max_error = log.clock.and_then(State::max_error_us);
+        let max_error = max_error.map(|us| Duration::from_micros(us).as_secs_f64());
+        audit.clock_max_error.set(max_error.unwrap_or(f64::NAN));
+        audit.clock_steps.set(log.clock_steps);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.inner.registry);
@@ -459,6 +484,7 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use audit::clock::Unknown;
 
     #[test]
     fn what_happened_is_in_the_text() {
@@ -479,8 +505,32 @@ mod tests {
             "phigate_audit_entries 7",
             "phigate_audit_signed_entries 5",
             "phigate_audit_checkpoint_seconds 1700000000",
+            "phigate_audit_clock_synchronized 1",
+            "phigate_audit_clock_max_error_seconds 0.0025",
+            "phigate_audit_clock_steps 3",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_not_known_to_be_synchronized_is_not() {
+        let metrics = Metrics::new();
+        let lost = State::Unsynchronized {
+            max_error_us: 16_000_000,
+        };
+        for (clock, error) in [
+            (Some(lost), "16.0"),
+            (Some(State::Unknown(Unknown::Refused)), "NaN"),
+            (None, "NaN"),
+        ] {
+            let text = metrics.render(&Status { clock, ..status() });
+            for line in [
+                "phigate_audit_clock_synchronized 0\n".to_owned(),
+                format!("phigate_audit_clock_max_error_seconds {error}\n"),
+            ] {
+                assert!(text.contains(&line), "{line} is missing in\n{text}");
+            }
         }
     }
 
@@ -510,6 +560,8 @@ mod tests {
             free: 9,
             signed: 5,
             signed_at: Some(Time(1_700_000_000_123_456_789)),
+            clock: Some(State::Synchronized { max_error_us: 2500 }),
+            clock_steps: 3,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use audit::clock::Kernel;
 use audit::event::{Entry, Event, Start, Stop, Time};
 use audit::log::{Committer, Log, Options};
 use audit::public_key::{self, PublicKeyError};
@@ -396,10 +397,13 @@ fn open_log(site: &Site) -> Result<(Log, Committer), RunError> {
         place: place_of_key,
         error,
     })?;
-    let opened = Log::open(&options(site, published)).map_err(|error| RunError::Audit {
-        place: place(),
-        error,
-    })?;
+    let opened =
+        Log::open_with_clock(&options(site, published), Arc::new(Kernel)).map_err(|error| {
+            RunError::Audit {
+                place: place(),
+                error,
+            }
+        })?;
     // The key that the log began with: from there, the log itself leads on.
     let signer = keys.signer.as_ref().map(|signer| signer.verifier());
     if let Some(key) = keys.rotations.keys().next().or(signer)

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use audit::clock::{Clock as _, Kernel};
 use terminal::{counted, print};
 
 use crate::load::{self, Loaded, Mistakes};
@@ -54,6 +55,7 @@ pub(super) fn check(path: &Path, quiet: bool, json: bool) -> ExitCode {
                 counted(site.roles.len(), "role")
             )];
             lines.extend(medium(&site.config.audit.directory.path));
+            lines.push(clock());
             lines.extend(site.decisions.iter().map(|decision| {
                 let config::Decision {
                     control,
@@ -90,4 +92,12 @@ fn medium(directory: &Path) -> Option<String> {
         directory.display(),
         medium.file_system
     ))
+}
+
+/// What the kernel says of the clock now, whose time records and checkpoints will bear.
+fn clock() -> String {
+    let state = Kernel.read().state;
+    let advice = state.advice();
+    let advice = advice.map_or(String::new(), |advice| format!("; {advice}"));
+    format!("clock: {state}{advice}")
 }
