@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::counted;
 
+use crate::clock::seconds;
 use crate::event::{By, Clock, Entry, Event, LogRead, Subjects, Time};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
@@ -311,17 +312,12 @@ fn clock(clock: &Clock<'_>, f: &mut impl Write) -> fmt::Result {
     }
     write!(f, ": {}", clock.state)?;
     if let Some(error) = clock.max_error_us {
-        write!(f, ", within {}", seconds(error))?;
+        write!(f, ", maximum error {}", seconds(error))?;
     }
     if let Some(reason) = clock.reason {
         write!(f, ", {reason}")?;
     }
     Ok(())
-}
-
-/// Microseconds as seconds.
-fn seconds(us: u64) -> String {
-    format!("{}.{:06} s", us / 1_000_000, us % 1_000_000)
 }
 
 /// The patients of a record; of many, how many more there are.

@@ -29,6 +29,8 @@ mod reads;
 mod targets;
 mod witness;
 
+mod clock;
+
 mod exports;
 
 mod crash;

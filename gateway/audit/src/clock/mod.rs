@@ -16,5 +16,5 @@ mod watch;
 mod kernel;
 
 pub use kernel::Kernel;
-pub use state::{Clock, Moment, Reading, Stamp, StampError, State, Unknown};
+pub use state::{Clock, Moment, Reading, Stamp, StampError, State, Unknown, seconds};
 pub use watch::{Change, Told, Watch};

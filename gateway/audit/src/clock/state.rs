@@ -1,7 +1,7 @@
 //! What is known of the clock, and the one spelling of it in a checkpoint.
 //!
 //! ```text
-//! clock 2026-11-22T08:03:29.123456Z synchronized 1234        within 1234 microseconds, says the kernel
+//! clock 2026-11-22T08:03:29.123456Z synchronized 1234        maximum error, microseconds
 //! clock 2026-11-22T08:03:29.123456Z unsynchronized 16000000
 //! clock 2026-11-22T08:03:29.123456Z unknown
 //! ```
@@ -126,16 +126,25 @@ impl State {
     }
 }
 
-/// For people: `synchronized, within 0.001234 s`.
+/// Microseconds, as people read them: `0.001234 s`.
+#[must_use]
+pub fn seconds(us: u64) -> String {
+    format!("{}.{:06} s", us / 1_000_000, us % 1_000_000)
+}
+
+/// For people: `synchronized, maximum error 0.001234 s`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |us: u64| format!("{}.{:06} s", us / 1_000_000, us % 1_000_000);
         match self {
             State::Synchronized { max_error_us } => {
-                write!(f, "synchronized, within {}", seconds(*max_error_us))
+                write!(f, "synchronized, maximum error {}", seconds(*max_error_us))
             }
             State::Unsynchronized { max_error_us } => {
-                write!(f, "not synchronized, within {}", seconds(*max_error_us))
+                write!(
+                    f,
+                    "not synchronized, maximum error {}",
+                    seconds(*max_error_us)
+                )
             }
             State::Unknown(why) => f.write_str(match why {
                 Unknown::Refused => "unknown: the kernel was not allowed to say",

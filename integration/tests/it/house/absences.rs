@@ -12,6 +12,8 @@ const CORE: &[&str] = &[
     "gateway/audit/src/code",
     "gateway/audit/src/event",
     "gateway/audit/src/entry",
+    "gateway/audit/src/clock/state",
+    "gateway/audit/src/clock/watch",
     "gateway/audit/src/frame",
     "gateway/audit/src/merkle",
     "gateway/audit/src/seal",
