@@ -1,7 +1,7 @@
 //! The kernel's clocks, and its own word on the one that is set: adjtimex(2) with nothing to adjust.
 //!
-//! The call needs no privilege. Where a filter of system calls refuses it (systemd's
-//! `ProtectClock=yes` does), the state is unknown, and the figures say so (decision 020).
+//! The call needs no privilege. Where a filter of system calls refuses it (glibc asks by
+//! clock_adjtime(2), which systemd's `ProtectClock=yes` forbids), the state is unknown (decision 020).
 
 use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};

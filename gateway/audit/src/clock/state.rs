@@ -117,7 +117,7 @@ impl State {
                 "run a time service that tells the kernel: chrony does with `rtcsync`, systemd-timesyncd by itself",
             ),
             State::Unknown(Unknown::Refused) => Some(
-                "let the process call adjtimex(2): `ProtectClock=yes` of systemd and filters of containers forbid it",
+                "let the process call clock_adjtime(2) and adjtimex(2): `ProtectClock=yes` of systemd and filters of containers forbid it",
             ),
             State::Unknown(Unknown::Failed | Unknown::Untold) => {
                 Some("see what adjtimex(2) says on this machine")

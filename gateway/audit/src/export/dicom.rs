@@ -3,7 +3,7 @@
 //! Standard: DICOM PS3.15 A.5.1 (schema), A.5.2 (fields), A.5.3 (events); IHE ITI-20 Record Audit Event.
 //! Requests are told once for each patient: searches as 110112 Query, what else concerns a patient as
 //! 110110 Patient Record, the rest as FHIR's `rest`. So are starts and stops (110100), reads of the log
-//! (110101), and what a node has to alert of (110113): peers turned away, changes of what secures the gateway, times without a record.
+//! (110101), and what a node has to alert of (110113): peers turned away, changes of what secures the gateway, its clock, times without a record.
 //! Connections that were established and their ends are not told: their facts stand with each request.
 //!
 //! Not on record are the ids of resources and the text of queries; their places say so.

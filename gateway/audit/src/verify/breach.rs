@@ -26,8 +26,7 @@ pub enum Oddity {
     Died,
     /// Requests were forwarded in the run before, and nothing says what became of them.
     Unanswered,
-    /// The clock was set back, as the gateway saw, or while it did not run: it began before the time at which the
-    /// run before began or ended.
+    /// The clock was set back: the gateway saw it, or a run began before the latest time of the one before.
     ClockBack,
 }
 

@@ -72,7 +72,7 @@ const RULES: &[Rule] = &[
     Rule { of: Kind::START,      by: Odd(Oddity::Died),            cites: P0, judge: |_, past| past.is_running.into() },
     Rule { of: Kind::START,      by: Odd(Oddity::Unanswered),      cites: P2, judge: |_, past| Judgment::times(past.open) },
     Rule { of: Kind::START,      by: Odd(Oddity::ClockBack),       cites: CT, judge: |fact, past| past.is_later_than(fact.time).into() },
-    Rule { of: Kind::CLOCK,      by: Odd(Oddity::ClockBack),       cites: CT, judge: |fact, _| fact.set_back.into() },
+    Rule { of: Kind::CLOCK,      by: Odd(Oddity::ClockBack),       cites: CT, judge: |fact, _| fact.step_us.is_some_and(i64::is_negative).into() },
 ];
 
 /// How a rule judges a record.
@@ -117,8 +117,8 @@ struct Fact {
     time: Time,
     request: Option<Request>,
     owes: bool,
-    /// Whether it says that the clock was set back.
-    set_back: bool,
+    /// By how much it says that the clock was set, microseconds.
+    step_us: Option<i64>,
 }
 
 /// What stands before a record.
@@ -131,13 +131,13 @@ struct Past {
     open: u64,
     /// Whether a run began and has not ended.
     is_running: bool,
-    /// When the last run began or ended, or what became of its clock was last told.
-    house: Option<Time>,
+    /// The latest time of the run before, by the clock as it was last set.
+    latest: Option<Time>,
 }
 
 impl Past {
     fn is_later_than(&self, Time(now): Time) -> bool {
-        self.house
+        self.latest
             .is_some_and(|Time(before)| now.saturating_add(CLOCK) < before)
     }
 }
@@ -146,7 +146,7 @@ impl Past {
 pub(super) struct Meaning {
     requests: Requests,
     is_running: bool,
-    house: Option<Time>,
+    latest: Option<Time>,
     noted: Vec<Noted>,
     unjudged: Option<(u64, u64)>,
 }
@@ -167,7 +167,7 @@ impl Meaning {
         Meaning {
             requests: Requests::new(limit),
             is_running: false,
-            house: None,
+            latest: None,
             noted: Vec::new(),
             unjudged: None,
         }
@@ -186,7 +186,7 @@ impl Meaning {
             request,
             owes: header.owes,
             // Stands in the clear.
-            set_back: false,
+            step_us: None,
         };
         self.judge(sequence, &fact, report);
     }
@@ -208,7 +208,10 @@ impl Meaning {
             time,
             request: entry.event.request().map(|it| *it.request_id.bytes()),
             owes: owes(&entry.event),
-            set_back: matches!(&entry.event, Event::Clock(it) if it.step_us.is_some_and(i64::is_negative)),
+            step_us: match &entry.event {
+                Event::Clock(it) => it.step_us,
+                _ => None,
+            },
         };
         self.judge(sequence, &fact, report);
     }
@@ -263,22 +266,23 @@ impl Meaning {
             release,
             open: self.requests.open(),
             is_running: self.is_running,
-            house: self.house,
+            latest: self.latest,
         }
     }
 
     /// Remembers a record for those behind it.
     fn take(&mut self, fact: &Fact) {
+        // What a run records before its start is not later than it. Where the clock was set, that is told.
+        let is_anew = fact.kind == Kind::START || fact.step_us.is_some();
+        let before = self.latest.filter(|_| !is_anew);
+        self.latest = before.max(Some(fact.time));
         match fact.kind {
             Kind::START | Kind::STOP => {
                 self.is_running = fact.kind == Kind::START;
-                self.house = Some(fact.time);
                 if self.is_running {
                     self.requests.clear();
                 }
             }
-            // Where a clock was set back, the next run begins behind that, not behind what was before.
-            Kind::CLOCK => self.house = Some(fact.time),
             // What ended the run before may be among what was lost, and so may be what it left open.
             Kind::DISCONTINUITY => {
                 self.is_running = false;

@@ -11,7 +11,7 @@ fn fact(kind: Kind, request: u8, owes: bool) -> Fact {
         time: Time(0),
         request: Some([request; 16]),
         owes,
-        set_back: false,
+        step_us: None,
     }
 }
 
@@ -21,15 +21,15 @@ fn start(seconds: u64) -> Fact {
         time: Time(seconds * SECOND),
         request: None,
         owes: false,
-        set_back: false,
+        step_us: None,
     }
 }
 
-/// What a watched clock leaves.
-fn clock(seconds: u64, set_back: bool) -> Fact {
+/// What a watched clock leaves, which was set by so many seconds.
+fn clock(seconds: u64, step: Option<i64>) -> Fact {
     Fact {
         kind: Kind::CLOCK,
-        set_back,
+        step_us: step.map(|step| step * 1_000_000),
         ..start(seconds)
     }
 }
@@ -223,24 +223,32 @@ fn a_clock_that_went_back_between_runs_by_more_than_a_second_is_a_note() {
 
 #[test]
 fn a_clock_that_was_set_back_within_a_run_is_noted_once() {
-    let back = |at| vec![(Oddity::ClockBack, at, 1)];
-    assert_eq!(oddities(&[start(9), clock(9, false), stop(10)]), []);
-    let stopped = [
-        start(99),
-        clock(99, false),
-        clock(50, true),
-        stop(51),
-        start(52),
-    ];
-    assert_eq!(oddities(&stopped), back(2));
+    let back = |at, times| (Oddity::ClockBack, at, times);
+    let died = |at| (Oddity::Died, at, 1);
+    let begun = clock(99, None);
+    assert_eq!(oddities(&[begun, start(99), stop(100)]), []);
+    let (set_back, set_ahead) = (|| clock(50, Some(-50)), || clock(200, Some(90)));
+    let stopped = [start(99), set_back(), stop(51), start(52)];
+    assert_eq!(oddities(&stopped), [back(1, 1)]);
     // The next run begins behind the step, and not behind what was before it.
-    let died = [start(99), clock(50, true), start(52)];
-    assert_eq!(
-        oddities(&died),
-        [(Oddity::ClockBack, 1, 1), (Oddity::Died, 2, 1)]
-    );
-    let twice = [start(99), clock(50, true), stop(51), start(40)];
-    assert_eq!(oddities(&twice), [(Oddity::ClockBack, 1, 2)]);
+    let killed = [start(99), set_back(), start(52)];
+    assert_eq!(oddities(&killed), [back(1, 1), died(2)]);
+    let twice = [start(99), set_back(), stop(51), start(40)];
+    assert_eq!(oddities(&twice), [back(1, 2)]);
+    // What was set ahead, and back while nobody looked.
+    let ahead = [start(99), set_ahead(), stop(201), start(120), stop(121)];
+    assert_eq!(oddities(&ahead), [back(3, 1)]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_behind_a_killed_run_is_seen_by_any_of_its_records() {
+    let late = Fact {
+        time: Time(500 * SECOND),
+        ..refusal(1)
+    };
+    let begun = clock(300, None);
+    let expected = [(Oddity::Died, 3, 1), (Oddity::ClockBack, 3, 1)];
+    assert_eq!(oddities(&[start(99), late, begun, start(300)]), expected);
 }
 
 #[test]
