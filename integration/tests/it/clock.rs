@@ -48,13 +48,12 @@ impl Answer {
 /// An answer in the form of the kernel: the first fields of `struct timex` of a 64-bit machine.
 fn answers(is_synchronized: bool, max_error_us: u64) -> String {
     let (code, status): (u8, u32) = if is_synchronized { (0, 1) } else { (5, 0x41) };
-    let mut timex = vec![0; 8];
-    for field in [0, 0, max_error_us, 99] {
-        timex.extend(field.to_ne_bytes());
-    }
-    timex.extend(status.to_ne_bytes());
-    let hex: String = timex.iter().map(|byte| format!("{byte:02x}")).collect();
-    // The buffer is the first argument of one call and the second of the other.
+    // As the bytes lie in memory; the modes and their padding come first.
+    let long = |field: u64| format!("{:016x}", u64::from_be_bytes(field.to_ne_bytes()));
+    let fields = [0, 0, 0, max_error_us, 99].map(long).concat();
+    let status = u32::from_be_bytes(status.to_ne_bytes());
+    let hex = format!("{fields}{status:08x}");
+    // The buffer is the second argument of the call that glibc makes.
     format!("inject=clock_adjtime:retval={code}:poke_exit=@arg2={hex}")
 }
 

@@ -35,7 +35,10 @@ fn state() -> State {
     // All zero: no mode, so nothing is adjusted.
     let mut timex = Timex::new();
     match adjtimex(&mut timex) {
-        Ok(code) => judge(code, timex.0.status, timex.0.maxerror.into()),
+        Ok(code) => {
+            let max_error_us = u64::try_from(timex.0.maxerror).ok();
+            judge(code, timex.0.status, max_error_us)
+        }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             State::Unknown(Unknown::Refused)
         }
@@ -43,9 +46,9 @@ fn state() -> State {
     }
 }
 
-/// What adjtimex(2) returned, and the fields `status` and `maxerror`.
-fn judge(code: i32, status: i32, max_error_us: i64) -> State {
-    let Ok(max_error_us) = u64::try_from(max_error_us) else {
+/// What adjtimex(2) returned, and the fields `status` and `maxerror`, if that is an error at all.
+fn judge(code: i32, status: i32, max_error_us: Option<u64>) -> State {
+    let Some(max_error_us) = max_error_us else {
         return State::Unknown(Unknown::Failed);
     };
     // Either of them is the kernel's no; it also has reasons other than the flag.
@@ -76,15 +79,15 @@ mod tests {
     #[test]
     fn the_kernels_no_is_a_no_whichever_way_it_says_it() {
         let no = State::Unsynchronized { max_error_us: 7 };
-        assert_eq!(judge(TIME_ERROR, 0, 7), no);
-        assert_eq!(judge(0, STA_UNSYNC | 1, 7), no);
-        assert_eq!(judge(TIME_ERROR, STA_UNSYNC, 7), no);
+        assert_eq!(judge(TIME_ERROR, 0, Some(7)), no);
+        assert_eq!(judge(0, STA_UNSYNC | 1, Some(7)), no);
+        assert_eq!(judge(TIME_ERROR, STA_UNSYNC, Some(7)), no);
         // A leap second that is announced, or under way, is none.
         for code in 0..TIME_ERROR {
             let yes = State::Synchronized { max_error_us: 7 };
-            assert_eq!(judge(code, 0x2001, 7), yes);
+            assert_eq!(judge(code, 0x2001, Some(7)), yes);
         }
-        assert_eq!(judge(0, 1, -1), State::Unknown(Unknown::Failed));
+        assert_eq!(judge(0, 1, None), State::Unknown(Unknown::Failed));
     }
 
     #[test]
