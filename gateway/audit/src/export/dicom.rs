@@ -442,17 +442,10 @@ fn alert_of(event: &Event<'_>) -> Option<Alert> {
             let _ = kept(event, &mut text);
             configuration("0", event.kind(), text.trim_start().to_owned())
         }
-        // A clock that was set back puts the order of what others record in doubt.
-        Event::Clock(it) => configuration(
-            match (it.state, it.step_us) {
-                (_, Some(..0)) => "8",
-                (_, Some(_)) => "4",
-                ("synchronized", None) => "0",
-                (_, None) => "4",
-            },
-            "clock",
-            clock(it),
-        ),
+        Event::Clock(it) => {
+            let (outcome, text) = clock(it);
+            configuration(outcome, "clock", text)
+        }
         Event::Recovered(it) => stopped(format!(
             "segment {} was cut at byte {}, {} bytes set aside",
             it.segment, it.offset, it.bytes
@@ -474,15 +467,23 @@ fn alert_of(event: &Event<'_>) -> Option<Alert> {
     }
 }
 
-/// What became of the clock, in a sentence.
-fn clock(it: &Clock<'_>) -> String {
+/// What became of the clock: how bad it is, and a sentence.
+fn clock(it: &Clock<'_>) -> (&'static str, String) {
+    let outcome = match (it.state, it.step_us) {
+        // Puts the order of what others record in doubt.
+        (_, Some(..0)) => "8",
+        (_, Some(_)) => "4",
+        ("synchronized", None) => "0",
+        (_, None) => "4",
+    };
     let error = it.max_error_us.map_or(String::new(), |error| {
         format!(", maximum error {error} microseconds")
     });
     let step = it.step_us.map_or(String::new(), |step| {
         format!(", set by {step} microseconds")
     });
-    format!("clock {}: {}{error}{step}", it.change, it.state)
+    let text = format!("clock {}: {}{error}{step}", it.change, it.state);
+    (outcome, text)
 }
 
 /// `EventIdentification`.
