@@ -272,10 +272,12 @@ impl Meaning {
 
     /// Remembers a record for those behind it.
     fn take(&mut self, fact: &Fact) {
-        // What a run records before its start is not later than it. Where the clock was set, that is told.
+        // Where the clock was set, that is told: what follows is judged by the time from there on.
         let is_anew = fact.kind == Kind::START || fact.step_us.is_some();
-        let before = self.latest.filter(|_| !is_anew);
-        self.latest = before.max(Some(fact.time));
+        if is_anew || self.is_running {
+            let before = self.latest.filter(|_| !is_anew);
+            self.latest = before.max(Some(fact.time));
+        }
         match fact.kind {
             Kind::START | Kind::STOP => {
                 self.is_running = fact.kind == Kind::START;
