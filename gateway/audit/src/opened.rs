@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::digest::Hash;
 use crate::entry::{self, EntryError};
 use crate::event::{Entry, Time};
 use crate::frame::{self, Fault};
@@ -173,6 +174,12 @@ impl Walk {
     #[must_use]
     pub fn batch(&self) -> Option<Stand> {
         self.reader.last_batch()
+    }
+
+    /// Where that batch begins, and its hash, which covers all that came before.
+    #[must_use]
+    pub fn stand_hash(&self) -> Option<(Position, Hash)> {
+        Some((self.reader.last_batch()?.at, self.reader.last_hash()?))
     }
 
     /// The id of the log, once an entry was handed out.

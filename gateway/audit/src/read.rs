@@ -80,6 +80,7 @@ struct HandedOut {
     offset: u64,
     place: Place,
     records: Hash,
+    hash: Hash,
 }
 
 impl Reader {
@@ -174,6 +175,12 @@ impl Reader {
             sequence: last.place.sequence,
             previous: last.place.previous,
         })
+    }
+
+    /// The hash of that batch. It covers all that came before.
+    #[must_use]
+    pub fn last_hash(&self) -> Option<Hash> {
+        self.last.map(|last| last.hash)
     }
 
     /// The id of the log, once a segment was entered.
@@ -304,19 +311,14 @@ impl Reader {
         let Some(file) = &self.file else {
             return Ok(Err(Fault::Short));
         };
-        // One block tells how long the batch is; most are one block.
-        self.window.resize(BLOCK, 0);
-        let mut filled = storage::read_at(file, self.at.offset, &mut self.window)?;
-        if let Err(Fault::Short) = frame::decode_batch(&self.window[..filled], &self.next) {
-            self.window.resize(MAX_BATCH, 0);
-            filled = storage::read_at(file, self.at.offset, &mut self.window)?;
-        }
-        match frame::decode_batch(&self.window[..filled], &self.next) {
+        let bytes = read_batch(file, self.at.offset, &mut self.window)?;
+        match frame::decode_batch(bytes, &self.next) {
             Ok(batch) => {
                 self.last = Some(HandedOut {
                     offset: self.at.offset,
                     place: self.next,
                     records: digest::sha256(&[batch.records]),
+                    hash: batch.hash,
                 });
                 let step = Step::Batch {
                     sequence: self.next.sequence,
@@ -374,6 +376,41 @@ impl Reader {
         let filled = storage::read_at(&file, 0, &mut block)?;
         Ok(Some((file, SegmentHeader::decode(&block[..filled]))))
     }
+}
+
+/// What may be a batch, from where it begins on.
+fn read_batch<'a>(file: &File, offset: u64, window: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    // One block tells how long the batch is; most are one block.
+    window.resize(BLOCK, 0);
+    let mut filled = storage::read_at(file, offset, window)?;
+    if let Err(Fault::Short) = frame::decode_anywhere(&window[..filled]) {
+        window.resize(MAX_BATCH, 0);
+        filled = storage::read_at(file, offset, window)?;
+    }
+    Ok(&window[..filled])
+}
+
+/// The hash of the batch that begins at a place of the log, which covers all that came before it;
+/// nothing when none does, or when it lies behind the end of its segment and so is no part of the log.
+///
+/// # Errors
+/// What the operating system says.
+pub fn hash_at(directory: &Path, at: Position) -> io::Result<Option<Hash>> {
+    let reader = Reader::new(directory);
+    let Some((file, Ok(_))) = reader.header(at.segment)? else {
+        return Ok(None);
+    };
+    if let Some((_, Ok(successor))) = reader.header(at.segment.saturating_add(1))?
+        && at.offset >= successor.previous_end
+    {
+        return Ok(None);
+    }
+    let mut window = Vec::new();
+    let found = frame::decode_anywhere(read_batch(&file, at.offset, &mut window)?);
+    Ok(found
+        .ok()
+        .filter(|(_, place)| place.segment == at.segment)
+        .map(|(batch, _)| batch.hash))
 }
 
 /// Whether what keeps the segment from following is a gap, and the segment begins with the entry that

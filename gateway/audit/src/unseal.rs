@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use crate::event::Entry;
@@ -80,13 +81,15 @@ impl Unsealer {
         self.reader.is_some() && !self.recorded.contains(&key)
     }
 
-    /// A key that only this reader has, for what `label` says; the same for all who have none.
+    /// A key that only this reader has, to seal with it what `label` says (HMAC-SHA-256); the same for
+    /// all who have none.
     #[must_use]
-    pub fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
-        match &self.reader {
+    pub fn sealing_key(&self, label: &[u8]) -> hmac::Key {
+        let secret = match &self.reader {
             Some(reader) => reader.derive(label),
             None => Zeroizing::new([0; 32]),
-        }
+        };
+        hmac::Key::new(hmac::HMAC_SHA256, &secret[..])
     }
 
     /// The canonical bytes of the entry that a leaf holds.

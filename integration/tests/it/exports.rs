@@ -262,7 +262,67 @@ fn nothing_is_sent_to_a_receiver_that_proves_nothing_and_nothing_is_forgotten() 
     std::fs::write(cursor, "{").or_fail("spoil the cursor");
     let ran = once(ship(&world, &receiver.trust, &sender)).expect_code(1);
     assert!(
-        ran.stderr.contains("is no cursor\nhint: remove it"),
+        ran.stderr.contains("is no cursor\nhint: --from SEQUENCE"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn a_log_that_lost_what_was_sent_and_uses_its_numbers_again_hides_nothing_from_the_receiver() {
+    let test =
+        "a_log_that_lost_what_was_sent_and_uses_its_numbers_again_hides_nothing_from_the_receiver";
+    if lacks_rsyslog(test) {
+        return;
+    }
+    let world = World::new();
+    let _api = api(&world);
+    let (receiver, sender) = credentials(&world);
+    let (gateway, _) = with_a_read(&world);
+    gateway.stop();
+    let logs = Rsyslog::start(&world.place, &receiver, "logs.log");
+    let ship = || once(ship(&world, &receiver.trust, &sender));
+    ship().expect_code(0);
+    logs.await_line("Application Stop");
+    // The read itself is the last entry, which nobody has signed: with it gone the log still opens.
+    let wal = world.place.path("audit").join("wal");
+    let mut segments: Vec<_> = std::fs::read_dir(&wal)
+        .or_fail("list the segments")
+        .filter_map(|file| Some(file.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|it| it == "seg"))
+        .collect();
+    segments.sort();
+    let last = segments.pop().or_fail("find a segment");
+    std::fs::remove_file(last).or_fail("lose the last segment");
+    let (gateway, second) = with_a_read(&world);
+    gateway.stop();
+    let ran = ship().expect_code(0);
+    assert!(
+        ran.stderr
+            .contains("the log does not have any more what was sent up to entry"),
+        "{ran:?}"
+    );
+    logs.await_line(&second);
+    wait::until("both starts", || {
+        let lines = logs.lines();
+        let starts = lines
+            .iter()
+            .filter(|line| line.contains("Application Start"));
+        (starts.count() >= 2).then_some(())
+    });
+    // Somebody raises the cursor, so that the receiver misses what comes.
+    let cursor = cursor(&world).or_fail("find the cursor");
+    let text = std::fs::read_to_string(&cursor).or_fail("read the cursor");
+    let (before, after) = text.split_once("\"send_from\":").or_fail("find a number");
+    std::fs::write(&cursor, format!("{before}\"send_from\":9{after}")).or_fail("raise it");
+    let ran = ship().expect_code(1);
+    assert!(
+        ran.stderr.contains("but was changed") && ran.stderr.contains("\nhint: --from SEQUENCE"),
+        "{ran:?}"
+    );
+    let ran = once(ship_from(&world, &receiver.trust, &sender, 0)).expect_code(0);
+    assert_eq!(ran.stdout, "");
+}
+
+fn ship_from(world: &World, trust: &std::path::Path, own: &Credentials, entry: u64) -> Program {
+    ship(world, trust, own).arg("--from").arg(entry.to_string())
 }

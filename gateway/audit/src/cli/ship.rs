@@ -1,7 +1,7 @@
 //! `audit ship`: the log to a syslog receiver, as it grows.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,14 +16,14 @@ use crate::opened::{WalkError, pause};
 use crate::select::Filter;
 use crate::ship::cursor::{Cursor, CursorError, CursorFile};
 use crate::ship::feed::{Feed, FeedError};
-
 use crate::ship::syslog::{Goodbye, Proofs, Receiver, ReceiverError, Round};
 
 /// Send a log to a syslog receiver over TLS, and go on while it grows.
 ///
 /// Messages are those of `audit export --format dicom` (RFC 5424, RFC 5425). Where the receiver is away,
-/// it is waited for; how far it got is kept in a file. Each message is sent at least once: after a crash
-/// of either side some come twice.
+/// it is waited for; how far it got is kept in a file, sealed by the reader's key. Each message is sent at
+/// least once: after a crash of either side some come twice. A log that lost entries that were sent is sent
+/// again from the last place that both have.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  audit ship /var/lib/phigate/audit --syslog logs.clinic.example:6514 --authority ca.pem --certificate chain.pem --key key.pem"
@@ -44,9 +44,14 @@ pub(super) struct Ship {
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
     /// A file that keeps how far the log was sent. Without it, one in the log's directory, named after
-    /// the receiver. Two programs must not share one.
+    /// the receiver. Two programs must not share one. A log in the clear has no key to seal it with: keep it
+    /// where only this user can write.
     #[arg(long, value_name = "FILE")]
     cursor: Option<PathBuf>,
+    /// Begin with this entry (0 is the first), whatever the cursor says. The log before it is read for what
+    /// it tells of connections that live.
+    #[arg(long, value_name = "SEQUENCE")]
+    from: Option<u64>,
     /// Take what was sent for read although the receiver ends its connections without the goodbye of TLS
     /// (close_notify). What it had not read when it died is then lost.
     #[arg(long)]
@@ -75,29 +80,35 @@ impl Ship {
             }
             Err(error) => return Ok(terminal::fail(&error, Some(error.hint()))),
         };
-        let file = CursorFile::new(&self.cursor_path());
+        // The key first: whoever has none has not read anything.
+        let mut unsealer = source.unsealer()?;
+        let file = CursorFile::new(&self.cursor_path(), &unsealer);
+        let cursor = match self.from.map_or_else(|| file.load(), |_| Ok(None)) {
+            Ok(cursor) => cursor,
+            Err(error) => return Ok(bad_cursor(&file, &error)),
+        };
         let mut shipper = Shipper {
-            cursor: match file.load() {
-                Ok(cursor) => cursor,
-                Err(error) => return Ok(bad_cursor(&file, &error)),
-            },
+            cursor,
             file,
             receiver,
             place: &self.syslog,
             wait: Wait::new(),
             no_goodbye: self.no_goodbye,
         };
-        // The key first: whoever has none has not read anything.
-        let mut unsealer = source.unsealer()?;
         source.record("ship", &Filter::default())?;
         let of = source_of(directory).map_err(|error| source.failed(error))?;
         loop {
-            let mut feed = Feed::open(directory, unsealer, shipper.cursor.as_ref(), &of)
+            if let Err(error) = shipper.look_back(directory) {
+                return Ok(bad_cursor(&shipper.file, &error));
+            }
+            let from = self.from.unwrap_or(0);
+            let mut feed = Feed::open(directory, unsealer, shipper.cursor.as_ref(), from, &of)
                 .map_err(|error| source.failed(error))?;
             match shipper.follow(&mut feed, self.once) {
                 Ok(()) => return Ok(ExitCode::SUCCESS),
+                Err(Stop::Feed(FeedError::Gone)) => {}
                 Err(Stop::Feed(FeedError::Cursor(error))) => {
-                    return Ok(bad_cursor(&shipper.file, &error));
+                    return Ok(self.bad_start(&shipper, &error));
                 }
                 Err(Stop::Feed(error)) => return Ok(terminal::fail(&error, Some(hint(&error)))),
                 Err(Stop::Store(error)) => {
@@ -109,10 +120,23 @@ impl Ship {
                     if self.once {
                         return Ok(terminal::fail(error, Some(AWAY)));
                     }
-                    shipper.wait.after(&error);
+                    shipper.await_receiver(&error);
                 }
             }
             unsealer = feed.into_unsealer();
+        }
+    }
+
+    /// The log does not have the place where the sending should begin.
+    fn bad_start(&self, shipper: &Shipper<'_>, error: &CursorError) -> ExitCode {
+        match (self.from, error) {
+            (Some(from), CursorError::Ahead { entries }) if shipper.cursor.is_none() => {
+                terminal::misused(
+                    format_args!("--from {from}: the log has {entries} entries"),
+                    "entries are numbered from 0",
+                )
+            }
+            _ => bad_cursor(&shipper.file, error),
         }
     }
 
@@ -138,14 +162,16 @@ fn hint(error: &FeedError) -> &'static str {
         FeedError::Walk(WalkError::Stuck { .. }) | FeedError::Wrong { .. } => {
             "`audit verify` says what is wrong"
         }
-        FeedError::Cursor(_) => "--cursor names another file",
+        FeedError::Cursor(_) | FeedError::Gone => AGAIN,
     }
 }
+
+const AGAIN: &str = "--from SEQUENCE goes on with that entry (0 sends the whole log again), --cursor names another file";
 
 fn bad_cursor(file: &CursorFile, error: &CursorError) -> ExitCode {
     terminal::fail(
         format_args!("the cursor {} {error}", file.path().display()),
-        Some("remove it to send the whole log again, or name another with --cursor"),
+        Some(AGAIN),
     )
 }
 
@@ -176,6 +202,35 @@ const ROUND: usize = 1024 * 1024;
 const LONGEST: Duration = Duration::from_secs(5);
 
 impl Shipper<'_> {
+    /// Goes back to the last place that the log still has of what was sent, and says so.
+    fn look_back(&mut self, directory: &Path) -> Result<(), CursorError> {
+        let Some(cursor) = &mut self.cursor else {
+            return Ok(());
+        };
+        let sent = cursor.send_from;
+        if let Some(again) = cursor.go_back(directory)? {
+            complain(
+                format_args!(
+                    "the log does not have any more what was sent up to entry {sent}; it is sent again from entry {again} on"
+                ),
+                Some("`audit verify` says what it lost; the receiver has what was sent"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Waits until the receiver takes a connection again. Only then is the log read again.
+    fn await_receiver(&mut self, error: &str) {
+        self.wait.after(error);
+        loop {
+            match self.receiver.connect() {
+                // Without a message there is nothing to lose.
+                Ok(round) => return drop(round.close()),
+                Err(error) => self.wait.after(&format!("{}: {error}", self.place)),
+            }
+        }
+    }
+
     /// Sends what the feed has, round after round.
     fn follow(&mut self, feed: &mut Feed, once: bool) -> Result<(), Stop> {
         let mut messages = Vec::new();
@@ -216,7 +271,7 @@ impl Shipper<'_> {
     }
 
     /// Ends a round; the cursor moves when the receiver has read all of it.
-    fn settle(&mut self, round: Round, feed: &Feed) -> Result<(), Stop> {
+    fn settle(&mut self, round: Round, feed: &mut Feed) -> Result<(), Stop> {
         let goodbye = round.close().map_err(Stop::Lost)?;
         if goodbye == Goodbye::Without && !self.no_goodbye {
             let message = "it went without the goodbye of TLS, so it may not have read all; of a receiver that never says it, --no-goodbye takes what was sent for read";
@@ -224,6 +279,7 @@ impl Shipper<'_> {
         }
         if let Some(cursor) = feed.cursor() {
             self.file.store(&cursor).map_err(Stop::Store)?;
+            feed.kept(&cursor);
             self.cursor = Some(cursor);
         }
         self.wait.is_over(self.place);

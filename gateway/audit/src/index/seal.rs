@@ -31,13 +31,13 @@ pub(super) fn holds(directory: &Path, unsealer: &Unsealer) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     let hash = hash(&directory.join(INDEX))?;
-    Ok(hmac::verify(&key(unsealer), hash.as_ref(), &seal).is_ok())
+    Ok(hmac::verify(&unsealer.sealing_key(LABEL), hash.as_ref(), &seal).is_ok())
 }
 
 /// Seals the index as it is now.
 pub(super) fn seal(directory: &Path, unsealer: &Unsealer) -> io::Result<()> {
     let hash = hash(&directory.join(INDEX))?;
-    let seal = hmac::sign(&key(unsealer), hash.as_ref());
+    let seal = hmac::sign(&unsealer.sealing_key(LABEL), hash.as_ref());
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -54,10 +54,6 @@ pub(super) fn unseal(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn key(unsealer: &Unsealer) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &unsealer.derive(LABEL)[..])
 }
 
 fn hash(path: &Path) -> io::Result<digest::Digest> {

@@ -2,16 +2,27 @@
 //!
 //! After a crash it says what it said before: what was sent since is sent again. It holds numbers, and
 //! what stands in the clear in the log; nobody's evidence, so `verify` passes over `*.cursor`.
+//!
+//! Who may write to its directory could raise it, and so hide entries from the receiver. So it is sealed
+//! as an index is, under a key that only the reader has, and fails closed: one that was changed, or has no
+//! seal and lies where others can write, is refused. An old one that is put back sends more, never less.
+//! A log in the clear has no secret to seal with: there the seal finds damage alone.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Hash;
+use crate::event::Digest;
 use crate::export::Source;
+use crate::read::{self, Position};
+use crate::unseal::Unsealer;
 
 /// How far a log was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,23 +36,111 @@ pub struct Cursor {
     pub send_from: u64,
     /// Who wrote the log.
     pub source: Source,
+    /// On what this stands, and on what earlier cursors of the same log stood, oldest first: many of
+    /// late, few of long ago. An early version wrote none.
+    #[serde(default)]
+    pub marks: Vec<Mark>,
+}
+
+/// A batch of the log, and how far the log was sent when this was the last that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    segment: u64,
+    offset: u64,
+    /// The hash of the batch, which covers all that came before it, in hex.
+    hash: String,
+    read_from: u64,
+    send_from: u64,
+}
+
+impl Cursor {
+    /// Notes the batch that the cursor stands on.
+    pub fn mark(&mut self, at: Position, hash: Hash) {
+        let mark = Mark {
+            segment: at.segment,
+            offset: at.offset,
+            hash: Digest::new(hash).to_string(),
+            read_from: self.read_from,
+            send_from: self.send_from,
+        };
+        // Where nothing was sent since, the later one says all.
+        self.marks.retain(|known| known.send_from < mark.send_from);
+        self.marks.push(mark);
+        thin(&mut self.marks);
+    }
+
+    /// Goes back to the last mark that the log in `directory` still has, if it lacks the last of all: it
+    /// lost something that was sent, and may have used its numbers again. Returns from which entry on
+    /// the log is then sent again.
+    ///
+    /// # Errors
+    /// [`CursorError::OtherHistory`] when it has none of them.
+    pub fn go_back(&mut self, directory: &Path) -> Result<Option<u64>, CursorError> {
+        let all = self.marks.len();
+        while let Some(mark) = self.marks.last() {
+            if mark.stands(directory).map_err(CursorError::Read)? {
+                if self.marks.len() == all {
+                    return Ok(None);
+                }
+                (self.read_from, self.send_from) = (mark.read_from, mark.send_from);
+                return Ok(Some(self.send_from));
+            }
+            self.marks.pop();
+        }
+        if all == 0 {
+            return Ok(None);
+        }
+        let send_from = self.send_from;
+        Err(CursorError::OtherHistory { send_from })
+    }
+}
+
+impl Mark {
+    fn stands(&self, directory: &Path) -> io::Result<bool> {
+        let at = Position {
+            segment: self.segment,
+            offset: self.offset,
+        };
+        let found = read::hash_at(directory, at)?;
+        Ok(found.is_some_and(|hash| Digest::new(hash).to_string() == self.hash))
+    }
+}
+
+/// Leaves out marks, so that of two that follow each other the distance is about the age: their number
+/// grows with the logarithm of the log's, and going back sends about twice what was lost.
+fn thin(marks: &mut Vec<Mark>) {
+    let newest = marks.last().map_or(0, |mark| mark.send_from);
+    let mut at = 1;
+    while at + 1 < marks.len() {
+        let (before, after) = (marks[at - 1].send_from, marks[at + 1].send_from);
+        if after.saturating_sub(before) <= newest.saturating_sub(after) {
+            marks.remove(at);
+        } else {
+            at += 1;
+        }
+    }
 }
 
 /// No cursor is longer, bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// The file of a cursor.
+const LABEL: &[u8] = b"phigate audit cursor 1";
+
+/// The file of a cursor: a line of JSON, and a line with its seal.
 #[derive(Debug)]
 pub struct CursorFile {
     path: PathBuf,
+    key: hmac::Key,
 }
 
 impl CursorFile {
-    /// The file of this path, which need not exist.
+    /// The file of this path, which need not exist, sealed by the reader whom `unsealer` reads for.
     #[must_use]
-    pub fn new(path: &Path) -> CursorFile {
+    pub fn new(path: &Path, unsealer: &Unsealer) -> CursorFile {
         CursorFile {
             path: path.to_owned(),
+            key: unsealer.sealing_key(LABEL),
         }
     }
 
@@ -54,20 +153,30 @@ impl CursorFile {
     /// What it says; nothing when it does not exist.
     ///
     /// # Errors
-    /// [`CursorError`]. A file that does not say where to go on is never taken for none: all would be
-    /// sent again.
+    /// [`CursorError`]. A file that does not say where to go on, or that somebody else may have written,
+    /// is never taken for none: all would be sent again.
     pub fn load(&self) -> Result<Option<Cursor>, CursorError> {
         let mut text = Vec::new();
-        let read =
-            File::open(&self.path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text));
-        match read {
-            Ok(_) => {}
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(CursorError::Read(error)),
-        }
-        match serde_json::from_slice::<Cursor>(&text) {
-            Ok(cursor) if cursor.read_from <= cursor.send_from => Ok(Some(cursor)),
-            Ok(_) | Err(_) => Err(CursorError::Malformed),
+        };
+        let read = (&file).take(MAX_BYTES).read_to_end(&mut text);
+        read.map_err(CursorError::Read)?;
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let (line, seal) = (lines.next().unwrap_or_default(), lines.next());
+        let cursor = match serde_json::from_slice::<Cursor>(line) {
+            Ok(cursor) if cursor.read_from <= cursor.send_from => cursor,
+            Ok(_) | Err(_) => return Err(CursorError::Malformed),
+        };
+        let send_from = cursor.send_from;
+        match seal.filter(|seal| !seal.is_empty()) {
+            Some(seal) if is_same(seal, self.seal(line).as_bytes()) => Ok(Some(cursor)),
+            Some(_) => Err(CursorError::Changed { send_from }),
+            // An early version wrote it, or somebody who wants something passed over.
+            None if self.is_ours(&file).map_err(CursorError::Read)? => Ok(Some(cursor)),
+            None => Err(CursorError::Unsealed { send_from }),
         }
     }
 
@@ -77,6 +186,9 @@ impl CursorFile {
     /// What the operating system says; the file then says what it said before.
     pub fn store(&self, cursor: &Cursor) -> io::Result<()> {
         let mut text = serde_json::to_vec(cursor)?;
+        let seal = self.seal(&text);
+        text.push(b'\n');
+        text.extend_from_slice(seal.as_bytes());
         text.push(b'\n');
         let aside = self.path.with_extension("new.cursor");
         // Made anew: a link that somebody else left there is not followed.
@@ -92,12 +204,36 @@ impl CursorFile {
         file.write_all(&text)?;
         file.sync_all()?;
         std::fs::rename(&aside, &self.path)?;
-        let directory = match self.path.parent() {
+        File::open(self.directory())?.sync_all()
+    }
+
+    fn directory(&self) -> &Path {
+        match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             Some(_) | None => Path::new("."),
-        };
-        File::open(directory)?.sync_all()
+        }
     }
+
+    /// HMAC-SHA-256 over a cursor, under a key that only the reader has, in hex.
+    fn seal(&self, line: &[u8]) -> String {
+        let tag = hmac::sign(&self.key, line);
+        tag.as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// Whether nobody but this user can have put the file there.
+    fn is_ours(&self, file: &File) -> io::Result<bool> {
+        let ours = rustix::process::geteuid().as_raw();
+        let (found, directory) = (file.metadata()?, std::fs::metadata(self.directory())?);
+        let mut both = [found, directory].into_iter();
+        Ok(both.all(|it| it.uid() == ours && it.mode() & 0o022 == 0))
+    }
+}
+
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    verify_slices_are_equal(one, other).is_ok()
 }
 
 /// Why a cursor does not say where to go on.
@@ -107,6 +243,16 @@ pub enum CursorError {
     Read(io::Error),
     /// It is no cursor.
     Malformed,
+    /// It has no seal, and lies where others can write.
+    Unsealed {
+        /// Where it would have gone on.
+        send_from: u64,
+    },
+    /// It is not as its reader left it, or another reader did.
+    Changed {
+        /// Where it would have gone on.
+        send_from: u64,
+    },
     /// It belongs to another log.
     OtherLog {
         /// The id of that log.
@@ -117,6 +263,11 @@ pub enum CursorError {
         /// How many it has.
         entries: u64,
     },
+    /// The log has nothing of what was sent.
+    OtherHistory {
+        /// Where it would have gone on.
+        send_from: u64,
+    },
 }
 
 impl fmt::Display for CursorError {
@@ -124,9 +275,21 @@ impl fmt::Display for CursorError {
         match self {
             CursorError::Read(error) => write!(f, "cannot be read: {error}"),
             CursorError::Malformed => f.write_str("is no cursor"),
+            CursorError::Unsealed { send_from } => write!(
+                f,
+                "goes on with entry {send_from}, but has no seal and lies where others can write"
+            ),
+            CursorError::Changed { send_from } => write!(
+                f,
+                "goes on with entry {send_from}, but was changed, or sealed by another reader"
+            ),
             CursorError::Ahead { entries } => write!(
                 f,
                 "says that more was sent than the {entries} entries that the log has"
+            ),
+            CursorError::OtherHistory { send_from } => write!(
+                f,
+                "goes on with entry {send_from} of a history that the log does not have"
             ),
             CursorError::OtherLog { found } => write!(f, "is that of another log, {found}"),
         }
@@ -137,33 +300,121 @@ impl std::error::Error for CursorError {}
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use proptest::prelude::*;
+    use zeroize::Zeroizing;
+
     use super::*;
+    use crate::seal::hpke::SecretKey;
+
+    fn cursor(send_from: u64) -> Cursor {
+        Cursor {
+            log: "11".to_owned(),
+            read_from: send_from,
+            send_from,
+            source: Source::default(),
+            marks: Vec::new(),
+        }
+    }
+
+    fn mark(cursor: &mut Cursor, send_from: u64) {
+        (cursor.read_from, cursor.send_from) = (send_from, send_from);
+        let at = Position {
+            segment: 1,
+            offset: 4096 * send_from,
+        };
+        cursor.mark(at, [7; 32]);
+    }
+
+    /// The cursor of a directory of our own, as one of two readers sees it.
+    fn file_of(directory: &Path, reader: u8) -> CursorFile {
+        let secret = SecretKey::new(&Zeroizing::new([reader; 32]));
+        std::fs::create_dir_all(directory.join("wal")).unwrap();
+        let unsealer = Unsealer::new(directory, Some(secret)).unwrap();
+        CursorFile::new(&directory.join("a.cursor"), &unsealer)
+    }
 
     #[test]
     fn a_cursor_says_what_was_stored_last_and_nothing_else_is_one() {
         let directory = tempfile::tempdir().unwrap();
-        let file = CursorFile::new(&directory.path().join("a.cursor"));
+        let file = file_of(directory.path(), 1);
         assert!(file.load().unwrap().is_none());
-        let mut cursor = Cursor {
-            log: "11".to_owned(),
-            read_from: 3,
-            send_from: 4,
-            source: Source::default(),
-        };
+        let mut cursor = cursor(3);
         for send_from in [4, 5] {
-            cursor.send_from = send_from;
+            mark(&mut cursor, send_from);
             file.store(&cursor).unwrap();
             assert_eq!(file.load().unwrap().as_ref(), Some(&cursor));
         }
-        for name in std::fs::read_dir(directory.path()).unwrap() {
-            assert_eq!(name.unwrap().file_name(), "a.cursor");
-        }
+        let names = std::fs::read_dir(directory.path()).unwrap();
+        assert_eq!(names.count(), 2, "and nothing beside it and the log");
         let good = std::fs::read_to_string(file.path()).unwrap();
-        let backwards = good.replace("\"read_from\":3", "\"read_from\":9");
+        let backwards = good.replace("\"read_from\":5", "\"read_from\":9");
         for bad in ["", "{}", &good[..good.len() / 2], &backwards] {
             std::fs::write(file.path(), bad).unwrap();
             let error = file.load().unwrap_err();
             assert!(matches!(error, CursorError::Malformed), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_somebody_else_raised_hides_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file_of(directory.path(), 1);
+        file.store(&cursor(4)).unwrap();
+        let good = std::fs::read_to_string(file.path()).unwrap();
+        let raised = good.replace("\"send_from\":4", "\"send_from\":9");
+        assert_ne!(good, raised);
+        std::fs::write(file.path(), &raised).unwrap();
+        let refused = file.load();
+        assert!(
+            matches!(refused, Err(CursorError::Changed { send_from: 9 })),
+            "{refused:?}"
+        );
+        // Another reader's word is not ours.
+        file_of(directory.path(), 2).store(&cursor(9)).unwrap();
+        assert!(matches!(file.load(), Err(CursorError::Changed { .. })));
+    }
+
+    #[test]
+    fn a_cursor_of_an_early_version_is_read_where_nobody_else_can_have_put_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file_of(directory.path(), 1);
+        let early = r#"{"log":"11","read_from":4,"send_from":4,"source":{"host":"","log":"","version":"","process":null}}"#;
+        std::fs::write(file.path(), format!("{early}\n")).unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (of_file, of_directory, is_taken) in [
+            (0o600, 0o700, true),
+            (0o660, 0o700, false),
+            (0o600, 0o777, false),
+        ] {
+            mode(file.path(), of_file);
+            mode(directory.path(), of_directory);
+            match file.load() {
+                Ok(Some(found)) if is_taken => assert_eq!(found, cursor(4)),
+                Err(CursorError::Unsealed { send_from: 4 }) if !is_taken => {}
+                other => panic!("{of_file:o} {of_directory:o}: {other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn marks_are_few_and_none_is_much_further_back_than_what_is_lost(steps in prop::collection::vec(1..1000u64, 1..400)) {
+            let (mut cursor, mut sent, mut all) = (cursor(0), 0, vec![]);
+            for step in steps {
+                sent += step;
+                all.push(sent);
+                mark(&mut cursor, sent);
+            }
+            let kept: Vec<u64> = cursor.marks.iter().map(|mark| mark.send_from).collect();
+            prop_assert!(kept.len() <= 2 * 20 + 2, "{:?}", kept);
+            prop_assert_eq!((kept.first(), kept.last()), (all.first(), all.last()));
+            for window in kept.windows(3) {
+                prop_assert!(window[2] - window[0] > sent - window[2], "{:?}", kept);
+            }
         }
     }
 }

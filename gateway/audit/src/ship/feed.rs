@@ -2,18 +2,20 @@
 //!
 //! What an earlier feed knew at the cursor is read again: the connections that lived there. A request
 //! is told when it is settled, or after a while as it is known, so that a stream that lasts for hours
-//! holds up nothing.
+//! holds up nothing. A log that loses the end that was read (a loss that was accepted, a crash of a
+//! machine that had not written all) may use its numbers again: the feed looks whether the last batch that
+//! it read still stands, and else ends.
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::cursor::{Cursor, CursorError};
+use super::cursor::{Cursor, CursorError, Mark};
 use crate::event::{Id, Time};
 use crate::export::{Exporter, Format, Source};
 use crate::opened::{Content, Walk, WalkError, Wrong};
-use crate::read::Reader;
+use crate::read::{self, Reader};
 use crate::unseal::Unsealer;
 
 /// So long a request is waited for until it is told as it is known.
@@ -29,10 +31,18 @@ pub struct Feed {
     send_from: u64,
     /// The entry behind the last one that was taken.
     next: u64,
+    directory: PathBuf,
+    marks: Vec<Mark>,
+    /// So often the last batch was missed.
+    missed: u32,
 }
 
+/// So often the last batch is looked for: a writer whose write failed has it in the next segment soon.
+const LOOKS: u32 = 20;
+
 impl Feed {
-    /// The messages of the log in `directory` from `cursor` on, or from its start, and then of `source`.
+    /// The messages of the log in `directory` from `cursor` on; without one from the entry `from` on, and
+    /// of `source`.
     ///
     /// # Errors
     /// What the operating system says.
@@ -40,9 +50,10 @@ impl Feed {
         directory: &Path,
         unsealer: Unsealer,
         cursor: Option<&Cursor>,
+        from: u64,
         source: &Source,
     ) -> io::Result<Feed> {
-        let (read_from, send_from) = cursor.map_or((0, 0), |it| (it.read_from, it.send_from));
+        let (read_from, send_from) = cursor.map_or((0, from), |it| (it.read_from, it.send_from));
         let known = cursor.map_or(source, |it| &it.source);
         let source = Source {
             host: source.host.clone(),
@@ -60,6 +71,9 @@ impl Feed {
             log: cursor.map(|it| it.log.clone()),
             send_from,
             next: read_from,
+            directory: directory.to_owned(),
+            marks: cursor.map(|it| it.marks.clone()).unwrap_or_default(),
+            missed: 0,
         })
     }
 
@@ -81,6 +95,7 @@ impl Feed {
             if entries < self.send_from {
                 return Err(FeedError::Cursor(CursorError::Ahead { entries }));
             }
+            self.look_back()?;
             let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
             let before = Time(now.0.saturating_sub(patience));
             self.exporter.tell_older(before, out);
@@ -91,6 +106,8 @@ impl Feed {
             Content::Entry(entry) if sequence < self.send_from => {
                 self.exporter.recall(sequence, &entry);
             }
+            // Nothing of it is to be told.
+            Content::Closed(_) | Content::Wrong(_) if sequence < self.send_from => {}
             Content::Entry(entry) => {
                 let is_asked = true;
                 self.exporter.take(sequence, &entry, is_asked, out);
@@ -110,18 +127,45 @@ impl Feed {
         self.exporter.end(out);
     }
 
-    /// Where to go on, once all messages up to now have been received. Nothing before the log was seen.
+    /// Where to go on, once all messages up to now have been received. Nothing before it has come to what
+    /// is to be sent.
     #[must_use]
     pub fn cursor(&self) -> Option<Cursor> {
-        let log = self.log.clone()?;
+        let log = self.log.clone().filter(|_| self.next >= self.send_from)?;
         let send_from = self.exporter.untold_from().unwrap_or(self.next);
         let needs_from = self.exporter.needs_from().unwrap_or(self.next);
-        Some(Cursor {
+        let mut cursor = Cursor {
             log,
             read_from: needs_from.min(send_from),
             send_from,
             source: self.exporter.source().clone(),
-        })
+            marks: self.marks.clone(),
+        };
+        if let Some((at, hash)) = self.walk.stand_hash() {
+            cursor.mark(at, hash);
+        }
+        Some(cursor)
+    }
+
+    /// Takes over a cursor that was kept, so that the next one goes back to it too.
+    pub fn kept(&mut self, cursor: &Cursor) {
+        self.marks.clone_from(&cursor.marks);
+    }
+
+    /// Whether what was read last still stands. Asked where the log ends: behind a loss it ends for ever.
+    fn look_back(&mut self) -> Result<(), FeedError> {
+        if let Some((at, hash)) = self.walk.stand_hash() {
+            let found = read::hash_at(&self.directory, at);
+            let found = found.map_err(|error| FeedError::Walk(WalkError::Read(error)))?;
+            if found == Some(hash) {
+                self.missed = 0;
+            } else if self.missed < LOOKS {
+                self.missed += 1;
+            } else {
+                return Err(FeedError::Gone);
+            }
+        }
+        Ok(())
     }
 
     /// Whether the cursor is that of this log. Asked before anything that was read is sent.
@@ -162,6 +206,8 @@ pub enum FeedError {
     },
     /// The cursor does not say where to go on.
     Cursor(CursorError),
+    /// The log does not have any more what was read last.
+    Gone,
 }
 
 impl fmt::Display for FeedError {
@@ -173,6 +219,7 @@ impl fmt::Display for FeedError {
             }
             FeedError::Wrong { sequence, wrong } => write!(f, "entry {sequence}: {wrong}"),
             FeedError::Cursor(error) => write!(f, "the cursor {error}"),
+            FeedError::Gone => f.write_str("the log does not have any more what was read last"),
         }
     }
 }

@@ -25,6 +25,8 @@ mod rotation;
 mod seal;
 mod sealed;
 mod selected;
+#[cfg(feature = "net")]
+mod shipped;
 mod signed;
 mod tamper;
 #[cfg(feature = "net")]
