@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -90,6 +91,14 @@ impl Receiver {
 }
 
 fn configuration(proofs: Proofs<'_>) -> Result<ClientConfig, ReceiverError> {
+    let mut config = with_proofs(proofs)?;
+    // Each round proves anew who is there. And a receiver on OpenSSL that asks for certificates and sets
+    // no session id context refuses a client that resumes (SSL_CTX_set_session_id_context(3)).
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn with_proofs(proofs: Proofs<'_>) -> Result<ClientConfig, ReceiverError> {
     let mut roots = RootCertStore::empty();
     for root in certificates(proofs.authority)? {
         let added = roots.add(root);
