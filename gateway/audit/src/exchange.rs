@@ -1,13 +1,17 @@
 //! A request and what became of it, as one thing: what the records of one `request_id` say together.
+//! Reports and exports tell of it.
 //!
 //! Of patients the lists of the records add up, and the last word on whether they are all is the one
-//! that counts (decision 013).
+//! that counts (decision 013). Not here: which records belong together, and for how long more are waited
+//! for (`export::join`, `report::collect`).
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::event::{Code, Digest, Event, Handshake, Id, Pseudonym, Request, Time, Unknown};
+use crate::event::{
+    Code, Digest, Event, Handshake, Id, Pseudonym, Request, Subjects, Time, Unknown,
+};
 
 /// A request with its answer, as far as it is on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +46,8 @@ pub struct Exchange {
     pub resource: Option<String>,
     /// FHIR interaction (R4, code system `restful-interaction`).
     pub interaction: Option<String>,
-    /// How many of its records are joined here.
-    pub records: u64,
+    /// Which of its records are joined here.
+    pub records: Records,
     /// Whether one of them was asked for.
     pub is_asked: bool,
     /// How far it has come.
@@ -73,6 +77,30 @@ pub struct Exchange {
     pub linked: Vec<BTreeSet<Pseudonym>>,
     /// Whether the patients are all; nothing where nobody asked whom it concerns.
     pub subjects: Option<Known>,
+}
+
+/// Which records of a request there are: the sequence number of those of which there is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Records {
+    /// `intent`.
+    pub intent: Option<u64>,
+    /// `release`.
+    pub release: Option<u64>,
+    /// How many `passage` there are.
+    pub passages: u64,
+    /// `completion`.
+    pub completion: Option<u64>,
+    /// `refusal`.
+    pub refusal: Option<u64>,
+}
+
+impl Records {
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let alone = [self.intent, self.release, self.completion, self.refusal];
+        self.passages + alone.into_iter().flatten().map(|_| 1).sum::<u64>()
+    }
 }
 
 /// Whether the patients of a request are all.
@@ -217,7 +245,7 @@ impl Exchange {
             rule: None,
             resource: None,
             interaction: None,
-            records: 0,
+            records: Records::default(),
             is_asked: false,
             stage: Stage::Intended,
             state: State::Open,
@@ -235,14 +263,15 @@ impl Exchange {
         }
     }
 
-    /// Takes in one of its records.
+    /// Takes in one of its records, but for the patients that it names.
     pub fn take(&mut self, sequence: u64, time: Time, request: &Request<'_>, event: &Event<'_>) {
         self.last = sequence;
         self.ended = time;
-        self.records += 1;
         self.describe(request);
         match event {
+            Event::Intent(_) => self.records.intent = Some(sequence),
             Event::Release(it) => {
+                self.records.release = Some(sequence);
                 self.stage = Stage::Released;
                 self.status = Some(it.status);
                 self.content_type = owned(it.content_type);
@@ -252,16 +281,19 @@ impl Exchange {
                 self.attempts = Some(it.attempts);
             }
             Event::Passage(it) => {
+                self.records.passages += 1;
                 self.stage = Stage::Released;
                 self.bytes = Some(it.offset.saturating_add(it.bytes));
             }
             Event::Completion(it) => {
+                self.records.completion = Some(sequence);
                 self.stage = Stage::Completed;
                 self.status = it.status.or(self.status);
                 self.bytes = Some(it.bytes);
                 self.code = Some(it.code);
             }
             Event::Refusal(it) => {
+                self.records.refusal = Some(sequence);
                 self.stage = Stage::Refused;
                 self.address = Some(it.address);
                 self.status = Some(it.status);
@@ -269,6 +301,7 @@ impl Exchange {
                 self.detail = owned(it.detail);
                 self.attempts = Some(it.attempts);
             }
+            // No other record is of a request.
             _ => {}
         }
     }
@@ -289,14 +322,18 @@ impl Exchange {
             }
         }
         if let Some(subjects) = &request.subjects {
-            self.patients.extend(subjects.patients());
-            for group in subjects.links() {
-                self.link(group.into_iter().collect());
-            }
             self.subjects = Some(match subjects.unknown() {
                 None => Known::All,
                 Some(reason) => Known::Not(reason),
             });
+        }
+    }
+
+    /// Takes in the patients that a record names.
+    pub fn take_patients(&mut self, subjects: &Subjects) {
+        self.patients.extend(subjects.patients());
+        for group in subjects.links() {
+            self.link(group.into_iter().collect());
         }
     }
 

@@ -15,6 +15,7 @@
 //! opened:  both in one walk                      select: which of them are asked for
 //! reading: who reads is on record
 //! index:   where the entries of a patient stand  report: what is told of a patient
+//! exchange: the records of a request as one
 //! prove:   proofs for others to check              disclose: one entry, opened for others to check
 //! export:  the log in the words of others
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
@@ -100,6 +101,8 @@ pub mod opened;
 pub mod reading;
 
 pub mod index;
+
+pub mod exchange;
 
 pub mod report;
 

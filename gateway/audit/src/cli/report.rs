@@ -15,10 +15,10 @@ use terminal::{complain, counted, tell};
 use super::failure::Failure;
 use super::source::{Patients, Source, Window};
 use crate::event::{Pseudonym, Time};
+use crate::exchange::Exchange;
 use crate::read;
 use crate::report::collect::{self, Asked, CollectError, Exchanges, MOST, Read};
 use crate::report::disclosures::{Accounting, LeftOut, Recipients, account};
-use crate::report::exchange::Exchange;
 use crate::report::page::{Html, Page, Section, Text};
 use crate::select::Filter;
 
@@ -325,7 +325,7 @@ fn row(exchange: &Exchange) -> Vec<String> {
         None => client.to_owned(),
     };
     vec![
-        exchange.time.to_string(),
+        exchange.began.to_string(),
         who,
         exchange.what(),
         exchange.result(),
@@ -343,7 +343,7 @@ fn sections(accounting: &Accounting) -> Vec<Section> {
     let disclosures = accounting.disclosures.iter().map(|disclosure| {
         let exchange = &disclosure.exchange;
         vec![
-            exchange.time.to_string(),
+            exchange.began.to_string(),
             disclosure.recipient.clone(),
             disclosure.address.clone(),
             disclosure.purpose.clone(),

@@ -14,8 +14,8 @@
 use serde_json::{Value, json};
 
 use super::Source;
-use super::exchange::{Exchange, Known, Outcome};
 use crate::event::Pseudonym;
+use crate::exchange::{Exchange, Known, Outcome};
 
 const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const ENTITY_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
@@ -253,7 +253,7 @@ fn concept(Role(system, code, display): Role) -> Value {
 mod tests {
     use super::*;
     use crate::event::{Code, Unknown};
-    use crate::export::exchange::{Stage, State};
+    use crate::exchange::{Stage, State};
     use crate::export::testing;
 
     /// What a profile of BALP fixes. Source: IHE/ITI.BasicAudit, `input/fsh/Patient{Create,Read,

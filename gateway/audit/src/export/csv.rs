@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::exchange::{Exchange, Known};
+use crate::exchange::{Exchange, Known};
 
 /// The columns, each with what it holds.
 const COLUMNS: &[(&str, Column)] = &[

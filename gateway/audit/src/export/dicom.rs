@@ -14,10 +14,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Source;
-use super::exchange::{Exchange, Outcome};
 use super::syslog::{self, Severity};
 use super::xml::{Element, LONGEST};
 use crate::event::{Clock, Entry, Event, LogRead, Pseudonym, Time};
+use crate::exchange::{Exchange, Outcome};
 use crate::show::kept;
 
 /// Code, code system, meaning.
@@ -563,7 +563,7 @@ mod tests {
         Certificate, Close, Code as Cause, Configuration, Decision, Digest, EpochKey,
         HandshakeRefused, Id, Interrupted, Noise, Recovered, Revocation, SigningKey, Start, Stop,
     };
-    use crate::export::exchange::Stage;
+    use crate::exchange::Stage;
     use crate::export::testing;
     use crate::export::xml::reading::{self, Node};
 

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use super::exchange::{Connection, Exchange, State};
 use crate::event::{Close, Entry, Event, Id, Request, Time};
+use crate::exchange::{Connection, Exchange, State};
 
 /// How much is kept while requests are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +186,9 @@ impl Joiner {
         }
         self.patients -= exchange.patients.len();
         exchange.take(record.sequence, record.time, request, record.event);
+        if let Some(subjects) = &request.subjects {
+            exchange.take_patients(subjects);
+        }
         exchange.is_asked |= record.is_asked;
         self.patients += exchange.patients.len();
         if matches!(record.event, Event::Completion(_) | Event::Refusal(_)) {
@@ -246,7 +249,7 @@ mod tests {
         Code, Completion, Handshake, Hex16, Passage, Pseudonym, Refusal, Release, Start, Subjects,
         Unknown,
     };
-    use crate::export::exchange::{Known, Outcome, Stage};
+    use crate::exchange::{Known, Outcome, Stage};
     use crate::export::testing::patient;
 
     /// A log as it is written.
@@ -378,7 +381,7 @@ mod tests {
         assert_eq!(log.states(), [], "both go on");
         log.completion(1, 9, Code::ClientGone);
         let told = &log.exchanges[0];
-        assert_eq!((told.first, told.last, told.records), (1, 4, 3));
+        assert_eq!((told.first, told.last, told.records.count()), (1, 4, 3));
         let patients: Vec<Pseudonym> = told.patients.iter().copied().collect();
         assert_eq!(patients, (0..4).map(patient).collect::<Vec<_>>());
         assert_eq!(told.subjects, Some(Known::All), "open was said before");

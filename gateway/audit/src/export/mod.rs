@@ -1,12 +1,10 @@
 //! The log in the words of others: FHIR AuditEvent, OCSF, CSV, DICOM audit messages.
 //!
-//! [`join`] makes of the records of a request one [`exchange`]; a format makes of it documents. All of
+//! [`join`] makes of the records of a request one [`Exchange`]; a format makes of it documents. All of
 //! it is pure: entries in, bytes out, in bounded memory. What is sealed is opened before it comes here,
 //! and that somebody reads the log is recorded before.
 //!
 //! Patients stay pseudonyms. A format has a file here and a row in [`Format::ALL`].
-
-pub mod exchange;
 
 pub mod join;
 
@@ -32,7 +30,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Entry, Event, Pseudonym, Time};
-use exchange::Exchange;
+use crate::exchange::Exchange;
 use join::{Bounds, Joiner};
 
 /// Into which words.

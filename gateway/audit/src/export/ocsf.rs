@@ -7,8 +7,8 @@
 use serde_json::{Value, json};
 
 use super::Source;
-use super::exchange::{Exchange, Known, Outcome, Stage};
 use crate::event::Pseudonym;
+use crate::exchange::{Exchange, Known, Outcome, Stage};
 
 const VERSION: &str = "1.7.0";
 const CLASS: u32 = 6003;
@@ -218,7 +218,7 @@ fn unmapped(exchange: &Exchange) -> Value {
     let mut unmapped = json!({
         "state": exchange.state.name(),
         "outcome": exchange.outcome().name(),
-        "records": exchange.records,
+        "records": exchange.records.count(),
     });
     if let Some(route) = &exchange.route {
         unmapped["route"] = json!(route);

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::Source;
-use super::exchange::{Connection, Exchange, Known, Stage, State};
 use crate::event::{Code, Digest, Id, Pseudonym, Time};
+use crate::exchange::{Connection, Exchange, Known, Records, Stage, State};
 
 /// The patient with this number.
 pub(super) fn patient(number: u64) -> Pseudonym {
@@ -47,7 +47,11 @@ pub(super) fn exchange() -> Exchange {
         rule: Some("pump".to_owned()),
         resource: Some("Observation".to_owned()),
         interaction: Some("search-type".to_owned()),
-        records: 2,
+        records: Records {
+            intent: Some(41),
+            release: Some(42),
+            ..Records::default()
+        },
         is_asked: true,
         stage: Stage::Released,
         state: State::Settled,

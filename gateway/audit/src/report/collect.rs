@@ -9,8 +9,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::exchange::Exchange;
 use crate::event::{Id, Time};
+use crate::exchange::Exchange;
 use crate::index::{self, FindError, Index, Unusable};
 use crate::keeping::is_old;
 use crate::opened::{Content, Item, Walk, WalkError, take_links};
@@ -277,7 +277,7 @@ impl<'a> Gather<'a> {
         let (closed, wrong) = self.index.map_or((0, 0), Index::untold);
         let told = self.gathered.found.into_values();
         let mut list: Vec<_> = told.filter_map(|told| told.exchange).collect();
-        list.sort_by_key(|exchange| exchange.records.first);
+        list.sort_by_key(|exchange| exchange.first);
         Exchanges {
             names: self.gathered.names,
             list,
@@ -306,8 +306,8 @@ impl Gathered {
         let names_them = subjects.is_some_and(|subjects| self.names.touches(subjects));
         told.is_asked_for |= names_them && self.window.is_within(entry.time);
         told.exchange
-            .get_or_insert_with(|| Exchange::begin(item.sequence, entry.time, request))
-            .take(item.sequence, entry);
+            .get_or_insert_with(|| Exchange::new(item.sequence, entry.time, request))
+            .take(item.sequence, entry.time, request, &entry.event);
     }
 }
 

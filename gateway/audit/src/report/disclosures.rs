@@ -21,8 +21,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::exchange::Exchange;
 use crate::event::Time;
+use crate::exchange::Exchange;
 
 /// Who is outside, and what is left out.
 #[derive(Debug, Deserialize)]
@@ -219,12 +219,12 @@ pub fn account(exchanges: Vec<Exchange>, recipients: &Recipients) -> Accounting 
                         client,
                         route,
                         requests: 0,
-                        first: exchange.time,
-                        last: exchange.time,
+                        first: exchange.began,
+                        last: exchange.began,
                     });
                 group.requests += 1;
-                group.first = group.first.min(exchange.time);
-                group.last = group.last.max(exchange.time);
+                group.first = group.first.min(exchange.began);
+                group.last = group.last.max(exchange.began);
             }
             Class::Unknown => accounting.not_classified.push(exchange),
         }

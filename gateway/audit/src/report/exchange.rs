@@ -1,138 +1,11 @@
-//! One request, put together from its records: who, when, what, what it came to, how many bytes.
+//! A request as reports tell it: in the fields of a JSON object, and in a few words.
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
-use crate::event::{Code, Entry, Event, Id, Request, Time, Unknown};
-
-/// A request that concerns a patient. A field is what the records say last; nothing where none does.
-#[derive(Debug, Clone, Serialize)]
-pub struct Exchange {
-    /// Joins its records.
-    pub request_id: Id,
-    /// When its first record was made.
-    pub time: Time,
-    /// Who asked, as `trust:name`.
-    pub client: Option<String>,
-    /// The person, when something that the gateway believes has named one.
-    pub user: Option<String>,
-    /// Method.
-    pub method: Option<String>,
-    /// Route.
-    pub route: Option<String>,
-    /// The rule that permitted it.
-    pub rule: Option<String>,
-    /// FHIR resource type.
-    pub resource: Option<String>,
-    /// FHIR interaction.
-    pub interaction: Option<String>,
-    /// Status of the answer.
-    pub status: Option<u16>,
-    /// What it came to: `refused`, `intended` when it is not known whether an answer left, `released`
-    /// when one left as its release promised, `complete` or `broken_off` when it was streamed.
-    pub outcome: &'static str,
-    /// Why, where a record says so.
-    pub code: Option<Code>,
-    /// Bytes of the answer's content.
-    pub bytes: Option<u64>,
-    /// Whether no more is known than that there were not more bytes.
-    pub at_most: bool,
-    /// Why the request may concern others too; nothing when all are named.
-    pub subjects_unknown: Option<&'static str>,
-    /// Where its records stand in the log.
-    pub records: Records,
-}
-
-/// Numbers of entries.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Records {
-    /// The first of all.
-    pub first: u64,
-    /// `intent`.
-    pub intent: Option<u64>,
-    /// `release`.
-    pub release: Option<u64>,
-    /// How many `passage` there are.
-    pub passages: u64,
-    /// `completion`.
-    pub completion: Option<u64>,
-    /// `refusal`.
-    pub refusal: Option<u64>,
-}
+use crate::event::{Code, Unknown};
+use crate::exchange::{Exchange, Known, Records, Stage};
 
 impl Exchange {
-    /// Of the first record of a request.
-    #[must_use]
-    pub fn begin(sequence: u64, time: Time, request: &Request<'_>) -> Exchange {
-        let text = |text: Option<&str>| text.map(str::to_owned);
-        Exchange {
-            request_id: request.request_id,
-            time,
-            client: text(request.client),
-            user: text(request.user),
-            method: text(request.method),
-            route: text(request.route),
-            rule: text(request.rule),
-            resource: text(request.resource),
-            interaction: text(request.interaction),
-            status: None,
-            outcome: "intended",
-            code: None,
-            bytes: None,
-            at_most: false,
-            subjects_unknown: None,
-            records: Records {
-                first: sequence,
-                ..Records::default()
-            },
-        }
-    }
-
-    /// Takes in a further record, and the first one too. They come in the order of the log.
-    pub fn take(&mut self, sequence: u64, entry: &Entry<'_>) {
-        if let Some(request) = entry.event.request() {
-            let later = |known: &mut Option<String>, said: Option<&str>| {
-                if known.is_none() {
-                    *known = said.map(str::to_owned);
-                }
-            };
-            later(&mut self.user, request.user);
-            later(&mut self.interaction, request.interaction);
-            later(&mut self.resource, request.resource);
-            if let Some(subjects) = &request.subjects {
-                self.subjects_unknown = subjects.unknown().map(Unknown::name);
-            }
-        }
-        match &entry.event {
-            Event::Intent(_) => self.records.intent = Some(sequence),
-            Event::Release(event) => {
-                self.records.release = Some(sequence);
-                self.status = Some(event.status);
-                self.bytes = event.bytes;
-                self.outcome = "released";
-            }
-            Event::Passage(event) => {
-                self.records.passages += 1;
-                self.bytes = Some(event.offset.saturating_add(event.bytes));
-                self.at_most = true;
-            }
-            Event::Completion(event) => {
-                self.records.completion = Some(sequence);
-                self.status = event.status.or(self.status);
-                (self.bytes, self.at_most) = (Some(event.bytes), false);
-                self.code = Some(event.code);
-                self.outcome = entry.event.outcome().unwrap_or("complete");
-            }
-            Event::Refusal(event) => {
-                self.records.refusal = Some(sequence);
-                self.status = Some(event.status);
-                self.code = Some(event.code);
-                self.outcome = "refused";
-            }
-            // No other record is of a request.
-            _ => {}
-        }
-    }
-
     /// Whether something of an answer of the upstream may have left.
     #[must_use]
     pub fn was_released(&self) -> bool {
@@ -159,19 +32,92 @@ impl Exchange {
     pub fn result(&self) -> String {
         let status = self.status.map(|status| status.to_string());
         let code = self.code.map(Code::name);
-        let code = code.filter(|code| *code != self.outcome);
-        let words = [status.as_deref(), Some(self.outcome), code];
+        let code = code.filter(|code| *code != self.word());
+        let words = [status.as_deref(), Some(self.word()), code];
         words.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
     /// How many bytes, as far as is known.
     #[must_use]
     pub fn size(&self) -> String {
-        match (self.bytes, self.at_most) {
+        match (self.bytes, self.is_at_most()) {
             (Some(bytes), false) => bytes.to_string(),
             (Some(bytes), true) => format!("at most {bytes}"),
             (None, _) if self.was_released() => "not known".to_owned(),
             (None, _) => "-".to_owned(),
         }
+    }
+
+    /// What it came to: `refused`, `intended` when it is not known whether an answer left, `released`
+    /// when one left as its release promised, `complete` or `broken_off` when it was streamed.
+    fn word(&self) -> &'static str {
+        match (self.stage, self.code) {
+            (Stage::Refused, _) => "refused",
+            (Stage::Completed, Some(Code::Complete)) => "complete",
+            (Stage::Completed, _) => "broken_off",
+            (Stage::Intended | Stage::Released, _) if self.was_released() => "released",
+            (Stage::Intended | Stage::Released, _) => "intended",
+        }
+    }
+
+    /// Whether no more is known than that there were not more bytes.
+    fn is_at_most(&self) -> bool {
+        self.records.passages > 0 && self.records.completion.is_none()
+    }
+}
+
+/// A field is what the records say last; nothing where none does. Patients are not told.
+impl Serialize for Exchange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Why the request may concern others too; nothing when all are named.
+        let unknown = match self.subjects {
+            Some(Known::Not(reason)) => Some(Unknown::name(reason)),
+            Some(Known::All) | None => None,
+        };
+        let mut fields = serializer.serialize_struct("Exchange", 16)?;
+        fields.serialize_field("request_id", &self.request_id)?;
+        fields.serialize_field("time", &self.began)?;
+        for (name, text) in [
+            ("client", &self.client),
+            ("user", &self.user),
+            ("method", &self.method),
+            ("route", &self.route),
+            ("rule", &self.rule),
+            ("resource", &self.resource),
+            ("interaction", &self.interaction),
+        ] {
+            fields.serialize_field(name, text)?;
+        }
+        fields.serialize_field("status", &self.status)?;
+        fields.serialize_field("outcome", self.word())?;
+        fields.serialize_field("code", &self.code)?;
+        fields.serialize_field("bytes", &self.bytes)?;
+        fields.serialize_field("at_most", &self.is_at_most())?;
+        fields.serialize_field("subjects_unknown", &unknown)?;
+        fields.serialize_field("records", &Places(self))?;
+        fields.end()
+    }
+}
+
+/// Where the records of a request stand in the log.
+struct Places<'a>(&'a Exchange);
+
+impl Serialize for Places<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Records {
+            intent,
+            release,
+            passages,
+            completion,
+            refusal,
+        } = self.0.records;
+        let mut fields = serializer.serialize_struct("Records", 6)?;
+        fields.serialize_field("first", &self.0.first)?;
+        fields.serialize_field("intent", &intent)?;
+        fields.serialize_field("release", &release)?;
+        fields.serialize_field("passages", &passages)?;
+        fields.serialize_field("completion", &completion)?;
+        fields.serialize_field("refusal", &refusal)?;
+        fields.end()
     }
 }

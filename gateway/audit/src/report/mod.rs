@@ -13,6 +13,6 @@ pub mod collect;
 
 pub mod disclosures;
 
-pub mod exchange;
+mod exchange;
 
 pub mod page;

@@ -40,7 +40,7 @@ impl Ward {
         let mut ids = Vec::new();
         for _ in 0..count {
             self.at += 1;
-            let mut writer = self.Clinic::write_with(&options);
+            let mut writer = Clinic::write_with(&options);
             ids.push(writer.refuse(&Exchange::of(self.at, PUMP, whom(&[], false))));
             writer.end();
         }
