@@ -31,6 +31,8 @@ struct Sealing {
     classes: Arc<Classes>,
     /// One for each class, in their order.
     sealers: Vec<Sealer<System>>,
+    /// The block of the target that was sealed last; its memory serves the next one.
+    block: Vec<u8>,
     /// The turn of the keyring that the sealers know.
     turns: u64,
 }
@@ -48,6 +50,7 @@ impl Encoder {
                     turns,
                     classes,
                     sealers: keys.into_iter().map(sealer).collect(),
+                    block: Vec::new(),
                     keyring,
                 }
             }),
@@ -63,8 +66,8 @@ impl Encoder {
         entry: &Entry<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), AppendError> {
-        match self.sealer(&entry.event) {
-            Some(sealer) => sealer.seal(entry, out).map_err(refused),
+        match self.sealing(&entry.event) {
+            Some((sealer, _)) => sealer.seal(entry, out).map_err(refused),
             None => clear(entry, out),
         }
     }
@@ -80,23 +83,23 @@ impl Encoder {
         raw: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), AppendError> {
-        let Some(sealer) = self.sealer(&entry.event) else {
+        let Some((sealer, block)) = self.sealer(&entry.event) else {
             return clear(&entry, out);
         };
         let raw = target::kept(raw);
-        let mut block = Vec::with_capacity(target::OVERHEAD + raw.len());
+        block.clear();
         let slot = sealer.slot(entry.time).map_err(refused)?;
-        slot.target(&raw, &mut block).map_err(refused)?;
+        slot.target(&raw, block).map_err(refused)?;
         let entry = Entry {
             time: entry.time,
-            event: entry.event.with_target(&block),
+            event: entry.event.with_target(block),
         };
         slot.seal(&entry, out).map_err(refused)
     }
 
-    /// What seals this event, under the key that is in use for its class; nothing where it stays in the
-    /// clear.
-    fn sealer(&mut self, event: &Event<'_>) -> Option<&mut Sealer<System>> {
+    /// What seals this event, under the key that is in use for its class, and the memory for a block;
+    /// nothing where it stays in the clear.
+    fn sealer(&mut self, event: &Event<'_>) -> Option<(&mut Sealer<System>, &mut Vec<u8>)> {
         let sealing = self.sealing.as_mut().filter(|_| !stays_clear(event))?;
         let turns = sealing.keyring.turns();
         if sealing.turns != turns {
@@ -107,8 +110,9 @@ impl Encoder {
                 sealer.turn(key);
             }
         }
-        // A log that was opened with a class has a key of it for good.
-        sealing.sealers.get_mut(sealing.classes.of(event))
+        // A class without a key would be a defect: its events are standard ones then, never in the clear.
+        let class = sealing.classes.of(event).min(sealing.sealers.len() - 1);
+        Some((&mut sealing.sealers[class], &mut sealing.block))
     }
 }
 
