@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::appender::Appender;
 use audit::event::{
     Code, Completion, Entry, Event, Handshake, Hex16, Id, Intent, Passage, Pseudonym, Refusal,
     Release, Request, Subjects, Time, Unknown,
@@ -207,23 +208,36 @@ impl Writer {
 
     /// A request that was read in one piece: a release alone.
     pub(crate) fn read(&mut self, exchange: &Exchange) -> String {
+        let (id, entry) = self.release(exchange);
+        self.append(entry.time, entry.event);
+        id
+    }
+
+    /// The same, with the target as it was received.
+    pub(crate) fn read_target(&mut self, exchange: &Exchange, target: &[u8]) -> String {
+        let (id, entry) = self.release(exchange);
+        let worker = Appender::new(&self.log);
+        let append = worker.append_with_target(entry, target, Share::Proven);
+        drop(append.unwrap());
+        id
+    }
+
+    fn release(&mut self, exchange: &Exchange) -> (String, Entry<'static>) {
         self.next += 1;
         let mut request = self.request(exchange, exchange.client);
         request.subjects = Some(exchange.subjects.clone());
         let id = request.request_id.to_string();
-        self.append(
-            second(exchange.at),
-            Event::Release(Release {
-                request,
-                status: exchange.status,
-                content_type: Some("application/fhir+json"),
-                bytes: Some(1000),
-                digest: None,
-                upstream: "fhir",
-                attempts: 1,
-            }),
-        );
-        id
+        let event = Event::Release(Release {
+            request,
+            status: exchange.status,
+            content_type: Some("application/fhir+json"),
+            bytes: Some(1000),
+            digest: None,
+            upstream: "fhir",
+            attempts: 1,
+        });
+        let time = second(exchange.at);
+        (id, Entry { time, event })
     }
 
     /// A request with effects whose answer was streamed, and whose patient came late.

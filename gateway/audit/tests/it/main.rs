@@ -13,6 +13,7 @@ mod clock;
 mod directory;
 mod disclose;
 mod disk;
+mod exported;
 mod faults;
 mod indexed;
 mod keeping;
