@@ -119,6 +119,7 @@ impl Survey {
             storage,
             name: &name,
             length: self.length,
+            start: 0,
             bytes: Vec::new(),
         };
         let header = SegmentHeader::decode(window.at(0)?).map_err(|fault| OpenError::Damaged {
@@ -298,23 +299,34 @@ fn read_range(
     Ok(content)
 }
 
-/// A batch's worth of a file at a time.
+/// A batch's worth of a file at a time. Twice as much is read at once, so that whoever goes through the
+/// file in steps reads no byte of it more than twice.
 struct Window<'a> {
     storage: &'a dyn Storage,
     name: &'a str,
     length: u64,
+    /// Where what was read begins.
+    start: u64,
     bytes: Vec<u8>,
 }
 
 impl Window<'_> {
     /// What stands at `offset`, up to the greatest length of a batch.
     fn at(&mut self, offset: u64) -> Result<&[u8], OpenError> {
-        self.bytes.resize(MAX_BATCH, 0);
-        let filled = self
-            .storage
-            .read_at(self.name, offset, &mut self.bytes)
-            .map_err(OpenError::disk("read"))?;
-        self.bytes.truncate(filled);
-        Ok(&self.bytes)
+        let end = self.start + self.bytes.len() as u64;
+        let is_read = (self.start..=end).contains(&offset)
+            && (end - offset >= MAX_BATCH as u64 || end >= self.length);
+        if !is_read {
+            self.bytes.resize(2 * MAX_BATCH, 0);
+            let filled = self
+                .storage
+                .read_at(self.name, offset, &mut self.bytes)
+                .map_err(OpenError::disk("read"))?;
+            self.bytes.truncate(filled);
+            self.start = offset;
+        }
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        let bytes = self.bytes.get(from..).unwrap_or_default();
+        Ok(&bytes[..bytes.len().min(MAX_BATCH)])
     }
 }

@@ -24,6 +24,8 @@ struct State {
     files: BTreeMap<String, Vec<u8>>,
     /// Changing operations so far.
     operations: u64,
+    /// Bytes that were read so far.
+    read: u64,
     /// From each of these operations on, so many fail in this way; the first that applies does.
     plans: Vec<(u64, u64, Fault)>,
 }
@@ -65,6 +67,11 @@ impl SimulatedDisk {
 
     pub(crate) fn heal(&self) {
         self.state.lock().unwrap().plans.clear();
+    }
+
+    /// How many bytes were read of it.
+    pub(crate) fn read(&self) -> u64 {
+        self.state.lock().unwrap().read
     }
 
     /// The disk as a crash at this moment leaves it.
@@ -113,11 +120,12 @@ impl Storage for SimulatedDisk {
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let content = state.files.get(name).ok_or(io::ErrorKind::NotFound)?;
         let from = usize::try_from(offset).unwrap().min(content.len());
         let count = buffer.len().min(content.len() - from);
         buffer[..count].copy_from_slice(&content[from..from + count]);
+        state.read += count as u64;
         Ok(count)
     }
 

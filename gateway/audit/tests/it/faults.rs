@@ -242,3 +242,29 @@ fn remains_that_were_forged_are_never_shown() {
     std::fs::write(&path, segment).unwrap();
     assert_eq!(numbers(directory.path()), [0, 1]);
 }
+
+#[test]
+fn the_end_of_a_log_is_found_without_reading_a_byte_more_than_twice() {
+    const LARGE: u64 = 16 * 1024 * 1024;
+    // Nothing but blocks that were never written, and many short batches before them.
+    for entries in [0, 1, 400] {
+        let disk = SimulatedDisk::default();
+        let (log, _committer) = Log::open_on(Arc::new(disk.clone()), LARGE, LIMITS).expect("opens");
+        for number in 0..entries {
+            log.append_blocking(&entry(number), PATIENCE).unwrap();
+        }
+        let crashed = disk.crash();
+        let before = crashed.read();
+        let (_log, committer) = open(&crashed);
+        let read = crashed.read() - before;
+        committer.close(PATIENCE).expect("closes");
+        assert!(
+            read < 2 * LARGE + LARGE / 8,
+            "{entries}: {read} bytes of {LARGE}"
+        );
+        assert!(
+            entries == 0 || read > LARGE,
+            "{entries}: the segment is looked through"
+        );
+    }
+}
