@@ -4,6 +4,22 @@ use toml::{Table, Value};
 
 use crate::wait::OrFail;
 
+/// A certificate may be left out, and one route is for everybody.
+pub const OPEN: &str = r#"
+[listeners.devices.clients]
+certificates = "optional"
+rationale = "some people have no certificate"
+[[routes]]
+name = "open"
+listeners = ["devices"]
+hosts = ["api.test"]
+path = "/open"
+methods = ["GET"]
+allow = ["anyone"]
+upstream = "origin"
+rationale = "what everybody may know"
+"#;
+
 /// A configuration that grows.
 #[derive(Debug, Clone)]
 pub struct Configuration {

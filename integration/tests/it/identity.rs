@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use integration::authority::Credentials;
+use integration::configuration::OPEN;
 use integration::gateway::Gateway;
 use integration::lab::{Lab, Leaf};
 use integration::line::{Caller, End, alert_of};
@@ -432,29 +433,12 @@ fn a_certificate_that_expires_ends_its_connection() {
     assert_eq!(origin.seen().len(), before);
 }
 
-/// A listener where a certificate may be left out, with a route for roles and one for anyone.
-const OPTIONAL: &str = r#"
-[listeners.devices.clients]
-certificates = "optional"
-trust = "devices"
-rationale = "some people have no certificate"
-[[routes]]
-name = "open"
-listeners = ["devices"]
-hosts = ["api.test"]
-path = "/open"
-methods = ["GET"]
-allow = ["anyone"]
-upstream = "origin"
-rationale = "what everybody may know"
-"#;
-
 #[test]
 fn a_bad_certificate_never_becomes_anonymous() {
     let (world, lab) = world_with_lab();
     let origin = world.plain_origin();
     let gateway = world.gateway(LAB);
-    assert!(gateway.reload_with(&world.configuration().with(LAB).with(OPTIONAL)));
+    assert!(gateway.reload_with(&world.configuration().with(LAB).with(OPEN)));
     let expired = lab.issue(
         "expired",
         &Leaf {

@@ -2,6 +2,7 @@
 //! takes nothing that a device needs, and is all there once a rule has permitted one of them
 //! something.
 
+use integration::configuration::OPEN;
 use integration::disk::Disk;
 use integration::gateway::Gateway;
 use integration::line::{End, Line};
@@ -14,22 +15,6 @@ const OPTIONAL: &str = r#"
 [listeners.devices.clients]
 certificates = "optional"
 rationale = "some people have no certificate"
-"#;
-
-/// A certificate may be left out, and one route is for everybody.
-const OPEN: &str = r#"
-[listeners.devices.clients]
-certificates = "optional"
-rationale = "some people have no certificate"
-[[routes]]
-name = "open"
-listeners = ["devices"]
-hosts = ["api.test"]
-path = "/open"
-methods = ["GET"]
-allow = ["anyone"]
-upstream = "origin"
-rationale = "what everybody may know"
 "#;
 
 /// How many of one prefix and code stand alone in a minute; a test may see two minutes.

@@ -4,28 +4,13 @@
 use std::path::Path;
 
 use integration::answer::Answer;
+use integration::configuration::OPEN;
 use integration::gateway::Gateway;
 use integration::line::Caller;
 use integration::program::{Program, Ran};
 use integration::records::{Record, Records};
 use integration::wait::OrFail;
 use integration::world::World;
-
-/// A certificate may be left out, and one route is for everybody.
-const OPEN: &str = r#"
-[listeners.devices.clients]
-certificates = "optional"
-rationale = "some people have no certificate"
-[[routes]]
-name = "open"
-listeners = ["devices"]
-hosts = ["api.test"]
-path = "/open"
-methods = ["GET"]
-allow = ["anyone"]
-upstream = "origin"
-rationale = "what everybody may know"
-"#;
 
 fn audit(verb: &str, directory: &Path, more: &[&str]) -> Ran {
     Program::ours("audit")
