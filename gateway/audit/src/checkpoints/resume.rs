@@ -62,16 +62,24 @@ pub(crate) fn is_signed(files: &dyn Files) -> io::Result<bool> {
     Ok(has_history || files::read(files, CHECKPOINT, 0)?.is_some())
 }
 
-/// How many entries `checkpoint` says that there are, without asking who signed it; 0 when there is
-/// none.
+/// How many entries the last checkpoint says that there are, without asking who signed it, wherever it
+/// says more: in its file or in the history. 0 when there is none, or none that can be read.
 ///
 /// # Errors
 /// What the operating system says.
 pub(crate) fn claimed(files: &dyn Files) -> io::Result<u64> {
-    let note = files::read(files, CHECKPOINT, MAX_RECORD)?.unwrap_or_default();
-    let size = String::from_utf8_lossy(&note);
-    let size = size.lines().nth(1).and_then(|size| size.parse().ok());
-    Ok(size.unwrap_or(0))
+    let size = |note: &[u8]| {
+        let text = String::from_utf8_lossy(note);
+        text.lines().nth(1).and_then(|size| size.parse().ok())
+    };
+    let pointed = files::read(files, CHECKPOINT, MAX_RECORD)?.unwrap_or_default();
+    let last = match Last::find(files) {
+        Ok(last) => last.map_or(Vec::new(), |last| last.note),
+        Err(OpenError::Disk { error, .. }) => return Err(error),
+        // What is wrong with the history is for `verify` to say.
+        Err(_) => Vec::new(),
+    };
+    Ok(size(&pointed).max(size(&last)).unwrap_or(0))
 }
 
 /// The note of the last checkpoint of a log, before anybody opens it; nothing when it was never signed.

@@ -14,8 +14,10 @@ use terminal::{complain, counted, tell};
 
 use super::failure::Failure;
 use super::source::{Patients, Source, Window};
+use crate::checkpoints;
 use crate::event::{Pseudonym, Time};
 use crate::exchange::Exchange;
+use crate::files::Directory;
 use crate::read;
 use crate::report::collect::{self, Asked, CollectError, Exchanges, MOST, Read};
 use crate::report::disclosures::{Accounting, LeftOut, Recipients, account};
@@ -101,8 +103,13 @@ struct Head {
     patients: Vec<Pseudonym>,
     since: Option<Time>,
     until: Option<Time>,
-    /// Whether every entry of the log could be read.
+    /// Whether every entry of the log could be read, and none is missing of those that are signed.
     complete: bool,
+    /// How many entries the log has.
+    entries: u64,
+    /// How many of them are signed, as its last checkpoint says. What was cut from behind these nobody
+    /// can miss.
+    signed: u64,
     #[serde(skip_serializing_if = "is_zero")]
     sealed_to_others: u64,
     /// Losses of entries that were accepted (`audit recover`).
@@ -212,6 +219,9 @@ impl Common {
             ..Filter::default()
         };
         source.record(&format!("report {report}"), &filter)?;
+        // Looked at before the log is read, which may grow: the log has what is signed by now.
+        let signed = checkpoints::claimed(&Directory::new(&source.directory));
+        let signed = signed.map_err(|error| source.failed(error))?;
         let found = collect::collect(&source.directory, unsealer, &asked);
         let found = found.map_err(|error| match error {
             CollectError::Walk(error) => source.stuck(error),
@@ -243,7 +253,9 @@ impl Common {
             patients: found.names.iter().collect(),
             since,
             until,
-            complete: found.closed + found.wrong + lost == 0,
+            complete: found.closed + found.wrong + lost == 0 && found.entries >= signed,
+            entries: found.entries,
+            signed,
             losses: lost,
             sealed_to_others: found.closed,
             unreadable: found.wrong,
@@ -269,16 +281,9 @@ impl Common {
             ("from", time(head.since, "the beginning")),
             ("to", time(head.until, "now")),
         ];
+        facts.push(("signed", head.extent()));
         if !head.complete {
-            let others = counted(head.sealed_to_others, "entry is/entries are");
-            let unreadable = counted(head.unreadable, "is/are");
-            facts.push((
-                "not complete",
-                format!(
-                    "{others} sealed to other readers, {unreadable} not to be read, {} accepted",
-                    counted(head.losses, "loss/losses")
-                ),
-            ));
+            facts.push(("not complete", head.missing()));
         }
         let page = Page {
             title: title.to_owned(),
@@ -295,18 +300,48 @@ impl Common {
 }
 
 impl Head {
+    /// What is told, and how far the signature goes.
+    fn extent(&self) -> String {
+        let entries = counted(self.entries, "entry/entries");
+        match (self.signed, self.entries) {
+            (0, _) => format!("nothing of {entries}: what was cut from the end is not missed"),
+            (signed, there) if signed > there => {
+                format!(
+                    "{signed}, of which {} not there any more",
+                    counted(signed - there, "is/are")
+                )
+            }
+            (signed, _) => format!(
+                "the first {signed} of {entries}: what was cut from behind these is not missed"
+            ),
+        }
+    }
+
+    /// What may be missing.
+    fn missing(&self) -> String {
+        let cut = self.signed.saturating_sub(self.entries);
+        let all = [
+            (
+                self.sealed_to_others,
+                "entry is/entries are",
+                " sealed to readers with another key",
+            ),
+            (self.unreadable, "is/are", " not to be read"),
+            (self.losses, "loss/losses", " of entries accepted"),
+            (cut, "signed entry is/signed entries are", " not there"),
+        ];
+        let some = all.into_iter().filter(|(count, _, _)| *count > 0);
+        let some = some.map(|(count, noun, what)| counted(count, noun) + what);
+        some.collect::<Vec<_>>().join(", ")
+    }
+
     /// A report that may lack something fails, and says so.
     fn ended(&self) -> ExitCode {
         if self.complete {
             return ExitCode::SUCCESS;
         }
-        let closed = counted(self.sealed_to_others, "entry is/entries are");
         complain(
-            format_args!(
-                "the report is not complete: {closed} sealed to readers with another key, {} not to be read, {} of entries accepted",
-                counted(self.unreadable, "is/are"),
-                counted(self.losses, "loss/losses")
-            ),
+            format_args!("the report is not complete: {}", self.missing()),
             Some("--reader names the key of a reader; `audit verify` says what else is wrong"),
         );
         ExitCode::FAILURE

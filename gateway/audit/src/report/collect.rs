@@ -44,6 +44,8 @@ pub struct Exchanges {
     pub names: Names,
     /// In the order of the log.
     pub list: Vec<Exchange>,
+    /// How many entries the log has.
+    pub entries: u64,
     /// Entries that are sealed to others: they may be about the patient.
     pub closed: u64,
     /// Entries that are not what an entry is.
@@ -281,6 +283,7 @@ impl<'a> Gather<'a> {
         Exchanges {
             names: self.gathered.names,
             list,
+            entries: self.walk.sequence(),
             closed: closed + self.gathered.closed,
             wrong: wrong + self.gathered.wrong,
             read: Read::Index {

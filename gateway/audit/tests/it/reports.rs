@@ -187,6 +187,52 @@ fn a_report_over_a_loss_that_was_accepted_is_not_complete() {
 }
 
 #[test]
+fn a_report_says_how_far_the_log_is_signed_and_of_one_cut_before_that_point_it_is_not_complete() {
+    let (clinic, _) = clinic();
+    let mut writer = clinic.write();
+    writer.read(&Exchange::of(70, PUMP, whom(&[clinic.id(1)], false)));
+    writer.end();
+    let made = report(&clinic, "access", &["--json", "--unrecorded"]);
+    let told = json(&made);
+    assert_eq!(told["complete"], true);
+    let signed = told["signed"].as_u64().unwrap();
+    assert_eq!(
+        told["entries"].as_u64(),
+        Some(signed),
+        "a clean stop signs all"
+    );
+    // The report itself is an entry behind the last checkpoint.
+    let told = json(&report(&clinic, "access", &["--json"]));
+    assert_eq!(told["entries"].as_u64(), Some(signed + 1));
+    assert_eq!(told["signed"].as_u64(), Some(signed));
+    let table = text(&report(&clinic, "access", &[]).stdout);
+    let extent = format!("the first {signed} of {} entries", signed + 2);
+    assert!(table.contains(&extent), "{table}");
+    // Cut exactly behind a batch: the reads are gone, and the last run.
+    let segments = (1..100).map(|number| clinic.log().join(format!("wal/{number:016}.seg")));
+    let segments: Vec<_> = segments.take_while(|path| path.exists()).collect();
+    for path in &segments[1..] {
+        std::fs::remove_file(path).unwrap();
+    }
+    for kept in ["checkpoint", "checkpoints"] {
+        let made = report(&clinic, "access", &["--json"]);
+        assert_eq!(made.status.code(), Some(1), "{}", text(&made.stderr));
+        let told: Value = serde_json::from_slice(&made.stdout).unwrap();
+        assert_eq!(told["complete"], false);
+        let missing = signed - told["entries"].as_u64().unwrap();
+        let said = text(&made.stderr);
+        let expected = format!("not complete: {missing} signed entr");
+        assert!(said.contains(&expected), "{said}");
+        let table = text(&report(&clinic, "access", &[]).stdout);
+        assert!(table.contains("not there any more"), "{table}");
+        // The history says it too.
+        if kept == "checkpoint" {
+            std::fs::remove_file(clinic.log().join(kept)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_report_without_a_patient_is_wrong_usage() {
     let (clinic, _) = clinic();
     let log = clinic.log();
