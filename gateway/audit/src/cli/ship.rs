@@ -271,7 +271,7 @@ impl Shipper<'_> {
     }
 
     /// Ends a round; the cursor moves when the receiver has read all of it.
-    fn settle(&mut self, round: Round, feed: &mut Feed) -> Result<(), Stop> {
+    fn settle(&mut self, round: Round, feed: &Feed) -> Result<(), Stop> {
         let goodbye = round.close().map_err(Stop::Lost)?;
         if goodbye == Goodbye::Without && !self.no_goodbye {
             let message = "it went without the goodbye of TLS, so it may not have read all; of a receiver that never says it, --no-goodbye takes what was sent for read";
@@ -279,7 +279,6 @@ impl Shipper<'_> {
         }
         if let Some(cursor) = feed.cursor() {
             self.file.store(&cursor).map_err(Stop::Store)?;
-            feed.kept(&cursor);
             self.cursor = Some(cursor);
         }
         self.wait.is_over(self.place);

@@ -36,16 +36,21 @@ pub struct Cursor {
     pub send_from: u64,
     /// Who wrote the log.
     pub source: Source,
-    /// On what this stands, and on what earlier cursors of the same log stood, oldest first: many of
-    /// late, few of long ago. An early version wrote none.
+    /// Batches on the way here, oldest first: many of late, few of long ago. The last is what this
+    /// stands on. An early version wrote none.
     #[serde(default)]
-    pub marks: Vec<Mark>,
+    pub marks: Marks,
 }
+
+/// Batches of a log that was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Marks(Vec<Mark>);
 
 /// A batch of the log, and how far the log was sent when this was the last that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Mark {
+struct Mark {
     segment: u64,
     offset: u64,
     /// The hash of the batch, which covers all that came before it, in hex.
@@ -55,21 +60,6 @@ pub struct Mark {
 }
 
 impl Cursor {
-    /// Notes the batch that the cursor stands on.
-    pub fn mark(&mut self, at: Position, hash: Hash) {
-        let mark = Mark {
-            segment: at.segment,
-            offset: at.offset,
-            hash: Digest::new(hash).to_string(),
-            read_from: self.read_from,
-            send_from: self.send_from,
-        };
-        // Where nothing was sent since, the later one says all.
-        self.marks.retain(|known| known.send_from < mark.send_from);
-        self.marks.push(mark);
-        thin(&mut self.marks);
-    }
-
     /// Goes back to the last mark that the log in `directory` still has, if it lacks the last of all: it
     /// lost something that was sent, and may have used its numbers again. Returns from which entry on
     /// the log is then sent again.
@@ -77,22 +67,56 @@ impl Cursor {
     /// # Errors
     /// [`CursorError::OtherHistory`] when it has none of them.
     pub fn go_back(&mut self, directory: &Path) -> Result<Option<u64>, CursorError> {
-        let all = self.marks.len();
-        while let Some(mark) = self.marks.last() {
+        let marks = &mut self.marks.0;
+        let all = marks.len();
+        while let Some(mark) = marks.last() {
             if mark.stands(directory).map_err(CursorError::Read)? {
-                if self.marks.len() == all {
+                if marks.len() == all {
                     return Ok(None);
                 }
                 (self.read_from, self.send_from) = (mark.read_from, mark.send_from);
                 return Ok(Some(self.send_from));
             }
-            self.marks.pop();
+            marks.pop();
         }
         if all == 0 {
             return Ok(None);
         }
         let send_from = self.send_from;
         Err(CursorError::OtherHistory { send_from })
+    }
+}
+
+impl Marks {
+    /// Notes a batch, and how far the log is sent once all up to here is: the first entry that has to
+    /// be read again, and the first that has to be sent.
+    pub fn note(&mut self, (at, hash): (Position, Hash), read_from: u64, send_from: u64) {
+        // Of those between which nothing was sent the last says all.
+        self.0.retain(|known| known.send_from < send_from);
+        self.0.push(Mark {
+            segment: at.segment,
+            offset: at.offset,
+            hash: Digest::new(hash).to_string(),
+            read_from,
+            send_from,
+        });
+        self.thin();
+    }
+
+    /// Leaves out marks, so that of two that follow each other the distance is about the age: their
+    /// number grows with the logarithm of the log's, and going back sends about twice what was lost.
+    fn thin(&mut self) {
+        let marks = &mut self.0;
+        let newest = marks.last().map_or(0, |mark| mark.send_from);
+        let mut at = 1;
+        while at + 1 < marks.len() {
+            let (before, after) = (marks[at - 1].send_from, marks[at + 1].send_from);
+            if after.saturating_sub(before) <= newest.saturating_sub(after) {
+                marks.remove(at);
+            } else {
+                at += 1;
+            }
+        }
     }
 }
 
@@ -104,21 +128,6 @@ impl Mark {
         };
         let found = read::hash_at(directory, at)?;
         Ok(found.is_some_and(|hash| Digest::new(hash).to_string() == self.hash))
-    }
-}
-
-/// Leaves out marks, so that of two that follow each other the distance is about the age: their number
-/// grows with the logarithm of the log's, and going back sends about twice what was lost.
-fn thin(marks: &mut Vec<Mark>) {
-    let newest = marks.last().map_or(0, |mark| mark.send_from);
-    let mut at = 1;
-    while at + 1 < marks.len() {
-        let (before, after) = (marks[at - 1].send_from, marks[at + 1].send_from);
-        if after.saturating_sub(before) <= newest.saturating_sub(after) {
-            marks.remove(at);
-        } else {
-            at += 1;
-        }
     }
 }
 
@@ -314,7 +323,7 @@ mod tests {
             read_from: send_from,
             send_from,
             source: Source::default(),
-            marks: Vec::new(),
+            marks: Marks::default(),
         }
     }
 
@@ -324,7 +333,7 @@ mod tests {
             segment: 1,
             offset: 4096 * send_from,
         };
-        cursor.mark(at, [7; 32]);
+        cursor.marks.note((at, [7; 32]), send_from, send_from);
     }
 
     /// The cursor of a directory of our own, as one of two readers sees it.
@@ -409,7 +418,7 @@ mod tests {
                 all.push(sent);
                 mark(&mut cursor, sent);
             }
-            let kept: Vec<u64> = cursor.marks.iter().map(|mark| mark.send_from).collect();
+            let kept: Vec<u64> = cursor.marks.0.iter().map(|mark| mark.send_from).collect();
             prop_assert!(kept.len() <= 2 * 20 + 2, "{:?}", kept);
             prop_assert_eq!((kept.first(), kept.last()), (all.first(), all.last()));
             for window in kept.windows(3) {

@@ -11,11 +11,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::cursor::{Cursor, CursorError, Mark};
+use super::cursor::{Cursor, CursorError, Marks};
 use crate::event::{Id, Time};
 use crate::export::{Exporter, Format, Source};
 use crate::opened::{Content, Walk, WalkError, Wrong};
-use crate::read::{self, Reader};
+use crate::read::{self, Position, Reader};
 use crate::unseal::Unsealer;
 
 /// So long a request is waited for until it is told as it is known.
@@ -32,7 +32,9 @@ pub struct Feed {
     /// The entry behind the last one that was taken.
     next: u64,
     directory: PathBuf,
-    marks: Vec<Mark>,
+    marks: Marks,
+    /// The batch that was noted last.
+    noted: Option<Position>,
     /// So often the last batch was missed.
     missed: u32,
 }
@@ -73,6 +75,7 @@ impl Feed {
             next: read_from,
             directory: directory.to_owned(),
             marks: cursor.map(|it| it.marks.clone()).unwrap_or_default(),
+            noted: None,
             missed: 0,
         })
     }
@@ -119,6 +122,9 @@ impl Feed {
         }
         self.next = sequence + 1;
         self.belongs()?;
+        if self.next > self.send_from {
+            self.note();
+        }
         Ok(true)
     }
 
@@ -132,24 +138,37 @@ impl Feed {
     #[must_use]
     pub fn cursor(&self) -> Option<Cursor> {
         let log = self.log.clone().filter(|_| self.next >= self.send_from)?;
-        let send_from = self.exporter.untold_from().unwrap_or(self.next);
-        let needs_from = self.exporter.needs_from().unwrap_or(self.next);
-        let mut cursor = Cursor {
+        let (read_from, send_from) = self.place();
+        let mut marks = self.marks.clone();
+        if let Some(batch) = self.walk.stand_hash() {
+            marks.note(batch, read_from, send_from);
+        }
+        Some(Cursor {
             log,
-            read_from: needs_from.min(send_from),
+            read_from,
             send_from,
             source: self.exporter.source().clone(),
-            marks: self.marks.clone(),
-        };
-        if let Some((at, hash)) = self.walk.stand_hash() {
-            cursor.mark(at, hash);
-        }
-        Some(cursor)
+            marks,
+        })
     }
 
-    /// Takes over a cursor that was kept, so that the next one goes back to it too.
-    pub fn kept(&mut self, cursor: &Cursor) {
-        self.marks.clone_from(&cursor.marks);
+    /// The first entry that has to be read again, and the first that has to be sent, once all messages up
+    /// to now have been received.
+    fn place(&self) -> (u64, u64) {
+        let send_from = self.exporter.untold_from().unwrap_or(self.next);
+        let needs_from = self.exporter.needs_from().unwrap_or(self.next);
+        (needs_from.min(send_from), send_from)
+    }
+
+    /// Notes each batch once, so that there are places to go back to between two cursors.
+    fn note(&mut self) {
+        if let Some(batch) = self.walk.stand_hash()
+            && self.noted != Some(batch.0)
+        {
+            let (read_from, send_from) = self.place();
+            self.marks.note(batch, read_from, send_from);
+            self.noted = Some(batch.0);
+        }
     }
 
     /// Whether what was read last still stands. Asked where the log ends: behind a loss it ends for ever.
