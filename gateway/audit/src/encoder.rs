@@ -66,7 +66,7 @@ impl Encoder {
         entry: &Entry<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), AppendError> {
-        match self.sealing(&entry.event) {
+        match self.sealer(&entry.event) {
             Some((sealer, _)) => sealer.seal(entry, out).map_err(refused),
             None => clear(entry, out),
         }

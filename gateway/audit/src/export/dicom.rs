@@ -8,7 +8,9 @@
 //!
 //! Not on record are the ids of resources and the text of queries; their places say so.
 
-use std::net::SocketAddr;
+mod codes;
+
+mod alert;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,47 +18,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::Source;
 use super::syslog::{self, Severity};
 use super::xml::{Element, LONGEST};
-use crate::event::{Clock, Entry, Event, LogRead, Pseudonym, Time};
+use crate::event::{Entry, Event, LogRead, Pseudonym, Time};
 use crate::exchange::{Exchange, Outcome};
-use crate::show::kept;
-
-/// Code, code system, meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Code<'a>(&'a str, &'a str, &'a str);
-
-const DCM: &str = "DCM";
-const RFC_3881: &str = "RFC-3881";
-const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
-
-const APPLICATION_ACTIVITY: Code<'_> = Code("110100", DCM, "Application Activity");
-const AUDIT_LOG_USED: Code<'_> = Code("110101", DCM, "Audit Log Used");
-const PATIENT_RECORD: Code<'_> = Code("110110", DCM, "Patient Record");
-const QUERY: Code<'_> = Code("110112", DCM, "Query");
-const SECURITY_ALERT: Code<'_> = Code("110113", DCM, "Security Alert");
-const REST: Code<'_> = Code(
-    "rest",
-    "http://terminology.hl7.org/CodeSystem/audit-event-type",
-    "Restful Operation",
-);
-
-const APPLICATION_START: Code<'_> = Code("110120", DCM, "Application Start");
-const APPLICATION_STOP: Code<'_> = Code("110121", DCM, "Application Stop");
-const NODE_AUTHENTICATION: Code<'_> = Code("110126", DCM, "Node Authentication");
-const SECURITY_CONFIGURATION: Code<'_> = Code("110129", DCM, "Security Configuration");
-const RECORDING_STOPPED: Code<'_> = Code("110133", DCM, "Audit Recording Stopped");
-
-const APPLICATION: Code<'_> = Code("110150", DCM, "Application");
-const DESTINATION: Code<'_> = Code("110152", DCM, "Destination Role ID");
-const SOURCE: Code<'_> = Code("110153", DCM, "Source Role ID");
-
-const PATIENT_NUMBER: Code<'_> = Code("2", RFC_3881, "Patient Number");
-const URI: Code<'_> = Code("12", RFC_3881, "URI");
-const NODE_ID: Code<'_> = Code("110182", DCM, "Node ID");
-const REQUEST_ID: Code<'_> = Code(
-    "XrequestId",
-    "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType",
-    "X-Request-Id",
-);
+use alert::{Alert, alert_of};
+use codes::{
+    APPLICATION, APPLICATION_ACTIVITY, APPLICATION_START, APPLICATION_STOP, AUDIT_LOG_USED, Code,
+    DESTINATION, INTERACTION, PATIENT_NUMBER, PATIENT_RECORD, QUERY, REQUEST_ID, REST,
+    SECURITY_ALERT, SOURCE, URI,
+};
 
 /// Adds the messages of a request, one for each patient, one where there is none.
 pub(super) fn write(exchange: &Exchange, source: &Source, out: &mut Vec<u8>) {
@@ -305,14 +274,6 @@ fn log_used(read: &LogRead<'_>, source: &Source) -> Told {
 }
 
 /// A.5.3.11.
-struct Alert {
-    kind: Code<'static>,
-    outcome: &'static str,
-    peer: Option<SocketAddr>,
-    subject: (Code<'static>, String),
-    description: String,
-}
-
 impl Alert {
     fn told(self, source: &Source) -> Told {
         let mut children = vec![
@@ -342,148 +303,6 @@ impl Alert {
             has_subject: true,
         }
     }
-}
-
-/// What a node has to alert of. Connections that were established need no alert (A.5.3.11, note).
-fn alert_of(event: &Event<'_>) -> Option<Alert> {
-    let configuration = |outcome, subject: &str, description| {
-        Some(Alert {
-            kind: SECURITY_CONFIGURATION,
-            outcome,
-            peer: None,
-            subject: (URI, format!("urn:phigate:{subject}")),
-            description,
-        })
-    };
-    let stopped = |description| {
-        Some(Alert {
-            kind: RECORDING_STOPPED,
-            outcome: "8",
-            peer: None,
-            subject: (URI, "urn:phigate:log".to_owned()),
-            description,
-        })
-    };
-    match event {
-        Event::HandshakeRefused(it) => Some(Alert {
-            kind: NODE_AUTHENTICATION,
-            outcome: "4",
-            peer: Some(it.address),
-            subject: (
-                NODE_ID,
-                match &it.certificate {
-                    Some(certificate) => format!("sha256:{}", certificate.fingerprint),
-                    None => it.address.ip().to_string(),
-                },
-            ),
-            description: format!("{}: {}", it.code, it.code.meaning()),
-        }),
-        Event::Noise(it) => Some(Alert {
-            kind: NODE_AUTHENTICATION,
-            outcome: "4",
-            peer: it.sample,
-            subject: (NODE_ID, it.prefix.to_owned()),
-            description: format!("{}: {} times until {}", it.code, it.count, it.last),
-        }),
-        Event::Configuration(it) => {
-            let (outcome, word) = if it.accepted {
-                ("0", "in force")
-            } else {
-                ("4", "refused")
-            };
-            let text = format!("{} {word}, sha256 {}", it.occasion, it.digest);
-            configuration(outcome, "configuration", text)
-        }
-        Event::Decision(it) => {
-            let text = format!("{} ({}): {}", it.control, it.paragraph, it.rationale);
-            configuration("0", "decision", text)
-        }
-        Event::Revocation(it) => {
-            let text = format!("{}: {} serials are revoked", it.trust, it.serials);
-            configuration("0", "revocation", text)
-        }
-        Event::EpochKey(it) => {
-            let text = format!("{} {}, {} readers", it.epoch, it.key, it.readers.len());
-            configuration("0", "epoch-key", text)
-        }
-        Event::SigningKey(it) => configuration("0", "signing-key", it.key.to_owned()),
-        Event::Discontinuity(it) => stopped(format!(
-            "entries from {} to before {} are lost; accepted: {}",
-            it.from, it.to, it.reason
-        )),
-        Event::UnsignedTail(it) => configuration(
-            "0",
-            "log",
-            format!(
-                "{} entries behind {} were not signed",
-                it.entries, it.signed
-            ),
-        ),
-        // One that knows another history is the worst that can be heard.
-        Event::Witness(it) => configuration(
-            match it.state {
-                "back" => "0",
-                "conflict" => "12",
-                _ => "4",
-            },
-            "witness",
-            format!(
-                "{} {}: {} of {} entries cosigned",
-                it.name, it.state, it.witnessed, it.signed
-            ),
-        ),
-        Event::Retention(_)
-        | Event::Hold(_)
-        | Event::Destruction(_)
-        | Event::Backup(_)
-        | Event::Restored(_) => {
-            let mut text = String::new();
-            // Writing to a String does not fail.
-            let _ = kept(event, &mut text);
-            configuration("0", event.kind(), text.trim_start().to_owned())
-        }
-        Event::Clock(it) => {
-            let (outcome, text) = clock(it);
-            configuration(outcome, "clock", text)
-        }
-        Event::Recovered(it) => stopped(format!(
-            "segment {} was cut at byte {}, {} bytes set aside",
-            it.segment, it.offset, it.bytes
-        )),
-        Event::Interrupted(it) => stopped(format!(
-            "since {}, {} appends turned away",
-            it.since, it.refused
-        )),
-        Event::Start(_)
-        | Event::Stop(_)
-        | Event::LogRead(_)
-        | Event::Handshake(_)
-        | Event::Close(_)
-        | Event::Intent(_)
-        | Event::Release(_)
-        | Event::Passage(_)
-        | Event::Completion(_)
-        | Event::Refusal(_) => None,
-    }
-}
-
-/// What became of the clock: how bad it is, and a sentence.
-fn clock(it: &Clock<'_>) -> (&'static str, String) {
-    let outcome = match (it.state, it.step_us) {
-        // Puts the order of what others record in doubt.
-        (_, Some(..0)) => "8",
-        (_, Some(_)) => "4",
-        ("synchronized", None) => "0",
-        (_, None) => "4",
-    };
-    let error = it.max_error_us.map_or(String::new(), |error| {
-        format!(", maximum error {error} microseconds")
-    });
-    let step = it.step_us.map_or(String::new(), |step| {
-        format!(", set by {step} microseconds")
-    });
-    let text = format!("clock {}: {}{error}{step}", it.change, it.state);
-    (outcome, text)
 }
 
 /// `EventIdentification`.
@@ -558,6 +377,7 @@ fn coded(name: &'static str, Code(code, system, meaning): Code<'_>) -> Element {
 
 #[cfg(test)]
 mod tests {
+    use super::codes::DCM;
     use super::*;
     use crate::event::{
         Certificate, Close, Code as Cause, Configuration, Decision, Digest, EpochKey,
