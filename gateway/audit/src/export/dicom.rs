@@ -377,7 +377,6 @@ fn coded(name: &'static str, Code(code, system, meaning): Code<'_>) -> Element {
 
 #[cfg(test)]
 mod tests {
-    use super::codes::DCM;
     use super::*;
     use crate::event::{
         Certificate, Close, Code as Cause, Configuration, Decision, Digest, EpochKey,
