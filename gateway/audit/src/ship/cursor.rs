@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Hash;
@@ -223,13 +225,9 @@ impl CursorFile {
         }
     }
 
-    /// HMAC-SHA-256 over a cursor, under a key that only the reader has, in hex.
+    /// HMAC-SHA-256 over a cursor, under a key that only the reader has, in base64.
     fn seal(&self, line: &[u8]) -> String {
-        let tag = hmac::sign(&self.key, line);
-        tag.as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        BASE64.encode(hmac::sign(&self.key, line))
     }
 
     /// Whether nobody but this user can have put the file there.

@@ -68,8 +68,8 @@ impl Ward {
     }
 
     /// What is sent from a cursor on, and the cursor behind it.
-    fn ship(&self, cursor: Option<Cursor>) -> (String, Cursor) {
-        let mut feed = self.feed(cursor.as_ref(), 0);
+    fn ship(&self, cursor: Option<&Cursor>) -> (String, Cursor) {
+        let mut feed = self.feed(cursor, 0);
         let sent = read(&mut feed);
         (sent, feed.cursor().unwrap())
     }
@@ -108,7 +108,7 @@ fn numbers_that_a_log_uses_again_are_sent_again_and_nothing_is_passed_over() {
         let after = ward.run(1);
         let again = go_back(&mut cursor, &log).expect("something is lost");
         assert!(again < sent_up_to, "{again} {sent_up_to}");
-        let (sent, mut cursor) = ward.ship(Some(cursor));
+        let (sent, mut cursor) = ward.ship(Some(&cursor));
         assert_sent(&sent, &after);
         assert!(
             lost > 6 || !sent.contains(&before[0]),
@@ -117,7 +117,7 @@ fn numbers_that_a_log_uses_again_are_sent_again_and_nothing_is_passed_over() {
         // And then as ever.
         assert_eq!(go_back(&mut cursor, &log), None);
         let more = ward.run(2);
-        let (sent, _) = ward.ship(Some(cursor));
+        let (sent, _) = ward.ship(Some(&cursor));
         assert_sent(&sent, &more);
         assert!(!sent.contains(&after[0]), "once is enough");
     }
@@ -148,7 +148,7 @@ fn a_loss_that_is_accepted_while_the_log_is_sent_ends_the_feed_and_hides_nothing
     let ended = (0..1000).find_map(|_| feed.step(Time(0), &mut sent).err());
     assert!(matches!(ended, Some(FeedError::Gone)), "{ended:?}");
     assert!(go_back(&mut cursor, &log).is_some());
-    let (sent, _) = ward.ship(Some(cursor));
+    let (sent, _) = ward.ship(Some(&cursor));
     assert_sent(&sent, &after);
 }
 
