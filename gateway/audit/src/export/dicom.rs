@@ -379,7 +379,7 @@ fn coded(name: &'static str, Code(code, system, meaning): Code<'_>) -> Element {
 mod tests {
     use super::*;
     use crate::event::{
-        Certificate, Close, Code as Cause, Configuration, Decision, Digest, EpochKey,
+        Certificate, Clock, Close, Code as Cause, Configuration, Decision, Digest, EpochKey,
         HandshakeRefused, Id, Interrupted, Noise, Recovered, Revocation, SigningKey, Start, Stop,
     };
     use crate::exchange::Stage;
