@@ -1,8 +1,8 @@
 //! What a person types and sees: the verbs of `audit`, each in a file of its own.
 //!
 //! Results go to stdout: a verdict with its `finding:` and `note:` lines, or records. Trouble goes to
-//! stderr as `error:` and `hint:` lines. Exit codes of `verify`: 0 good, 1 tampered, 2 truncated, 3
-//! cannot verify, 4 I/O; of the rest: 0 done, 1 failed; 64 wrong usage.
+//! stderr as `error:` and `hint:` lines. Exit codes of `verify`, `backup` and `restore`: 0 good, 1
+//! tampered, 2 truncated, 3 cannot verify, 4 I/O; of the rest: 0 done, 1 failed; 64 wrong usage.
 
 mod export;
 
@@ -32,6 +32,10 @@ mod disclose;
 mod prove;
 
 mod verify;
+
+mod backup;
+
+mod restore;
 
 #[cfg(feature = "net")]
 mod witness;
@@ -69,6 +73,8 @@ enum Command {
     Prove(prove::Prove),
     Check(prove::Check),
     Recover(recover::Recover),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Disclose(disclose::Disclose),
     Keygen(keygen::Keygen),
     Rotate(rotate::Rotate),
@@ -110,6 +116,8 @@ pub fn main() -> ExitCode {
         Command::Prove(verb) => verb.run(&mut out),
         Command::Check(verb) => verb.run(&mut out),
         Command::Recover(verb) => verb.run(&mut out),
+        Command::Backup(verb) => verb.run(&mut out),
+        Command::Restore(verb) => verb.run(&mut out),
         Command::Disclose(verb) => verb.run(&mut out),
         Command::Keygen(verb) => verb.run(&mut out),
         Command::Rotate(verb) => verb.run(&mut out),

@@ -15,6 +15,8 @@ use crate::seal::epoch::EpochError;
 pub enum OpenError {
     /// Another process writes to it.
     Locked,
+    /// It is a backup.
+    Backup,
     /// The disk refused.
     Disk {
         /// What was attempted, one word.
@@ -118,6 +120,9 @@ impl OpenError {
             OpenError::Locked => {
                 "each gateway needs an audit directory of its own; stop the other one, or name another directory"
             }
+            OpenError::Backup => {
+                "`audit restore BACKUP --to DIR --reason TEXT` makes a log of it that goes on"
+            }
             OpenError::Disk { .. } => {
                 "check that the directory exists, belongs to this user and has space"
             }
@@ -159,6 +164,9 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Locked => f.write_str("another process writes to this log"),
+            OpenError::Backup => {
+                f.write_str("this is a backup of a log, to which nothing is added")
+            }
             OpenError::Disk { doing, error } => write!(f, "cannot {doing}: {error}"),
             OpenError::Missing { segment } => write!(f, "segment {segment} is missing"),
             OpenError::Damaged {

@@ -21,6 +21,7 @@
 //! noise:   bounds for peers that proved nothing  keygen: the log's keys and a reader's pair
 //! rotate:  the next keys of a log
 //! keeping: how long what is there is kept           destroy: how that ends
+//! backup:  the signed part of a log, elsewhere     restore: the drill, and the way back
 //! witness: cosigns logs of others                ship: what talks to the network (feature `net`)
 //! ```
 //!
@@ -107,6 +108,10 @@ pub mod exchange;
 pub mod report;
 
 pub mod verify;
+
+pub mod backup;
+
+pub mod restore;
 
 pub mod show;
 

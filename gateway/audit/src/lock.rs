@@ -1,5 +1,5 @@
 //! One writer a log: a lock on a file of its directory, which the kernel gives back when the process
-//! ends, however it ends.
+//! ends, however it ends. And none for a backup: what is added there would be a second history.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -12,8 +12,29 @@ use crate::error::OpenError;
 /// The file that the one writer of a log holds a lock on.
 pub const LOCK: &str = "LOCK";
 
-/// Takes the lock.
+/// The file that says of a log's directory that it is a backup.
+pub const BACKUP: &str = "BACKUP";
+
+/// What stands in it, and nothing else.
+pub const BACKUP_TEXT: &str = "A backup of an audit log, to which nothing is added. `audit restore` makes a log of it that goes on.\n";
+
+/// Whether the directory is a backup, as far as its name for that goes.
+///
+/// # Errors
+/// What the operating system says.
+pub fn is_backup(directory: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(directory.join(BACKUP)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the lock. Nobody gets that of a backup.
 pub(crate) fn take(directory: &Path) -> Result<File, OpenError> {
+    if is_backup(directory).map_err(OpenError::disk("look for the mark of a backup"))? {
+        return Err(OpenError::Backup);
+    }
     let file = OpenOptions::new()
         .write(true)
         .create(true)

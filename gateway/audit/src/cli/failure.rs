@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use terminal::complain;
 
+use crate::backup::BackupError;
 use crate::destroy::KeepError;
 use crate::disclose::DiscloseError;
 use crate::disclosure::DisclosureError;
@@ -105,6 +106,8 @@ pub(super) enum Failure {
         directory: PathBuf,
         error: KeepError,
     },
+    Backup(BackupError),
+    NotBegun(RecordError),
     #[cfg(feature = "net")]
     WitnessKey(KeyFileError),
     #[cfg(feature = "net")]
@@ -195,6 +198,19 @@ impl Failure {
                 format_args!("{}: {error}", directory.display()),
                 Some(error.hint()),
             ),
+            Failure::Backup(error) => {
+                complain(error, Some(error.hint()));
+                error.code().into()
+            }
+            Failure::NotBegun(error) => {
+                complain(
+                    format_args!(
+                        "this backup cannot be put on record, so nothing was copied: {error}"
+                    ),
+                    Some("a gateway that serves a log records who copies it: see its log"),
+                );
+                IO.into()
+            }
             #[cfg(feature = "net")]
             Failure::WitnessKey(error) => terminal::fail(error, Some(error.hint())),
             #[cfg(feature = "net")]

@@ -163,7 +163,8 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn print_report(
+/// The verdict as text.
+pub(super) fn print_report(
     report: &Report,
     verdict: Verdict,
     key: Option<&Key>,
@@ -255,8 +256,13 @@ fn print_report_json(
     key: Option<&Key>,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    writeln!(out, "{}", report_json(report, verdict, key))
+}
+
+/// The verdict as JSON.
+pub(super) fn report_json(report: &Report, verdict: Verdict, key: Option<&Key>) -> Value {
     let text = |item: &dyn std::fmt::Display| Value::String(item.to_string());
-    let document = serde_json::json!({
+    serde_json::json!({
         "verdict": word(verdict),
         "signed": report.signed.is_some(),
         "signed_entries": report.signed.as_ref().map_or(0, |signed| signed.entries),
@@ -292,6 +298,5 @@ fn print_report_json(
         "last": report.last,
         "findings": report.findings.iter().map(|finding| text(finding)).collect::<Vec<_>>(),
         "notes": report.notes.iter().map(|note| text(note)).collect::<Vec<_>>(),
-    });
-    writeln!(out, "{document}")
+    })
 }

@@ -40,11 +40,11 @@ use crate::checkpoints::witnessed::WITNESSED;
 use crate::entry;
 use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, SigningKey, Time};
 use crate::extent::{Extent, extent_of};
-use crate::files::{Directory, is_no_evidence};
+use crate::files::{self, Directory, is_no_evidence};
 use crate::frame::{BLOCK, Fault, MAX_BATCH};
 use crate::keeping::End;
 use crate::key_records::{self, Found, RECORDS};
-use crate::lock::{LOCK, has_writer};
+use crate::lock::{BACKUP, BACKUP_TEXT, LOCK, has_writer};
 use crate::loss::digest_from;
 use crate::merkle::key::Verifier;
 use crate::read::{self, Position, Reader, Step};
@@ -121,6 +121,7 @@ pub fn verify_watched(
         "wal",
         RECORDS,
         LOCK,
+        BACKUP,
         CHECKPOINT,
         CHECKPOINTS,
         WITNESSED,
@@ -138,6 +139,7 @@ pub fn verify_watched(
             name: LOCK.to_owned(),
         });
     }
+    marked(directory, &mut report)?;
     // What is cosigned is looked at before what is signed, and that before the entries: on a live log
     // they are then all there.
     let mut evidence = Evidence::find(directory, report.live, asked, &mut report)?;
@@ -221,6 +223,19 @@ pub fn verify_watched(
 
 /// On a live log, nanoseconds within which an entry should be signed: many times of what it takes.
 const SIGNED_WITHIN: u64 = 60_000_000_000;
+
+/// Says so of a backup. Its mark is one text and no other: nothing hides there.
+fn marked(directory: &Path, report: &mut Report) -> io::Result<()> {
+    let mark = files::read(&Directory::new(directory), BACKUP, BACKUP_TEXT.len())?;
+    match mark {
+        None => {}
+        Some(text) if text == BACKUP_TEXT.as_bytes() => report.notes.push(Note::Backup),
+        Some(_) => report.find(Finding::Stranger {
+            name: BACKUP.to_owned(),
+        }),
+    }
+    Ok(())
+}
 
 /// Whether this is where a gateway serves readers of the log, or once did.
 fn is_socket(directory: &Path, name: &str) -> io::Result<bool> {

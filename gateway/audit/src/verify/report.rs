@@ -357,6 +357,8 @@ pub enum TileFault {
 /// Something that is not wrong, but worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
+    /// It is a backup: nobody adds to it.
+    Backup,
     /// A crash tore a batch that was never acknowledged; it is in quarantine.
     Recovered {
         /// The segment.
@@ -780,6 +782,9 @@ impl fmt::Display for RotationFault {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Note::Backup => f.write_str(
+                "this is a backup: nothing is added to it, and reads of it are not on record",
+            ),
             Note::Recovered { segment, bytes } => {
                 write!(
                     f,

@@ -1,0 +1,182 @@
+//! What of a log is signed at a moment: its last checkpoint, where that ends in the segments, and what
+//! else the entries up to there tell of.
+//!
+//! On a live log the order is what makes it hold: first how long the evidence of witnesses is, then the
+//! checkpoint. It is durable by then, with all entries and tiles that it speaks of, and witnesses have
+//! seen no more than it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::error::BackupError;
+use crate::checkpoints::history::{self, MAX_RECORD};
+use crate::checkpoints::store::CHECKPOINT;
+use crate::checkpoints::witnessed::{MAX_WITNESSES, WITNESSED, is_witness};
+use crate::entry;
+use crate::event::{Digest, Event};
+use crate::files::{self, Directory, Files as _};
+use crate::frame::Fault;
+use crate::key_records::RECORDS;
+use crate::merkle::checkpoint::Checkpoint;
+use crate::merkle::note::Note;
+use crate::merkle::range::Head;
+use crate::read::{self, Position, Reader, Step};
+use crate::recover::{lost_name, set_aside_name};
+use crate::seal::sealed::Leaf;
+
+/// A log at a moment, as it says itself: who signed it is for `verify` to judge.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    /// The last checkpoint, as a note.
+    pub(crate) note: Vec<u8>,
+    /// Its size and root.
+    pub(crate) head: Head,
+    /// The name of the log.
+    pub(crate) origin: String,
+    /// The files with what witnesses cosigned, and how long they were.
+    pub(crate) witnessed: Vec<(String, u64)>,
+}
+
+impl Signed {
+    /// The log in `directory`, which may be written to.
+    pub(crate) fn of(directory: &Path) -> Result<Signed, BackupError> {
+        if !directory.join("wal").is_dir() {
+            let directory = directory.to_owned();
+            return Err(BackupError::NoLog { directory });
+        }
+        let failed = BackupError::disk("read", directory);
+        let files = Directory::new(directory);
+        let mut witnessed = Vec::new();
+        let mut names = files.list(WITNESSED).map_err(&failed)?.unwrap_or_default();
+        names.retain(|name| is_witness(name));
+        names.sort_unstable();
+        for name in names.into_iter().take(MAX_WITNESSES) {
+            let folder = format!("{WITNESSED}/{name}");
+            let mut days = files.list(&folder).map_err(&failed)?.unwrap_or_default();
+            days.retain(|day| history::is_day(day));
+            days.sort_unstable();
+            for day in days {
+                let path = format!("{folder}/{day}");
+                let length = files.length(&path).map_err(&failed)?;
+                witnessed.push((path, length));
+            }
+        }
+        let note = files::read(&files, CHECKPOINT, MAX_RECORD).map_err(&failed)?;
+        let note = note.ok_or(BackupError::Unsigned)?;
+        let checkpoint = Note::parse(&note)
+            .ok()
+            .and_then(|parsed| Checkpoint::parse(parsed.text()).ok());
+        let checkpoint = checkpoint.ok_or(BackupError::Checkpoint)?;
+        let (head, origin) = (checkpoint.head(), checkpoint.origin().to_owned());
+        if head.size == 0 {
+            return Err(BackupError::Unsigned);
+        }
+        Ok(Signed {
+            note,
+            head,
+            origin,
+            witnessed,
+        })
+    }
+}
+
+/// What entries tell of.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The files beside the segments: quarantine, and segments that were set aside.
+    pub(crate) files: BTreeSet<String>,
+    /// The records of keys: their names, and what they must be. Not those that were destroyed.
+    pub(crate) keys: BTreeMap<String, Digest>,
+    /// Epochs whose keys were destroyed.
+    pub(crate) destroyed: BTreeSet<String>,
+}
+
+/// Where the first `size` entries end in the segments, and what they tell of, from where `reader` stands,
+/// at the start of a segment. Fails closed where they cannot be read up to there.
+pub(crate) fn walk(mut reader: Reader, size: u64) -> Result<(Position, Told), BackupError> {
+    let mut told = Told::default();
+    let mut first = (0, 0);
+    loop {
+        let at = reader.position();
+        let step = reader.step();
+        let step = step.map_err(|error| BackupError::Disk {
+            doing: "read",
+            path: crate::recover::segment_name(at.segment).into(),
+            error,
+        })?;
+        match step {
+            Step::Segment(header) if header.first_sequence >= size => {
+                // The tree goes on over entries that are lost, and the one that says so is not signed.
+                return Err(BackupError::Unaccepted);
+            }
+            Step::Segment(header) => first = (header.number, header.first_sequence),
+            Step::Batch {
+                sequence,
+                records,
+                count,
+            } => {
+                for (sequence, leaf) in read::entries(sequence, &records) {
+                    if let Ok(Leaf::Clear(bytes)) = Leaf::parse(leaf) {
+                        told.take(first, sequence, bytes);
+                    }
+                }
+                match (sequence + u64::from(count)).cmp(&size) {
+                    std::cmp::Ordering::Less => {}
+                    std::cmp::Ordering::Equal => return Ok((reader.position(), told)),
+                    // A checkpoint ends with a batch.
+                    std::cmp::Ordering::Greater => {
+                        let fault = Fault::Sequence { found: sequence };
+                        return Err(BackupError::Damaged { at, fault });
+                    }
+                }
+            }
+            Step::End => {
+                let fault = Fault::Blank;
+                return Err(BackupError::Damaged { at, fault });
+            }
+            Step::Fault(fault) => return Err(BackupError::Damaged { at, fault }),
+        }
+    }
+}
+
+impl Told {
+    /// Whether the records of keys are there.
+    pub(crate) fn has_its_keys(&self, directory: &Path) -> bool {
+        let records = directory.join(RECORDS);
+        // A name in an entry leads nowhere else: it is only looked for.
+        self.keys.keys().all(|name| records.join(name).exists())
+    }
+
+    /// Takes what an entry tells of; the segment that it stands in, and that segment's first entry, are
+    /// `first`. What is no entry tells nothing: `verify` judges it.
+    fn take(&mut self, (segment, first): (u64, u64), sequence: u64, bytes: &[u8]) {
+        let Ok(entry) = entry::decode(bytes) else {
+            return;
+        };
+        match entry.event {
+            Event::Recovered(it) => {
+                self.files.insert(set_aside_name(it.segment, it.offset));
+            }
+            Event::Discontinuity(loss) if sequence == first => {
+                let aside = loss.damage.iter().filter(|damage| damage.offset == 0);
+                let behind = segment.saturating_sub(1);
+                let names = aside.map(|damage| lost_name(behind, damage.segment));
+                self.files.extend(names);
+            }
+            Event::EpochKey(key) => {
+                let name = format!("{}/{}", key.epoch, key.key);
+                self.keys.insert(name, key.record);
+            }
+            Event::Destruction(end) if end.done => {
+                self.keys.retain(|name, _| epoch_of(name) != end.epoch);
+                self.destroyed.insert(end.epoch.to_owned());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The epoch of a record of a key, by its name: `2026-11/standard` of `2026-11/standard/5d0c7f3a9b21e604`.
+pub(crate) fn epoch_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(epoch, _)| epoch)
+}
