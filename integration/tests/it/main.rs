@@ -31,6 +31,8 @@ mod witness;
 
 mod clock;
 
+mod backup;
+
 mod exports;
 
 mod crash;

@@ -17,13 +17,13 @@ const PORT: u16 = 20_380;
 const NAME: &str = "witness.test/w1";
 
 /// A world whose log has a name and a key, and a witness with a key that knows it.
-struct Watched {
-    world: World,
+pub(crate) struct Watched {
+    pub(crate) world: World,
 }
 
 impl Watched {
     #[track_caller]
-    fn new() -> Watched {
+    pub(crate) fn new() -> Watched {
         let world = World::new();
         Program::ours("audit")
             .args(["witness", "keygen", "--name", NAME, "--out"])
@@ -36,7 +36,7 @@ impl Watched {
         Watched { world }
     }
 
-    fn configuration(&self) -> Configuration {
+    pub(crate) fn configuration(&self) -> Configuration {
         let witness = self.world.place.at(PORT);
         self.world.configuration().with(&format!(
             "[[audit.witnesses]]\nurl = \"http://{witness}\"\nkey = \"witness.vkey\"\nevery = \"1s\"\nalarm = \"1s\""
@@ -45,7 +45,7 @@ impl Watched {
 
     /// Starts the witness with its state in `state`, and waits until it serves.
     #[track_caller]
-    fn witness(&self, state: &str) -> Process {
+    pub(crate) fn witness(&self, state: &str) -> Process {
         let place = &self.world.place;
         let mut process = Program::ours("audit")
             .args(["witness", "serve", "--listen", &place.at(PORT).to_string()])
@@ -66,11 +66,11 @@ impl Watched {
     }
 
     #[track_caller]
-    fn start(&self) -> Gateway {
+    pub(crate) fn start(&self) -> Gateway {
         Gateway::start(&self.world.place, &self.configuration())
     }
 
-    fn audit(&self) -> PathBuf {
+    pub(crate) fn audit(&self) -> PathBuf {
         self.world.place.path("audit")
     }
 
@@ -106,7 +106,7 @@ fn metric(gateway: &Gateway, name: &str) -> f64 {
 
 /// Waits until the witness knows all that was signed.
 #[track_caller]
-fn await_witness(gateway: &Gateway) {
+pub(crate) fn await_witness(gateway: &Gateway) {
     wait::until("a log that is witnessed", || {
         let signed = gateway.metric("phigate_audit_signed_entries");
         let entries = gateway.metric("phigate_audit_entries");

@@ -6,8 +6,9 @@
 //! (`signed`), then the history, the tiles, the segments, and the records of keys under their lock.
 //! Nothing behind the checkpoint is copied: the last segment and the last day are cut where it ends.
 //!
-//! Durable all at once, by one sync of the file system (syncfs(2), which tells of failed writes since
-//! Linux 5.8). Before that nothing counts.
+//! Each file is synced when it is written, each directory at the end: then all of it is durable, and
+//! before that nothing counts. Not by one sync of the whole file system (syncfs(2)), which a live log on
+//! the same disk would have to wait for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -19,7 +20,7 @@ use rustix::fs::OFlags;
 
 use super::error::BackupError;
 use super::held::{Held, begins_with};
-use super::place::above;
+use super::place::{above, sync};
 use super::signed::{Signed, Told, epoch_of};
 use crate::checkpoints::history::{self, CHECKPOINTS, Record, Records};
 use crate::checkpoints::store::{CHECKPOINT, Stored};
@@ -51,8 +52,8 @@ pub(crate) struct Copy<'a> {
     pub(crate) is_backup: bool,
     /// What was done; nothing yet.
     pub(crate) done: Done,
-    /// The folder that was made last; none yet.
-    pub(crate) folder: String,
+    /// The folders that were made; none yet.
+    pub(crate) folders: BTreeSet<String>,
 }
 
 /// What a copy took.
@@ -75,7 +76,7 @@ impl Copy<'_> {
     pub(crate) fn make(mut self, watch: &mut dyn FnMut(u64, u64)) -> Result<Done, BackupError> {
         self.room()?;
         // At least these folders, however little is in them.
-        self.fresh("wal/")?;
+        self.folder("wal")?;
         self.witnessed()?;
         self.history()?;
         self.tiles()?;
@@ -86,9 +87,9 @@ impl Copy<'_> {
         if self.is_backup {
             self.write(BACKUP, BACKUP_TEXT.as_bytes())?;
         }
-        let failed = BackupError::disk("sync", &self.into);
-        let handle = File::open(&self.into).map_err(&failed)?;
-        rustix::fs::syncfs(handle).map_err(|error| failed(error.into()))?;
+        for folder in &self.folders {
+            sync(&self.into.join(folder))?;
+        }
         Ok(self.done)
     }
 
@@ -310,18 +311,20 @@ impl Copy<'_> {
             Ok::<BTreeMap<_, _>, BackupError>(records.collect())
         };
         let theirs = list(self.from)?;
+        let mut ours = BTreeMap::new();
         if let Some(held) = self.held {
-            for (name, digest) in list(&held.directory)? {
-                if self.told.destroyed.contains(epoch_of(&name)) {
-                    continue;
-                }
+            ours = list(&held.directory)?;
+            ours.retain(|name, _| !self.told.destroyed.contains(epoch_of(name)));
+            for (name, digest) in &ours {
                 self.link(held, &format!("{RECORDS}/{name}"))?;
-                if theirs.get(&name) != Some(&digest) {
-                    self.done.missing_keys.push(name);
+                if theirs.get(name) != Some(digest) {
+                    self.done.missing_keys.push(name.clone());
                 }
             }
         }
-        for (name, digest) in &self.told.keys {
+        // Of those told of, some are held: the segment in which the backup ended was read from its start.
+        let new = self.told.keys.iter();
+        for (name, digest) in new.filter(|(name, _)| !ours.contains_key(*name)) {
             if theirs.get(name) != Some(digest) {
                 // Whether that is in order is for `verify` to say.
                 self.done.missing_keys.push(name.clone());
@@ -344,7 +347,7 @@ impl Copy<'_> {
             if copied < bytes {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            Ok(())
+            file.sync_all()
         });
         written.map_err(BackupError::disk("write", &path))?;
         self.count(bytes);
@@ -354,7 +357,10 @@ impl Copy<'_> {
     /// Writes a file.
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
         let path = self.fresh(name)?;
-        let written = create(&path).and_then(|mut file| file.write_all(bytes));
+        let written = create(&path).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
         written.map_err(BackupError::disk("write", &path))?;
         self.count(bytes.len() as u64);
         Ok(())
@@ -371,12 +377,17 @@ impl Copy<'_> {
         match error.kind() {
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::Unsupported
+            | io::ErrorKind::CrossesDevices
             | io::ErrorKind::TooManyLinks => {}
             _ => return Err(BackupError::disk("link", &from)(error)),
         }
         let failed = BackupError::disk("copy", &from);
         let mut source = regular(&from).map_err(&failed)?;
-        let copied = create(&path).and_then(|mut file| io::copy(&mut source, &mut file));
+        let copied = create(&path).and_then(|mut file| {
+            let bytes = io::copy(&mut source, &mut file)?;
+            file.sync_all()?;
+            Ok(bytes)
+        });
         let bytes = copied.map_err(failed)?;
         self.count(bytes);
         Ok(())
@@ -389,14 +400,23 @@ impl Copy<'_> {
 
     /// Where a file of this name goes, with the folders that it stands in.
     fn fresh(&mut self, name: &str) -> Result<PathBuf, BackupError> {
-        let folder = parent(name);
-        if folder != self.folder {
-            let path = self.into.join(folder);
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(BackupError::disk("make", &path))?;
-            folder.clone_into(&mut self.folder);
-        }
+        self.folder(parent(name))?;
         Ok(self.into.join(name))
+    }
+
+    /// Makes a folder, with those that it stands in.
+    fn folder(&mut self, name: &str) -> Result<(), BackupError> {
+        if self.folders.contains(name) {
+            return Ok(());
+        }
+        if !name.is_empty() {
+            self.folder(parent(name))?;
+        }
+        let path = self.into.join(name);
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(BackupError::disk("make", &path))?;
+        self.folders.insert(name.to_owned());
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@ mod held;
 
 pub(crate) mod copy;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoints::says_signed;
@@ -133,7 +134,7 @@ impl Begun {
             told: &told,
             is_backup: true,
             done: Done::default(),
-            folder: String::new(),
+            folders: BTreeSet::new(),
         };
         let done = copy.make(&mut |segment, last| watch(Stage::Copying(segment, last)))?;
         let report = verified(&aside.log(), asked, watch)?;
@@ -236,7 +237,7 @@ pub(crate) fn copied(
         told: &told,
         is_backup: false,
         done: Done::default(),
-        folder: String::new(),
+        folders: BTreeSet::new(),
     };
     let done = copy.make(&mut |segment, last| watch(Stage::Copying(segment, last)))?;
     Ok((signed.head, done))

@@ -6,6 +6,7 @@
     reason = "a test may stop, and may wait"
 )]
 
+mod backup;
 mod checkpoints;
 mod cli;
 mod clinic;
