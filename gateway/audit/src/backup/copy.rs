@@ -35,7 +35,7 @@ use crate::read::{Position, inventory};
 use crate::recover::{lost_origin, quarantine_origin, segment_name, segment_number};
 
 /// What is copied, and where to.
-pub(crate) struct Copy<'a> {
+pub(crate) struct Transfer<'a> {
     /// The log.
     pub(crate) from: &'a Path,
     /// What the backup holds already.
@@ -70,7 +70,7 @@ pub struct Done {
     pub missing_witnessed: Vec<String>,
 }
 
-impl Copy<'_> {
+impl Transfer<'_> {
     /// Makes the copy: durable when it returns. `watch` is told of each segment that is begun, and of the
     /// last.
     pub(crate) fn make(mut self, watch: &mut dyn FnMut(u64, u64)) -> Result<Done, BackupError> {
@@ -97,7 +97,7 @@ impl Copy<'_> {
     fn room(&self) -> Result<(), BackupError> {
         const BLOCK: u64 = 4096;
         let mut needed = 64 * BLOCK;
-        let mut add = |bytes: u64| needed += bytes.next_multiple_of(BLOCK) + BLOCK;
+        let mut add = |bytes: u64| needed = bytes.saturating_add(2 * BLOCK).saturating_add(needed);
         for number in self.first_segment()..=self.end.segment {
             add(self.segment_bytes(number)?.1);
         }
@@ -142,8 +142,8 @@ impl Copy<'_> {
         let mut there = BTreeSet::new();
         let first = self.first_segment();
         if let Some(held) = self.held {
-            let (segments, others) = inventory(&held.directory)
-                .map_err(BackupError::disk("read", &held.directory))?;
+            let (segments, others) =
+                inventory(&held.directory).map_err(BackupError::disk("read", &held.directory))?;
             let before = segments.into_iter().filter(|number| *number < first);
             let names = before.map(segment_name).chain(others);
             for name in names {
@@ -240,9 +240,10 @@ impl Copy<'_> {
         let (last, end) = found.ok_or(BackupError::Checkpoint)?;
         for (at, day) in days.iter().take(last + 1).enumerate() {
             let name = format!("{CHECKPOINTS}/{day}");
-            let bytes = match at {
-                at if at == last => end,
-                _ => length(&self.from.join(&name))?,
+            let bytes = if at == last {
+                end
+            } else {
+                length(&self.from.join(&name))?
             };
             self.copy(&name, bytes)?;
         }
@@ -311,20 +312,18 @@ impl Copy<'_> {
             Ok::<BTreeMap<_, _>, BackupError>(records.collect())
         };
         let theirs = list(self.from)?;
-        let mut ours = BTreeMap::new();
         if let Some(held) = self.held {
-            ours = list(&held.directory)?;
-            ours.retain(|name, _| !self.told.destroyed.contains(epoch_of(name)));
-            for (name, digest) in &ours {
+            for (name, digest) in list(&held.directory)? {
+                if self.told.destroyed.contains(epoch_of(&name)) {
+                    continue;
+                }
                 self.link(held, &format!("{RECORDS}/{name}"))?;
-                if theirs.get(name) != Some(digest) {
-                    self.done.missing_keys.push(name.clone());
+                if theirs.get(&name) != Some(&digest) {
+                    self.done.missing_keys.push(name);
                 }
             }
         }
-        // Of those told of, some are held: the segment in which the backup ended was read from its start.
-        let new = self.told.keys.iter();
-        for (name, digest) in new.filter(|(name, _)| !ours.contains_key(*name)) {
+        for (name, digest) in &self.told.keys {
             if theirs.get(name) != Some(digest) {
                 // Whether that is in order is for `verify` to say.
                 self.done.missing_keys.push(name.clone());

@@ -212,9 +212,7 @@ impl BackupError {
             BackupError::Reason => {
                 "say in a sentence why the log is restored: an auditor will read it"
             }
-            BackupError::Unrecorded(_) => {
-                "do it as the user that the gateway runs as, or as root"
-            }
+            BackupError::Unrecorded(_) => "do it as the user that the gateway runs as, or as root",
             BackupError::Leftover { .. } => {
                 "remove it: it may hold records of keys that were destroyed"
             }
@@ -313,7 +311,9 @@ impl Wrong {
             Wrong::NotEmpty => "name a directory that does not exist yet, or an empty one",
             Wrong::Exposed => "nobody else may write to it: chmod 700",
             Wrong::NotOurs => "do it as the user that it belongs to",
-            Wrong::Mount => "name a directory below it, so that a whole one can be put in its place",
+            Wrong::Mount => {
+                "name a directory below it, so that a whole one can be put in its place"
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ impl Held {
         let signed = Signed::of(place)?;
         let size = signed.head.size;
         let reader = Reader::near(place, size).map_err(BackupError::disk("read", place))?;
-        let (end, _) = walk(reader, size)?;
+        let (end, _) = walk(reader, size, size)?;
         let days = Directory::new(place).list(CHECKPOINTS);
         let days = days.map_err(BackupError::disk("read", place))?;
         let mut days = days.unwrap_or_default();

@@ -37,7 +37,7 @@ use crate::read::{Position, Reader};
 use crate::verify::{self, Asked, Report, Verdict};
 
 pub use copy::Done;
-use copy::Copy;
+use copy::Transfer;
 pub use error::{BackupError, Wrong};
 use held::Held;
 use place::Aside;
@@ -125,7 +125,7 @@ impl Begun {
             from, aside, held, ..
         } = self;
         let (signed, end, told) = look(&from, held.as_ref())?;
-        let copy = Copy {
+        let copy = Transfer {
             from: &from,
             held: held.as_ref(),
             into: aside.log(),
@@ -199,7 +199,8 @@ fn extent(
             reader
         }
     };
-    walk(reader, signed.head.size)
+    let behind = held.map_or(0, |held| held.signed.head.size);
+    walk(reader, behind, signed.head.size)
 }
 
 /// Verifies a copy as a whole. What does not pass is an error.
@@ -228,7 +229,7 @@ pub(crate) fn copied(
 ) -> Result<(Head, Done), BackupError> {
     let signed = Signed::of(from)?;
     let (end, told) = extent(from, None, &signed)?;
-    let copy = Copy {
+    let copy = Transfer {
         from,
         held: None,
         into,

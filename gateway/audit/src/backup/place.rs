@@ -3,6 +3,7 @@
 //! ```text
 //! PLACE         what holds
 //! PLACE.aside/  locked while somebody works
+//!   audit       says that this is ours, and may be removed
 //!   log/        what is being made; behind the exchange, what the place held before
 //!   old/        what the place held before, where a file system cannot exchange
 //! ```
@@ -39,6 +40,9 @@ pub(crate) struct Aside {
     stays: bool,
 }
 
+/// What says that a directory of this name is ours.
+const MARK: &str = "audit";
+
 /// The new one.
 const LOG: &str = "log";
 
@@ -61,6 +65,8 @@ impl Aside {
             stays: true,
         };
         aside.mend()?;
+        let mark = aside.work.join(MARK);
+        File::create(&mark).map_err(BackupError::disk("make", &mark))?;
         aside._held = aside.hold()?;
         aside.stays = false;
         Ok(aside)
@@ -160,11 +166,17 @@ impl Aside {
             let path = self.work.join(name);
             remove(&path).map_err(|error| BackupError::Leftover { path, error })?;
         }
-        let work = &self.work;
-        std::fs::remove_dir(work).map_err(|error| BackupError::Leftover {
-            path: work.clone(),
+        let cleared = self.clear();
+        cleared.map_err(|error| BackupError::Leftover {
+            path: self.work.clone(),
             error,
         })
+    }
+
+    /// Takes the directory away, which is empty but for what says that it is ours.
+    fn clear(&self) -> io::Result<()> {
+        std::fs::remove_file(self.work.join(MARK))?;
+        std::fs::remove_dir(&self.work)
     }
 
     fn exchange(&self, made: &Path) -> io::Result<()> {
@@ -188,7 +200,7 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         if !self.stays && remove(&self.log()).is_ok() {
-            let _ = std::fs::remove_dir(&self.work);
+            let _ = self.clear();
         }
     }
 }
@@ -272,10 +284,7 @@ fn lock(work: &Path) -> Result<File, BackupError> {
 fn open_directory(path: &Path) -> io::Result<File> {
     let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits();
     let flags = i32::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 /// Sees that what lies aside is an attempt of ours and nothing else: it will be removed.
@@ -289,13 +298,17 @@ fn inspect(work: &Path) -> Result<(), BackupError> {
     if found.mode() & 0o022 != 0 {
         return Err(wrong_place(work, Wrong::Exposed));
     }
+    let mut names = Vec::new();
     for item in std::fs::read_dir(work).map_err(&failed)? {
-        let name = item.map_err(&failed)?.file_name();
-        if name != LOG && name != OLD {
-            return Err(wrong_place(work, Wrong::Foreign));
-        }
+        names.push(item.map_err(&failed)?.file_name());
     }
-    Ok(())
+    let is_marked = names.iter().any(|name| name == MARK);
+    let is_ours = |name: &std::ffi::OsString| name == MARK || name == LOG || name == OLD;
+    if names.is_empty() || is_marked && names.iter().all(is_ours) {
+        Ok(())
+    } else {
+        Err(wrong_place(work, Wrong::Foreign))
+    }
 }
 
 /// Removes a log, and overwrites the records of its keys that nothing else leads to.

@@ -91,9 +91,13 @@ pub(crate) struct Told {
     pub(crate) destroyed: BTreeSet<String>,
 }
 
-/// Where the first `size` entries end in the segments, and what they tell of, from where `reader` stands,
-/// at the start of a segment. Fails closed where they cannot be read up to there.
-pub(crate) fn walk(mut reader: Reader, size: u64) -> Result<(Position, Told), BackupError> {
+/// Where the first `size` entries end in the segments, and what those from `behind` on tell of. `reader`
+/// stands at the start of a segment before that. Fails closed where they cannot be read up to there.
+pub(crate) fn walk(
+    mut reader: Reader,
+    behind: u64,
+    size: u64,
+) -> Result<(Position, Told), BackupError> {
     let mut told = Told::default();
     let mut first = (0, 0);
     loop {
@@ -116,7 +120,9 @@ pub(crate) fn walk(mut reader: Reader, size: u64) -> Result<(Position, Told), Ba
                 count,
             } => {
                 for (sequence, leaf) in read::entries(sequence, &records) {
-                    if let Ok(Leaf::Clear(bytes)) = Leaf::parse(leaf) {
+                    if sequence >= behind
+                        && let Ok(Leaf::Clear(bytes)) = Leaf::parse(leaf)
+                    {
                         told.take(first, sequence, bytes);
                     }
                 }

@@ -100,12 +100,7 @@ pub(super) fn told<T>(
     Err(Failure::Backup(error))
 }
 
-fn print(
-    made: &Made,
-    key: Option<&Key>,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<(), Failure> {
+fn print(made: &Made, key: Option<&Key>, json: bool, out: &mut impl Write) -> Result<(), Failure> {
     let Made {
         report,
         head,
@@ -148,7 +143,9 @@ fn print(
     }
     for name in &done.missing_witnessed {
         complain(
-            format_args!("the log has {name} no more, or less of it than the backup, which keeps it"),
+            format_args!(
+                "the log has {name} no more, or less of it than the backup, which keeps it"
+            ),
             Some("it is what a witness cosigned: put it back into the log from there"),
         );
     }

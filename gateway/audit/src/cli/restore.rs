@@ -84,7 +84,9 @@ impl Restore {
         if drill.is_unreadable() {
             complain(
                 "what is sealed in this backup does not open for this reader",
-                Some("--reader names the secret half of a key that [audit] readers named when it was written"),
+                Some(
+                    "--reader names the secret half of a key that [audit] readers named when it was written",
+                ),
             );
             return Ok(UNREADABLE.into());
         }

@@ -384,7 +384,10 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        let is_read = matches!(entry.event, Event::LogRead(_));
+        let is_read = matches!(
+            entry.event,
+            Event::LogRead(_) | Event::Backup(_) | Event::Restored(_)
+        );
         self.saw(sequence, entry.time, is_read);
         self.meaning
             .clear(sequence, bytes, &entry, &mut self.report);
@@ -464,8 +467,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A reader of a log that nobody serves leaves an entry that the next start signs: that much is in
-    /// order.
+    /// Who reads, copies or restores a log that nobody serves leaves an entry that the next start signs:
+    /// that much is in order.
     fn saw(&mut self, sequence: u64, time: Time, is_read: bool) {
         if !is_read
             && self

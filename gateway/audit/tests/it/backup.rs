@@ -117,7 +117,12 @@ fn a_backup_is_a_log_that_verifies_and_reads_and_whoever_makes_it_is_on_record()
     assert_eq!(made["unsigned_entries"], 0);
     let key = clinic.path("log.vkey");
     let verified = audit(&["verify", word(&to), "--strict", "--key", word(&key)]);
-    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stdout));
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        text(&verified.stdout)
+    );
     assert!(text(&verified.stdout).contains("note: this is a backup"));
     let reader = clinic.path("reader.key");
     let shown = audit(&["show", word(&to), "--json", "--reader", word(&reader)]);
@@ -295,7 +300,12 @@ fn the_backup_of_another_log_and_a_history_that_was_changed_are_refused() {
     let (_, rest) = text.split_once("\n\n\u{2014}").unwrap();
     let (_, rest) = rest.split_once("\n\n").unwrap();
     std::fs::write(&day, rest).unwrap();
-    assert_refused(&clinic, &clinic.log(), 1, "does not go on from what its backup holds");
+    assert_refused(
+        &clinic,
+        &clinic.log(),
+        1,
+        "does not go on from what its backup holds",
+    );
 }
 
 /// Another log, under the same name.
@@ -383,7 +393,9 @@ fn the_drill_finds_every_change_of_a_backup_and_such_a_one_is_not_brought_up_to_
 
 /// Whether a file of a backup is taken over into the next one.
 fn is_linked(path: &Path) -> bool {
-    path.starts_with("keys") || path.ends_with("tile/0/000") || path.ends_with("0000000000000001.seg")
+    path.starts_with("keys")
+        || path.ends_with("tile/0/000")
+        || path.ends_with("0000000000000001.seg")
 }
 
 #[test]
@@ -392,20 +404,32 @@ fn the_drill_needs_a_key_from_outside_and_proves_with_a_readers_that_the_records
     backed_up(&clinic);
     let to = place(&clinic);
     let unproved = audit(&["restore", word(&to), "--verify"]);
-    assert_eq!(unproved.status.code(), Some(3), "{}", text(&unproved.stderr));
+    assert_eq!(
+        unproved.status.code(),
+        Some(3),
+        "{}",
+        text(&unproved.stderr)
+    );
     let reader = clinic.path("reader.key");
     let done = drill(&clinic, &to, &["--reader", word(&reader), "--json"]);
     let proved = json_lines(&done).remove(0);
     let opened = |document: &Value| -> u64 {
         let epochs = document["epochs"].as_array().unwrap();
-        epochs.iter().map(|key| key["opened"].as_u64().unwrap()).sum()
+        epochs
+            .iter()
+            .map(|key| key["opened"].as_u64().unwrap())
+            .sum()
     };
     assert_eq!(opened(&proved), 320);
     let stranger = clinic_of_its_own();
     let other = stranger.path("reader.key");
     let done = drill(&clinic, &to, &["--reader", word(&other)]);
     assert_eq!(done.status.code(), Some(3));
-    assert!(text(&done.stdout).contains("0 of "), "{}", text(&done.stdout));
+    assert!(
+        text(&done.stdout).contains("0 of "),
+        "{}",
+        text(&done.stdout)
+    );
     assert!(text(&done.stderr).contains("does not open for this reader"));
 }
 
@@ -422,7 +446,11 @@ fn a_record_of_a_key_that_the_log_lost_stays_in_its_backup_and_that_is_told() {
     let made = json_lines(&output).remove(0);
     let name = key.strip_prefix("keys").unwrap();
     assert_eq!(made["missing_keys"], serde_json::json!([name]));
-    assert!(text(&output.stderr).contains("put it back"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("put it back"),
+        "{}",
+        text(&output.stderr)
+    );
     assert!(to.join(&key).exists());
     let reader = clinic.path("reader.key");
     let done = drill(&clinic, &to, &["--reader", word(&reader)]);
@@ -463,6 +491,7 @@ fn a_restored_log_goes_on_and_says_that_it_was_restored() {
     assert!(!clinic.log().exists());
     // What a crash left aside is in nobody's way.
     std::fs::create_dir_all(clinic.path("audit.aside/log/wal")).unwrap();
+    std::fs::write(clinic.path("audit.aside/audit"), "").unwrap();
     let done = restore(&clinic.log(), "disk replaced, ticket 4711");
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     assert!(!clinic.path("audit.aside").exists());
@@ -473,10 +502,23 @@ fn a_restored_log_goes_on_and_says_that_it_was_restored() {
     let held_entries = json_lines(&drill(&clinic, &backup, &["--json"]))[0]["entries"].clone();
     assert_eq!(told[0]["entries"], held_entries);
     assert_eq!(told[0]["by"]["uid"], rustix::process::getuid().as_raw());
+    // Also before the gateway signs that.
+    let verified = clinic.run(&["verify", "--strict"]);
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        text(&verified.stdout)
+    );
     // It goes on, is signed, and is backed up to the same place again.
     run(&clinic, 500, 10);
     let verified = clinic.run(&["verify", "--strict"]);
-    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stdout));
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        text(&verified.stdout)
+    );
     backed_up(&clinic);
     let again = restore(&clinic.log(), "once more");
     assert_eq!(again.status.code(), Some(4));
@@ -533,9 +575,12 @@ fn a_place_that_is_not_its_own_is_refused_and_left_as_it_is() {
     assert!(to(&file).1.contains("is no directory"));
     let aside = clinic.path("new.aside");
     std::fs::create_dir(&aside).unwrap();
-    std::fs::write(aside.join("precious"), "x").unwrap();
-    assert!(to(&clinic.path("new")).1.contains("holds something"));
-    assert_eq!(held(&aside).len(), 1);
+    for precious in ["precious", "log"] {
+        std::fs::write(aside.join(precious), "x").unwrap();
+        assert!(to(&clinic.path("new")).1.contains("holds something"));
+        assert_eq!(held(&aside).len(), 1);
+        std::fs::remove_file(aside.join(precious)).unwrap();
+    }
     assert!(to(&clinic.path("no/such/place")).1.contains("cannot find"));
     // An empty one is fine, and one that others write to is not.
     let empty = clinic.path("empty");
@@ -601,17 +646,23 @@ fn what_an_attempt_left_aside_is_finished_or_removed_by_the_next() {
     let to = place(&clinic);
     let aside = clinic.path("backup/audit.aside");
     let before = held(&to);
+    let mark = || {
+        std::fs::create_dir(&aside).unwrap();
+        std::fs::write(aside.join("audit"), "").unwrap();
+    };
     // Ended in the making.
+    mark();
     copy(&to, &aside.join("log"));
     std::fs::remove_dir_all(aside.join("log/tile")).unwrap();
     assert_eq!(backed_up(&clinic)["verdict"], "good");
     // Ended between the two steps of a file system that knows no exchange.
-    std::fs::create_dir(&aside).unwrap();
+    mark();
     std::fs::rename(&to, aside.join("old")).unwrap();
     copy(&aside.join("old"), &aside.join("log"));
     let made = backed_up(&clinic);
     assert_ne!(made["new_entries"], made["entries"], "it was put back");
     // Ended before what was there is removed.
+    mark();
     copy(&to, &aside.join("log"));
     backed_up(&clinic);
     assert!(!aside.exists());
@@ -668,9 +719,19 @@ fn what_the_log_lost_and_its_backup_holds_is_kept() {
         let clinic = clinic();
         backed_up_quietly(&clinic);
         lose(&clinic, blocks);
-        assert_refused(&clinic, &clinic.log(), 2, "not what its backup holds any more");
+        assert_refused(
+            &clinic,
+            &clinic.log(),
+            2,
+            "not what its backup holds any more",
+        );
         run(&clinic, 500, 10);
-        assert_refused(&clinic, &clinic.log(), 2, "not what its backup holds any more");
+        assert_refused(
+            &clinic,
+            &clinic.log(),
+            2,
+            "not what its backup holds any more",
+        );
     }
 }
 
