@@ -150,7 +150,7 @@ fn sealed(log: &Path, reader: Option<SecretKey>) -> Result<Vec<Sealed>, BackupEr
         });
         match item.content {
             Content::Entry(_) => key.opened += 1,
-            Content::Closed(_) => key.closed += 1,
+            Content::Closed(_) | Content::Gone(_) => key.closed += 1,
             Content::Wrong(_) => key.wrong += 1,
         }
     }
