@@ -32,10 +32,8 @@ use crate::key_records::RECORDS;
 pub(crate) struct Aside {
     place: PathBuf,
     work: PathBuf,
-    /// Held until all is done.
-    _lock: File,
-    /// The lock of what the place holds, if it holds anything.
-    _held: Option<File>,
+    /// Ours, and that of what the place holds, if it holds anything; held until all is done.
+    locks: Vec<File>,
     /// Whether what lies aside must stay when this is dropped.
     stays: bool,
 }
@@ -60,14 +58,14 @@ impl Aside {
         let mut aside = Aside {
             place,
             work,
-            _lock: lock,
-            _held: None,
+            locks: vec![lock],
             stays: true,
         };
         aside.mend()?;
         let mark = aside.work.join(MARK);
         File::create(&mark).map_err(BackupError::disk("make", &mark))?;
-        aside._held = aside.hold()?;
+        let held = aside.hold()?;
+        aside.locks.extend(held);
         aside.stays = false;
         Ok(aside)
     }
