@@ -13,6 +13,8 @@ mod breach;
 
 mod report;
 
+mod words;
+
 mod clock;
 
 mod requests;
