@@ -32,7 +32,7 @@ use crate::key_records::RECORDS;
 pub(crate) struct Aside {
     place: PathBuf,
     work: PathBuf,
-    /// Ours, and that of what the place holds, if it holds anything; held until all is done.
+    /// Held until all is done: that of the directory aside, and of what the place holds.
     locks: Vec<File>,
     /// Whether what lies aside must stay when this is dropped.
     stays: bool,
@@ -64,9 +64,9 @@ impl Aside {
         aside.mend()?;
         let mark = aside.work.join(MARK);
         File::create(&mark).map_err(BackupError::disk("make", &mark))?;
+        aside.stays = false;
         let held = aside.hold()?;
         aside.locks.extend(held);
-        aside.stays = false;
         Ok(aside)
     }
 

@@ -610,6 +610,10 @@ fn two_backups_to_one_place_do_not_run_at_once_nor_one_and_a_drill() {
     assert!(text(&said.stderr).contains("somebody else works on"));
     drop(begun);
     assert!(!clinic.path("backup/audit.aside").exists());
+    let drilled = std::fs::File::open(&to).unwrap();
+    drilled.lock_shared().unwrap();
+    assert_refused(&clinic, &clinic.log(), 4, "somebody else works on");
+    drop(drilled);
     backed_up(&clinic);
 }
 
