@@ -30,6 +30,8 @@ pub(crate) struct Commit {
     shared: Arc<Shared>,
     segments: Segments,
     backlog: Backlog,
+    /// Whether the log stays in the month that it was opened in.
+    is_of_a_month: bool,
     /// Since when the log is unavailable.
     interrupted: Option<Time>,
     clock: Option<Watched>,
@@ -48,11 +50,17 @@ impl Commit {
     const TICK: Duration = Duration::from_secs(1);
 
     /// A committer that goes on in these segments.
-    pub(crate) fn new(shared: Arc<Shared>, segments: Segments, clock: Option<Watched>) -> Commit {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        segments: Segments,
+        clock: Option<Watched>,
+        is_of_a_month: bool,
+    ) -> Commit {
         Commit {
             shared,
             segments,
             backlog: Backlog::default(),
+            is_of_a_month,
             interrupted: None,
             clock,
         }
@@ -144,9 +152,12 @@ impl Commit {
         self.shared.clock_is(reading.state, steps);
     }
 
-    /// Goes over to the keys of the month that began, if one did. Until that succeeds entries go on
-    /// under those of the month before: nothing waits for a disk here.
+    /// Goes over to the keys of the month that began, if one did. Entries wait as long as it takes to make a
+    /// few small files durable; where that does not succeed they go on under the keys of the month before.
     fn turn(&self) {
+        if self.is_of_a_month {
+            return;
+        }
         if let Err(error) = self.shared.turn(now()) {
             tracing::warn!(%error, "there are no audit keys for this month yet: those of the last one serve");
         }

@@ -18,11 +18,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::entry;
 use crate::event::{Destruction, Digest, Event, Hold, MAX_REASON, Time};
 use crate::keeping::{Forbidden, Keeping};
 use crate::key_records;
+use crate::read::{self, Reader, Step};
 use crate::reading::{self, RecordError};
 use crate::seal::epoch::Epoch;
+use crate::seal::sealed::Leaf;
 use crate::storage;
 use crate::verify::{Asked, Report, Verdict, verify_watched};
 
@@ -53,7 +56,7 @@ pub fn destroy(
     asked: &Asked<'_>,
     which: &Which,
     reason: &str,
-    now: Time,
+    now: &dyn Fn() -> Time,
     watch: &mut dyn FnMut(u64, u64),
 ) -> Result<Ended, KeepError> {
     judge_reason(reason)?;
@@ -63,19 +66,20 @@ pub fn destroy(
         return Err(KeepError::NotOwner { owner });
     }
     let _still = key_records::hold_still(directory).map_err(still)?;
-    let keeping = keeping(directory, asked, watch)?;
+    let report = sound(directory, asked, watch)?;
+    let (mut keeping, mut next) = (report.keeping, report.entries + report.lost);
     let epochs: Vec<Epoch> = match which {
         Which::Named(epochs) => epochs.clone(),
         Which::Due => {
             let open = keeping.epochs().filter(|(_, life)| !life.is_over());
-            let due = open.filter(|(epoch, _)| keeping.judge(epoch, now).is_ok());
+            let due = open.filter(|(epoch, _)| keeping.judge(epoch, now()).is_ok());
             due.map(|(epoch, _)| epoch.clone()).collect()
         }
     };
     // All are judged before the first one ends.
     for epoch in &epochs {
         keeping
-            .judge(epoch, now)
+            .judge(epoch, now())
             .map_err(|forbidden| KeepError::Forbidden {
                 epoch: epoch.clone(),
                 forbidden,
@@ -86,11 +90,16 @@ pub fn destroy(
         indexes: Vec::new(),
     };
     for epoch in epochs {
-        let records = end(directory, &epoch, reason)?;
+        // What became of the log while it was verified counts too, and so does the clock.
+        catch_up(directory, &mut keeping, &mut next).map_err(KeepError::Read)?;
+        let judged = keeping.judge(&epoch, now());
+        judged.map_err(|forbidden| KeepError::Forbidden {
+            epoch: epoch.clone(),
+            forbidden,
+        })?;
+        let (records, indexes) = end(directory, &epoch, reason)?;
+        ended.indexes.extend(indexes);
         ended.epochs.push((epoch, records));
-    }
-    if !ended.epochs.is_empty() {
-        ended.indexes = remove_indexes(directory).map_err(KeepError::Write)?;
     }
     Ok(ended)
 }
@@ -130,17 +139,51 @@ pub fn keeping(
     asked: &Asked<'_>,
     watch: &mut dyn FnMut(u64, u64),
 ) -> Result<Keeping, KeepError> {
+    sound(directory, asked, watch).map(|report| report.keeping)
+}
+
+/// The report of a log that verifies.
+fn sound(
+    directory: &Path,
+    asked: &Asked<'_>,
+    watch: &mut dyn FnMut(u64, u64),
+) -> Result<Report, KeepError> {
     let report = verify_watched(directory, asked, watch).map_err(KeepError::Read)?;
     match report.verdict() {
-        Verdict::Good => Ok(report.keeping),
+        Verdict::Good => Ok(report),
         Verdict::Tampered | Verdict::Truncated | Verdict::CannotVerify => {
             Err(KeepError::Unsound(Box::new(report)))
         }
     }
 }
 
-/// Ends one epoch; how many records were removed.
-fn end(directory: &Path, epoch: &Epoch, reason: &str) -> Result<usize, KeepError> {
+/// Takes in what was added from entry `next` on.
+fn catch_up(directory: &Path, keeping: &mut Keeping, next: &mut u64) -> io::Result<()> {
+    let mut reader = Reader::near(directory, *next)?;
+    loop {
+        let (first, records) = match reader.step()? {
+            Step::Segment(_) => continue,
+            Step::Batch {
+                sequence, records, ..
+            } => (sequence, records),
+            Step::End | Step::Fault(_) => return Ok(()),
+        };
+        for (sequence, leaf) in read::entries(first, &records) {
+            if sequence < *next {
+                continue;
+            }
+            if let Ok(Leaf::Clear(bytes)) = Leaf::parse(leaf)
+                && let Ok(entry) = entry::decode(bytes)
+            {
+                keeping.take(sequence, entry.time, &entry.event);
+            }
+            *next = sequence + 1;
+        }
+    }
+}
+
+/// Ends one epoch: how many records were removed, and which indexes.
+fn end(directory: &Path, epoch: &Epoch, reason: &str) -> Result<(usize, Vec<String>), KeepError> {
     let records = key_records::of_epoch(directory, epoch).map_err(KeepError::Read)?;
     let lines = records
         .iter()
@@ -160,8 +203,9 @@ fn end(directory: &Path, epoch: &Epoch, reason: &str) -> Result<usize, KeepError
     reading::put(directory, said(false)).map_err(KeepError::Unrecorded)?;
     let names = records.iter().map(|(name, _)| name.clone());
     key_records::remove(directory, epoch, names).map_err(KeepError::Write)?;
+    let indexes = remove_indexes(directory).map_err(KeepError::Write)?;
     reading::put(directory, said(true)).map_err(KeepError::Unrecorded)?;
-    Ok(records.len())
+    Ok((records.len(), indexes))
 }
 
 /// Removes what readers drew from the log and left in its directory.

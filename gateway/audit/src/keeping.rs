@@ -164,6 +164,10 @@ pub struct Keeping {
     in_force: BTreeMap<Class, u16>,
     epochs: BTreeMap<Epoch, Life>,
     holds: BTreeMap<String, Held>,
+    /// An epoch of the latest month that any key was drawn in.
+    latest: Option<Epoch>,
+    /// The destruction whose epoch was due last: the entry, the epoch, and when it was due.
+    last_due: Option<(u64, Epoch, Time)>,
     /// Whether there was more than there is room for.
     is_too_much: bool,
 }
@@ -173,6 +177,8 @@ pub struct Keeping {
 pub struct Life {
     /// The longest period that was in force when one of its keys was drawn, years.
     promised: u16,
+    /// The month that it counts from: its own, or a later one that the log had seen before.
+    from: Option<Epoch>,
     /// How many keys the log told of.
     pub keys: u64,
     /// How it ended, if it did.
@@ -245,8 +251,8 @@ pub enum Forbidden {
 }
 
 impl Keeping {
-    /// Takes what an entry says. Returns what it does that it must not.
-    pub fn take(&mut self, time: Time, event: &Event<'_>) -> Option<Forbidden> {
+    /// Takes what the entry with this number says. Returns what it does that it must not.
+    pub fn take(&mut self, sequence: u64, time: Time, event: &Event<'_>) -> Option<Forbidden> {
         match event {
             Event::Retention(retention) => self.state(retention),
             Event::EpochKey(key) => {
@@ -255,10 +261,18 @@ impl Keeping {
                 }
             }
             Event::Hold(hold) => self.hold(time, hold),
-            Event::Destruction(end) => return self.end(time, end),
+            Event::Destruction(end) => return self.end(sequence, time, end),
             _ => {}
         }
         None
+    }
+
+    /// Holds the time of a later entry against those of destructions: whether one of them went by a clock
+    /// that was ahead, so that what was destroyed was not due yet. Each is told once; a day of it is let pass.
+    pub fn was_ahead(&mut self, time: Time) -> Option<(u64, Epoch, Time)> {
+        const DAY: u64 = 86_400_000_000_000;
+        self.last_due
+            .take_if(|(_, _, due)| time.0.saturating_add(DAY) < due.0)
     }
 
     /// The epochs, in their order.
@@ -274,9 +288,12 @@ impl Keeping {
     /// From when on the keys of an epoch may be destroyed, holds aside.
     #[must_use]
     pub fn due(&self, epoch: &Epoch) -> Time {
-        let promised = self.epochs.get(epoch).map_or(0, |life| life.promised);
+        let life = self.epochs.get(epoch);
+        let promised = life.map(|life| life.promised);
         let in_force = self.in_force.get(epoch.class()).copied();
-        epoch.ends_after(promised.max(in_force.unwrap_or(if promised == 0 { YEARS } else { 0 })))
+        let years = promised.max(in_force).unwrap_or(YEARS);
+        let from = life.and_then(|life| life.from.as_ref());
+        from.unwrap_or(epoch).ends_after(years)
     }
 
     /// The hold that covers an epoch, if one does.
@@ -338,7 +355,17 @@ impl Keeping {
             return;
         }
         let in_force = self.in_force.get(epoch.class()).copied().unwrap_or(YEARS);
+        // Who sets the clock back does not make what is written now due: it counts from the latest month.
+        let latest = match &self.latest {
+            Some(latest) => epoch.clone().not_before(latest),
+            None => epoch.clone(),
+        };
+        self.latest = Some(latest.clone());
         let life = self.epochs.entry(epoch).or_default();
+        life.from = Some(match life.from.take() {
+            Some(from) => from.not_before(&latest),
+            None => latest,
+        });
         life.promised = life.promised.max(in_force);
         life.keys += 1;
         // A clock that was set back begins a month anew.
@@ -372,16 +399,25 @@ impl Keeping {
         self.holds.insert(hold.name.to_owned(), held);
     }
 
-    fn end(&mut self, at: Time, end: &Destruction<'_>) -> Option<Forbidden> {
+    fn end(&mut self, sequence: u64, at: Time, end: &Destruction<'_>) -> Option<Forbidden> {
         let Ok(epoch) = end.epoch.parse() else {
             return Some(Forbidden::Unknown);
         };
-        let announced = self.end_of(&epoch).is_some();
-        let forbidden = match self.judge(&epoch, at) {
-            Err(forbidden) => Some(forbidden),
-            Ok(()) if end.done && !announced => Some(Forbidden::Unannounced),
-            Ok(()) => None,
+        // What was announced in order may be carried out, whatever is promised or held since.
+        let forbidden = match self.end_of(&epoch) {
+            Some(_) if end.done => None,
+            None if end.done && self.epochs.contains_key(&epoch) => Some(Forbidden::Unannounced),
+            _ => self.judge(&epoch, at).err(),
         };
+        let due = self.due(&epoch);
+        if forbidden.is_none()
+            && self
+                .last_due
+                .as_ref()
+                .is_none_or(|(_, _, last)| *last < due)
+        {
+            self.last_due = Some((sequence, epoch.clone(), due));
+        }
         // It happened, whether it may or not.
         if let Some(life) = self.epochs.get_mut(&epoch) {
             life.end = Some(End {
@@ -475,7 +511,7 @@ mod tests {
     fn keeping(events: &[Event<'_>]) -> Keeping {
         let mut keeping = Keeping::default();
         for event in events {
-            assert_eq!(keeping.take(Time(0), event), None);
+            assert_eq!(keeping.take(0, Time(0), event), None);
         }
         keeping
     }
@@ -558,10 +594,10 @@ mod tests {
         for name in ["one", "two"] {
             let held = keeping.judge(&early, now);
             assert_eq!(held, Err(Forbidden::Held { name: name.into() }));
-            keeping.take(now, &released(name));
+            keeping.take(0, now, &released(name));
         }
         assert_eq!(keeping.judge(&early, now), Ok(()));
-        keeping.take(now, &hold("all", None, None));
+        keeping.take(0, now, &hold("all", None, None));
         assert!(keeping.judge(&late, now).is_err());
     }
 
@@ -585,7 +621,7 @@ mod tests {
         let now = at("2040-01-01T00:00:00Z");
         let epoch = "2020-02/standard";
         let taken =
-            |events: &[Event<'_>], at: Time, event: &Event<'_>| keeping(events).take(at, event);
+            |events: &[Event<'_>], at: Time, event: &Event<'_>| keeping(events).take(0, at, event);
         assert_eq!(taken(&[key(epoch)], now, &end(epoch, false)), None);
         let early = taken(
             &[key(epoch)],
@@ -601,9 +637,46 @@ mod tests {
         let unknown = taken(&[], now, &end(epoch, false));
         assert_eq!(unknown, Some(Forbidden::Unknown));
         let mut told = keeping(&[key(epoch)]);
-        assert_eq!(told.take(now, &end(epoch, false)), None);
-        assert_eq!(told.take(now, &end(epoch, true)), None);
+        assert_eq!(told.take(0, now, &end(epoch, false)), None);
+        assert_eq!(told.take(0, now, &end(epoch, true)), None);
         assert!(told.end_of(&epoch.parse().unwrap()).unwrap().done);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_when_keys_were_destroyed_shows_by_what_comes_behind() {
+        let epoch = "2024-02/standard";
+        let mut keeping = keeping(&[key(epoch)]);
+        let ahead = at("2040-01-01T00:00:00Z");
+        assert_eq!(keeping.take(7, ahead, &end(epoch, false)), None);
+        assert_eq!(keeping.take(8, ahead, &end(epoch, true)), None);
+        assert_eq!(keeping.was_ahead(at("2030-03-01T00:00:00Z")), None);
+        let told = keeping.was_ahead(at("2026-01-01T00:00:00Z"));
+        assert!(matches!(told, Some((7, of, _)) if of.to_string() == epoch));
+        assert_eq!(
+            keeping.was_ahead(at("2026-01-01T00:00:00Z")),
+            None,
+            "told once"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_due() {
+        let back = keeping(&[key("2026-11/standard"), key("2019-05/standard")]);
+        let due = back.due(&epoch("2019-05/standard"));
+        assert_eq!(due, at("2032-12-01T00:00:00Z"));
+        let forth = keeping(&[key("2019-05/standard"), key("2026-11/standard")]);
+        let due = forth.due(&epoch("2019-05/standard"));
+        assert_eq!(due, at("2025-06-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn what_was_announced_in_order_may_be_carried_out() {
+        let now = at("2040-01-01T00:00:00Z");
+        let mut told = keeping(&[key("2020-02/standard")]);
+        assert_eq!(told.take(0, now, &end("2020-02/standard", false)), None);
+        told.take(0, now, &stated(&[("standard", 100)]));
+        told.take(0, now, &hold("case", None, None));
+        assert_eq!(told.take(0, now, &end("2020-02/standard", true)), None);
     }
 
     #[test]
@@ -611,7 +684,7 @@ mod tests {
         let mut keeping = keeping(&[key("2020-02/standard")]);
         let names: Vec<_> = (0..=MOST).map(|number| number.to_string()).collect();
         for name in &names {
-            keeping.take(Time(0), &hold(name, Some("2025-01"), None));
+            keeping.take(0, Time(0), &hold(name, Some("2025-01"), None));
         }
         let judged = keeping.judge(&epoch("2020-02/standard"), Time(u64::MAX));
         assert_eq!(judged, Err(Forbidden::TooMuch));
@@ -648,7 +721,7 @@ mod tests {
             let epoch = epoch("2020-02/standard");
             let promised = keeping.due(&epoch);
             for years in later {
-                keeping.take(Time(0), &stated(&[("standard", years)]));
+                keeping.take(0, Time(0), &stated(&[("standard", years)]));
                 prop_assert!(keeping.due(&epoch) >= promised);
             }
         }

@@ -149,8 +149,12 @@ pub(crate) fn list(directory: &Path) -> io::Result<Vec<Found>> {
             let path = path.join(&class);
             for key in folders(&path, &name, &mut found)? {
                 let name = format!("{name}/{key}");
-                let record = read(&path.join(&key), &name)?;
-                found.push(Found { name, record });
+                // One that was named or removed meanwhile is not there.
+                match read(&path.join(&key), &name) {
+                    Ok(record) => found.push(Found { name, record }),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
@@ -160,8 +164,19 @@ pub(crate) fn list(directory: &Path) -> io::Result<Vec<Found>> {
 
 /// What lies in a folder; a file where a folder belongs is a stranger.
 fn folders(path: &Path, name: &str, found: &mut Vec<Found>) -> io::Result<Vec<String>> {
-    if std::fs::symlink_metadata(path)?.is_dir() {
-        return storage::list(path);
+    let listed = std::fs::symlink_metadata(path).and_then(|found| {
+        if found.is_dir() {
+            storage::list(path).map(Some)
+        } else {
+            Ok(None)
+        }
+    });
+    match listed {
+        Ok(Some(names)) => return Ok(names),
+        Ok(None) => {}
+        // A month or class whose last key is destroyed meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
     }
     found.push(Found {
         name: name.to_owned(),

@@ -191,9 +191,20 @@ fn draw_all(
     let (mut keys, mut all) = (Vec::new(), Vec::new());
     for (class, _) in classes.iter() {
         let epoch = Epoch::at(now, class.clone());
-        let (key, drawn) = draw(directory, log, readers, epoch)?;
-        keys.push(Arc::new(key));
-        all.push(drawn);
+        match draw(directory, log, readers, epoch) {
+            Ok((key, drawn)) => {
+                keys.push(Arc::new(key));
+                all.push(drawn);
+            }
+            Err(error) => {
+                // It is tried again and again: no record is left each time that serves nothing.
+                for key in &keys {
+                    let key: &WritingKey = key;
+                    let _ = key_records::remove(directory, key.epoch(), [key.id().to_string()]);
+                }
+                return Err(error);
+            }
+        }
     }
     Ok((keys, all))
 }

@@ -125,7 +125,16 @@ impl Log {
     /// # Errors
     /// [`OpenError`]; the log is then as it was.
     pub fn open(options: &Options) -> Result<(Log, Committer), OpenError> {
-        Log::open_in(options, None)
+        Log::open_in(options, None, None)
+    }
+
+    /// The same, as if it were the month of `time`, until [`Log::turn`] says otherwise: it does not go over to
+    /// keys of another month by itself. For whoever makes a log of another time, such as a test.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the log is then as it was.
+    pub fn open_as_of(options: &Options, time: Time) -> Result<(Log, Committer), OpenError> {
+        Log::open_in(options, None, Some(time))
     }
 
     /// The same with a clock: entries say how it stands, now and when that changes, and checkpoints do
@@ -137,12 +146,13 @@ impl Log {
         options: &Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Log, Committer), OpenError> {
-        Log::open_in(options, Some(clock))
+        Log::open_in(options, Some(clock), None)
     }
 
     fn open_in(
         options: &Options,
         clock: Option<Arc<dyn Clock>>,
+        month: Option<Time>,
     ) -> Result<(Log, Committer), OpenError> {
         let segments = options.directory.join("wal");
         std::fs::DirBuilder::new()
@@ -174,7 +184,7 @@ impl Log {
             },
             lock: Arc::clone(&lock),
         });
-        let opened = Log::begin(storage, options, signing, clock);
+        let opened = Log::begin(storage, options, signing, clock, month);
         let (log, mut committer) = opened?;
         committer.lock = Some(lock);
         Ok((log, committer))
@@ -223,7 +233,7 @@ impl Log {
             is_known: false,
             rotations: Chain::default(),
         };
-        let (log, mut committer) = Log::begin(storage, &options, None, None)?;
+        let (log, mut committer) = Log::begin(storage, &options, None, None, None)?;
         committer.lock = Some(lock);
         Ok((log, committer))
     }
@@ -248,7 +258,7 @@ impl Log {
             is_known: false,
             rotations: Chain::default(),
         };
-        Log::begin(storage, &options, None, None)
+        Log::begin(storage, &options, None, None, None)
     }
 
     fn begin(
@@ -256,6 +266,7 @@ impl Log {
         options: &Options,
         signing: Option<Signing>,
         clock: Option<Arc<dyn Clock>>,
+        month: Option<Time>,
     ) -> Result<(Log, Committer), OpenError> {
         let mut fresh = [0; 16];
         system_random(&mut fresh).map_err(|NoRandomness| OpenError::NoRandomness)?;
@@ -278,7 +289,8 @@ impl Log {
             None
         } else {
             let (directory, classes) = (&options.directory, &options.classes);
-            let begun = Keyring::begin(directory, tail.log, &options.readers, classes, now)?;
+            let time = month.unwrap_or(now);
+            let begun = Keyring::begin(directory, tail.log, &options.readers, classes, time)?;
             Some(begun)
         };
         let (keyring, drawn) = keyring.map_or((None, Vec::new()), |(keyring, drawn)| {
@@ -344,7 +356,7 @@ impl Log {
         let watched = clock.clone().map(|clock| log.watch(clock));
         let committing = Arc::clone(&shared);
         let thread = spawn("audit-commit", move || {
-            Commit::new(committing, segments, watched).run();
+            Commit::new(committing, segments, watched, month.is_some()).run();
         })?;
         let committer = Committer {
             shared: Arc::clone(&shared),

@@ -32,6 +32,8 @@ pub struct Unsealer {
     held: BTreeSet<KeyId>,
     /// Keys of which there is a record, for whomever.
     recorded: BTreeSet<KeyId>,
+    /// Whether the records could not be listed when they were last looked at.
+    is_blind: bool,
 }
 
 /// So many keys that are not to be had are looked for, one after the other.
@@ -57,6 +59,7 @@ impl Unsealer {
             missing: BTreeSet::new(),
             held: BTreeSet::new(),
             recorded: BTreeSet::new(),
+            is_blind: false,
         };
         unsealer.look()?;
         Ok(unsealer)
@@ -78,7 +81,7 @@ impl Unsealer {
     /// or somebody removed it, as `audit verify` does. A reader alone can tell.
     #[must_use]
     pub fn is_gone(&self, key: KeyId) -> bool {
-        self.reader.is_some() && !self.recorded.contains(&key)
+        self.reader.is_some() && !self.is_blind && !self.recorded.contains(&key)
     }
 
     /// A key that only this reader has, to seal with it what `label` says (HMAC-SHA-256); the same for
@@ -122,8 +125,11 @@ impl Unsealer {
     pub fn open(&mut self, sealed: &Sealed<'_>) -> Result<Opened, OpenError> {
         match self.opener.open(sealed) {
             Err(OpenError::NoKey { key }) if self.is_worth_a_look(key) => {
-                // The writer may have drawn it since; what cannot be listed now stays missing.
-                let _ = self.look();
+                // The writer may have drawn it since. What cannot be listed now is not gone for that.
+                self.is_blind = self.look().is_err();
+                if self.is_blind {
+                    self.missing.remove(&key);
+                }
                 self.opener.open(sealed)
             }
             opened => opened,

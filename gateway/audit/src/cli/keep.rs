@@ -157,7 +157,7 @@ impl Destroy {
             &asked(key.as_ref()),
             &which,
             &self.reason,
-            now(),
+            &now,
             &mut watch(&progress),
         );
         drop(progress);
@@ -229,8 +229,9 @@ fn print(keeping: &Keeping, now: Time, out: &mut impl Write) -> io::Result<()> {
         }
     }
     for (name, held) in keeping.holds() {
-        let from = held.from.as_deref().unwrap_or("the first");
-        let to = held.to.as_deref().unwrap_or("all to come");
+        // The log may be somebody else's.
+        let from = held.from.as_deref().unwrap_or("the first").escape_debug();
+        let to = held.to.as_deref().unwrap_or("all to come").escape_debug();
         let (name, reason) = (name.escape_debug(), held.reason.escape_debug());
         writeln!(
             out,

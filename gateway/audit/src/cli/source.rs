@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::Args;
 use terminal::{complain, counted, tell};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use crate::event::Time;
+use crate::keeping::is_old;
 use crate::keygen::{KEYS, READER_SECRET};
 use crate::keys;
 use crate::opened::{self, Content, Item, LinkError, WalkError};
@@ -178,9 +181,7 @@ pub(super) struct Window {
 
 impl Window {
     /// From when, and before when.
-    pub(super) fn times(
-        &self,
-    ) -> Result<(Option<crate::event::Time>, Option<crate::event::Time>), Failure> {
+    pub(super) fn times(&self) -> Result<(Option<Time>, Option<Time>), Failure> {
         let failed = |flag| move |error| Failure::Select { flag, error };
         let since = self.since.as_deref().map(select::since).transpose();
         let until = self.until.as_deref().map(select::until).transpose();
@@ -339,8 +340,9 @@ pub(super) struct Untold {
     wrong: u64,
     /// Entries that are sealed to others.
     closed: u64,
-    /// Entries whose keys are gone.
+    /// Entries whose keys are gone, and those among them that are young for that.
     gone: u64,
+    gone_early: u64,
     /// Targets that this reader may not open.
     shut: u64,
 }
@@ -351,7 +353,11 @@ impl Untold {
         match &item.content {
             Content::Entry(_) => {}
             Content::Closed(_) => self.closed += 1,
-            Content::Gone(_) => self.gone += 1,
+            Content::Gone(header) => {
+                self.gone += 1;
+                let now = Time::from_system(SystemTime::now());
+                self.gone_early += u64::from(!is_old(header.time, now));
+            }
             Content::Wrong(wrong) => self.complain(item.sequence, wrong),
         }
         match &item.target {
@@ -371,10 +377,10 @@ impl Untold {
 
     /// Whether anything was left out.
     pub(super) fn is_some(&self) -> bool {
-        self.wrong + self.closed + self.shut > 0
+        self.wrong + self.closed + self.shut + self.gone_early > 0
     }
 
-    /// Says what was left out. That the time of some entries is over is no failure.
+    /// Says what was left out. That the time of old entries is over is no failure.
     pub(super) fn tell(&self) {
         if self.gone > 0 {
             tell(format_args!("note: {}", gone(self.gone)));

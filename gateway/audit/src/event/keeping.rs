@@ -141,6 +141,9 @@ impl Hold<'_> {
             && is_said(self.reason, MAX_REASON)
             && self.from.is_none_or(is_month)
             && self.to.is_none_or(is_month)
+            && self
+                .from
+                .is_none_or(|from| self.to.is_none_or(|to| from <= to))
     }
 }
 

@@ -115,6 +115,17 @@ impl Epoch {
         *self == Epoch::at(time, self.class.clone())
     }
 
+    /// The same class, in the month of the later of the two.
+    #[must_use]
+    pub fn not_before(self, other: &Epoch) -> Epoch {
+        let (year, month) = (self.year, self.month).max((other.year, other.month));
+        Epoch {
+            year,
+            month,
+            ..self
+        }
+    }
+
     /// Its month, `2026-11`.
     #[must_use]
     pub fn month(&self) -> String {
@@ -205,6 +216,17 @@ impl KeyId {
         let mut id = [0; 8];
         id.copy_from_slice(&context.finish().as_ref()[..8]);
         KeyId(id)
+    }
+}
+
+impl KeyId {
+    /// The id of this text; `None` when it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<KeyId> {
+        let is_hex =
+            text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let id = u64::from_str_radix(text, 16).ok().filter(|_| is_hex)?;
+        Some(KeyId(id.to_be_bytes()))
     }
 }
 

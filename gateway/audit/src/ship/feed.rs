@@ -9,11 +9,12 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::cursor::{Cursor, CursorError, Marks};
 use crate::event::{Id, Time};
 use crate::export::{Exporter, Format, Source};
+use crate::keeping::is_old;
 use crate::opened::{Content, Walk, WalkError, Wrong};
 use crate::read::{self, Position, Reader};
 use crate::unseal::Unsealer;
@@ -116,8 +117,9 @@ impl Feed {
                 self.exporter.take(sequence, &entry, is_asked, out);
             }
             Content::Closed(_) => return Err(FeedError::Closed { sequence }),
-            // Its time is over: nobody is told of it any more.
-            Content::Gone(_) => {}
+            // Its time is over: nobody is told of it any more. A key that is gone early is not passed over.
+            Content::Gone(header) if is_old(header.time, Time::from_system(SystemTime::now())) => {}
+            Content::Gone(_) => return Err(FeedError::Closed { sequence }),
             Content::Wrong(wrong) => return Err(FeedError::Wrong { sequence, wrong }),
         }
         self.next = sequence + 1;

@@ -29,7 +29,7 @@ mod tree;
 
 mod witnessed;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -44,7 +44,7 @@ use crate::event::{Damage, Digest, Discontinuity, Event, Recovered, SigningKey, 
 use crate::extent::{Extent, extent_of};
 use crate::files::{self, Directory, is_no_evidence};
 use crate::frame::{BLOCK, Fault, MAX_BATCH};
-use crate::keeping::End;
+use crate::keeping::{End, Forbidden};
 use crate::key_records::{self, Found, RECORDS};
 use crate::lock::{BACKUP, BACKUP_TEXT, LOCK, has_writer};
 use crate::loss::digest_from;
@@ -148,12 +148,8 @@ pub fn verify_watched(
     let tree = Tree::find(directory, report.live, asked.key, &mut report)?;
     let keys = tree.as_ref().map_or_else(Vec::new, Tree::known_keys);
     evidence.begin(&keys, asked.cosigned, &mut report)?;
-    // Of a live log, keys that are there now may be destroyed before the walk ends.
-    let keys_before = if report.live {
-        key_records::list(directory)?
-    } else {
-        Vec::new()
-    };
+    // Keys that are there now may be destroyed before the walk ends.
+    let keys_before = key_records::list(directory)?;
     let (segments, others) = read::inventory(directory)?;
     let Some(&last) = segments.last() else {
         report.find(match &tree {
@@ -181,6 +177,7 @@ pub fn verify_watched(
         damage: Vec::new(),
         behind: None,
         keys: BTreeMap::new(),
+        told: HashSet::new(),
         destroyed: BTreeSet::new(),
         key: None,
         watch,
@@ -277,6 +274,8 @@ struct Walk<'a> {
     behind: Option<Position>,
     /// The keys that the log told of: the names of their records, and what these must be.
     keys: BTreeMap<String, Digest>,
+    /// The ids of all keys that the log told of.
+    told: HashSet<KeyId>,
     /// Names of records that were destroyed.
     destroyed: BTreeSet<String>,
     /// One of them, which the last sealed entry was under.
@@ -393,7 +392,7 @@ impl Walk<'_> {
         self.saw(sequence, entry.time, is_read);
         self.meaning
             .clear(sequence, bytes, &entry, &mut self.report);
-        if let Some(forbidden) = self.report.keeping.take(entry.time, &entry.event)
+        if let Some(forbidden) = self.report.keeping.take(sequence, entry.time, &entry.event)
             && let Event::Destruction(end) = &entry.event
         {
             let epoch = end.epoch.chars().take(64).collect();
@@ -422,6 +421,7 @@ impl Walk<'_> {
             }
             Event::Recovered(recovered) => self.recovered.push(recovered),
             Event::EpochKey(key) => {
+                self.told.extend(KeyId::parse(key.key));
                 let name = format!("{}/{}", key.epoch, key.key);
                 self.keys.insert(name, key.record);
             }
@@ -460,9 +460,7 @@ impl Walk<'_> {
         if self.key == Some(key) {
             return;
         }
-        let id = key.to_string();
-        let is_told = |name: &String| name.rsplit('/').next() == Some(&id);
-        if self.keys.keys().any(is_told) || self.destroyed.iter().any(is_told) {
+        if self.told.contains(&key) {
             self.key = Some(key);
         } else {
             self.report.find(Finding::UnknownKey { sequence, key });
@@ -482,6 +480,13 @@ impl Walk<'_> {
         }
         self.report.first.get_or_insert(time);
         self.report.last = Some(time);
+        if let Some((sequence, epoch, due)) = self.report.keeping.was_ahead(time) {
+            self.report.find(Finding::Destroyed {
+                sequence,
+                epoch: epoch.to_string(),
+                forbidden: Forbidden::Early { due },
+            });
+        }
     }
 
     /// Judges what lies behind the end of a segment that has a successor.
@@ -603,7 +608,10 @@ impl Walk<'_> {
     fn account_for_keys(&mut self, before: &[Found], found: Vec<Found>) {
         for Found { name, record } in found {
             let is_destroyed = self.destroyed.contains(&name);
+            let is_ending = self.end_of(&name).is_some_and(|end| !end.done);
             match (self.keys.remove(&name), record) {
+                // It is overwritten before it is removed, and a crash comes when it comes.
+                (_, None) if is_ending => {}
                 (_, Some(_)) if is_destroyed => self.report.find(Finding::KeyReturned { name }),
                 (Some(told), Some((_, digest))) if told == digest => {}
                 (Some(_), _) => {

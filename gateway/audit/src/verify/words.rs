@@ -41,11 +41,13 @@ impl fmt::Display for Finding {
                 epoch.escape_debug()
             ),
             Finding::KeyReturned { name } => {
+                let name = name.escape_debug();
                 write!(f, "keys/{name} was destroyed, and is there again")
             }
             Finding::MissingKey { name } => write!(
                 f,
-                "the record of a key, keys/{name}, is missing or changed: what is sealed under it cannot be read"
+                "the record of a key, keys/{}, is missing or changed: what is sealed under it cannot be read",
+                name.escape_debug()
             ),
             Finding::EndsEarly { at } => write!(
                 f,

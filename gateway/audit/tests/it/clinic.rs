@@ -128,6 +128,16 @@ impl Clinic {
         Clinic::write_with(&self.options())
     }
 
+    /// A run of a writer of another month.
+    pub(crate) fn write_as_of(options: &Options, month: Time) -> Writer {
+        let (log, committer) = Log::open_as_of(options, month).unwrap();
+        Writer {
+            log,
+            committer,
+            next: 0,
+        }
+    }
+
     /// A run of a writer that was told so.
     pub(crate) fn write_with(options: &Options) -> Writer {
         let (log, committer) = Log::open(options).unwrap();

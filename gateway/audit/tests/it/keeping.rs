@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
+use audit::destroy::{Which, destroy};
 use audit::event::Time;
 use audit::keeping::Classes;
 use audit::log::{Committer, Log, Options};
+use audit::verify::Asked;
 use serde_json::Value;
 
 use crate::clinic::{Clinic, Exchange, json_lines, text, whom};
@@ -36,7 +38,7 @@ fn clinic(months: &[&str], classes: &Classes) -> Clinic {
         classes: classes.clone(),
         ..clinic.options()
     };
-    let mut writer = Clinic::write_with(&options);
+    let mut writer = Clinic::write_as_of(&options, month(months[0]));
     for name in months {
         let time = month(name);
         writer.log.turn(time).unwrap();
@@ -246,6 +248,10 @@ fn what_is_held_stays_until_the_hold_is_released() {
     assert!(done(&clinic, &DUE).contains("2019-12"));
     assert_eq!(readable(&clinic).len(), 0);
     assert_eq!(verdict(&clinic).0, Some(0));
+    let turned = [
+        "hold", "--name", "x", "--from", "2019-06", "--to", "2019-01", "--reason", "y",
+    ];
+    refused(&clinic, &turned, "that is no hold");
     for month in ["2019-13", "19-01", "2019-1", "../../x"] {
         let bad = ["hold", "--name", "x", "--to", month, "--reason", "y"];
         refused(&clinic, &bad, "that is no hold");
@@ -256,9 +262,7 @@ fn what_is_held_stays_until_the_hold_is_released() {
 fn a_destruction_that_a_crash_cut_short_is_told_and_finished() {
     let clinic = old(&["2018-11"]);
     // Several keys, since the log was opened again in that month.
-    let writer = clinic.write();
-    writer.log.turn(month("2018-11")).unwrap();
-    writer.end();
+    Clinic::write_as_of(&clinic.options(), month("2018-11")).end();
     let keys = records(&clinic, "2018-11/standard");
     assert_eq!(keys.len(), 2);
     let kept: Vec<_> = keys
@@ -268,6 +272,9 @@ fn a_destruction_that_a_crash_cut_short_is_told_and_finished() {
     // The crash comes behind the first entry and the first removal.
     announce(&clinic);
     std::fs::remove_file(kept[0].0).unwrap();
+    // Of the second one a part is overwritten.
+    let half: Vec<u8> = [&[0; 20], &kept[1].1[20..]].concat();
+    std::fs::write(kept[1].0, half).unwrap();
     let (code, said) = verdict(&clinic);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("`audit destroy` finishes it"), "{said}");
@@ -378,6 +385,34 @@ fn an_index_of_what_is_destroyed_goes_too() {
     assert!(index() > 0);
     assert!(done(&clinic, &DUE).contains("removed: index"));
     assert_eq!(index(), 0);
+}
+
+#[test]
+fn what_was_written_behind_a_clock_that_was_set_back_is_not_due() {
+    let clinic = old(&["2026-11", "2018-11"]);
+    assert_eq!(done(&clinic, &DUE), "nothing is due\n");
+    let epoch = ["destroy", "--epoch", "2018-11/standard", "--reason", REASON];
+    refused(&clinic, &epoch, "kept until 2032-12-01");
+}
+
+#[test]
+fn keys_that_were_destroyed_by_a_clock_that_was_ahead_are_found_by_what_comes_behind() {
+    let clinic = old(&["2024-03"]);
+    let log = clinic.log();
+    let ahead = || month("2040-01");
+    let ended = destroy(
+        &log,
+        &Asked::default(),
+        &Which::Due,
+        REASON,
+        &ahead,
+        &mut |_, _| (),
+    );
+    // The log itself has the time of its own: it tells that at once.
+    assert_eq!(ended.unwrap().epochs.len(), 1);
+    let (code, said) = verdict(&clinic);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("it is to be kept until 2030-04-01"), "{said}");
 }
 
 #[test]
