@@ -44,7 +44,7 @@ pub(super) struct Ship {
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
     /// A file that keeps how far the log was sent. Without it, one in the log's directory, named after
-    /// the receiver. Two programs must not share one. A log in the clear has no key to seal it with: keep it
+    /// the receiver. It is for this receiver alone, and two programs must not share one. A log in the clear has no key to seal it with: keep it
     /// where only this user can write.
     #[arg(long, value_name = "FILE")]
     cursor: Option<PathBuf>,
@@ -82,7 +82,7 @@ impl Ship {
         };
         // The key first: whoever has none has not read anything.
         let mut unsealer = source.unsealer()?;
-        let file = CursorFile::new(&self.cursor_path(), &unsealer);
+        let file = CursorFile::new(&self.cursor_path(), &self.syslog, &unsealer);
         let cursor = match self.from.map_or_else(|| file.load(), |_| Ok(None)) {
             Ok(cursor) => cursor,
             Err(error) => return Ok(bad_cursor(&file, &error)),

@@ -5,7 +5,8 @@
 //!
 //! Who may write to its directory could raise it, and so hide entries from the receiver. So it is sealed
 //! as an index is, under a key that only the reader has, and fails closed: one that was changed, or has no
-//! seal and lies where others can write, is refused. An old one that is put back sends more, never less.
+//! seal and lies where others can write, is refused. The seal names the receiver: how far one of them got
+//! says nothing of another. An old one that is put back sends more, never less.
 //! A log in the clear has no secret to seal with: there the seal finds damage alone.
 
 use std::fmt;
@@ -142,15 +143,18 @@ const LABEL: &[u8] = b"phigate audit cursor 1";
 #[derive(Debug)]
 pub struct CursorFile {
     path: PathBuf,
+    receiver: String,
     key: hmac::Key,
 }
 
 impl CursorFile {
-    /// The file of this path, which need not exist, sealed by the reader whom `unsealer` reads for.
+    /// The file of this path, which need not exist, of what is sent to `receiver` (its `HOST:PORT`), sealed
+    /// by the reader whom `unsealer` reads for.
     #[must_use]
-    pub fn new(path: &Path, unsealer: &Unsealer) -> CursorFile {
+    pub fn new(path: &Path, receiver: &str, unsealer: &Unsealer) -> CursorFile {
         CursorFile {
             path: path.to_owned(),
+            receiver: receiver.to_owned(),
             key: unsealer.sealing_key(LABEL),
         }
     }
@@ -225,9 +229,14 @@ impl CursorFile {
         }
     }
 
-    /// HMAC-SHA-256 over a cursor, under a key that only the reader has, in base64.
+    /// HMAC-SHA-256 over the receiver, with its length before it (8 bytes, big endian), and a cursor, under
+    /// a key that only the reader has, in base64.
     fn seal(&self, line: &[u8]) -> String {
-        BASE64.encode(hmac::sign(&self.key, line))
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&(self.receiver.len() as u64).to_be_bytes());
+        context.update(self.receiver.as_bytes());
+        context.update(line);
+        BASE64.encode(context.sign())
     }
 
     /// Whether nobody but this user can have put the file there.
@@ -255,7 +264,7 @@ pub enum CursorError {
         /// Where it would have gone on.
         send_from: u64,
     },
-    /// It is not as its reader left it, or another reader did.
+    /// It is not as its reader left it for this receiver: changed, or of another reader or receiver.
     Changed {
         /// Where it would have gone on.
         send_from: u64,
@@ -288,7 +297,7 @@ impl fmt::Display for CursorError {
             ),
             CursorError::Changed { send_from } => write!(
                 f,
-                "goes on with entry {send_from}, but was changed, or sealed by another reader"
+                "goes on with entry {send_from}, but was changed, or is of another reader or for another receiver"
             ),
             CursorError::Ahead { entries } => write!(
                 f,
@@ -339,7 +348,26 @@ mod tests {
         let secret = SecretKey::new(&Zeroizing::new([reader; 32]));
         std::fs::create_dir_all(directory.join("wal")).unwrap();
         let unsealer = Unsealer::new(directory, Some(secret)).unwrap();
-        CursorFile::new(&directory.join("a.cursor"), &unsealer)
+        CursorFile::new(&directory.join("a.cursor"), "a:6514", &unsealer)
+    }
+
+    #[test]
+    fn the_cursor_of_one_receiver_hides_nothing_from_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let one = file_of(directory.path(), 1);
+        one.store(&cursor(9)).unwrap();
+        let other = CursorFile {
+            path: directory.path().join("b.cursor"),
+            receiver: "b:6514".to_owned(),
+            key: one.key.clone(),
+        };
+        std::fs::copy(one.path(), other.path()).unwrap();
+        let refused = other.load();
+        assert!(
+            matches!(refused, Err(CursorError::Changed { send_from: 9 })),
+            "{refused:?}"
+        );
+        assert_eq!(one.load().unwrap(), Some(cursor(9)));
     }
 
     #[test]
