@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::process::geteuid;
@@ -193,14 +193,13 @@ pub fn restore(
     let aside = Aside::take(to)?;
     let owner = vacant(aside.place())?;
     let drill = drill_held(backup, asked, reader, watch)?;
-    let (head, done) = copied(backup, aside.log(), watch)?;
+    let (head, done) = copied(backup, aside.target(), watch)?;
     if head != drill.head {
         return Err(BackupError::Checkpoint);
     }
     verified(&aside.log(), asked, watch)?;
     if let Some((uid, gid)) = owner {
-        let given = give(aside.work(), uid, gid);
-        given.map_err(BackupError::disk("give to its owner", aside.work()))?;
+        aside.give(uid, gid)?;
     }
     let told = Event::Restored(Told {
         entries: head.size,
@@ -231,14 +230,4 @@ fn vacant(place: &Path) -> Result<Option<(u32, u32)>, BackupError> {
     let found = found.map_err(failed)?;
     let is_given = us.is_root() && found.uid() != us.as_raw();
     Ok(is_given.then(|| (found.uid(), found.gid())))
-}
-
-/// Gives a directory and all in it to a user.
-fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
-    if std::fs::symlink_metadata(path)?.is_dir() {
-        for item in std::fs::read_dir(path)? {
-            give(&item?.path(), uid, gid)?;
-        }
-    }
-    lchown(path, Some(uid), Some(gid))
 }

@@ -112,7 +112,7 @@ impl Transfer<'_> {
         for (_, bytes) in &self.signed.witnessed {
             add(*bytes);
         }
-        let space = above(&above(&self.into));
+        let space = above(&self.into);
         let stat = rustix::fs::statvfs(&space);
         let stat = stat.map_err(|error| BackupError::disk("look at", &space)(error.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);

@@ -128,7 +128,7 @@ impl Begun {
         let copy = Transfer {
             from: &from,
             held: held.as_ref(),
-            into: aside.log(),
+            into: aside.target(),
             signed: &signed,
             end,
             told: &told,

@@ -14,13 +14,24 @@
 //!
 //! Records of keys that are removed for good are overwritten first: they may be those of destroyed
 //! keys. A file system that copies on write keeps the old blocks all the same.
+//!
+//! Somebody else may own the directory that the place is in, and root may be asked to work there: for a
+//! log of the gateway's user, for instance. So what lies aside must be our own, whoever we are, and is
+//! gone through by its open directory and no link: nobody leads us out of it.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::ffi::{CStr, CString};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, chownat, openat,
+    renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -32,8 +43,10 @@ use crate::key_records::RECORDS;
 pub(crate) struct Aside {
     place: PathBuf,
     work: PathBuf,
-    /// Held until all is done: that of the directory aside, and of what the place holds.
-    locks: Vec<File>,
+    /// The directory aside, locked until all is done. Its name may come to lead elsewhere.
+    handle: File,
+    /// What the place holds, locked as long.
+    held: Option<File>,
     /// Whether what lies aside must stay when this is dropped.
     stays: bool,
 }
@@ -53,20 +66,19 @@ impl Aside {
     pub(crate) fn take(place: &Path) -> Result<Aside, BackupError> {
         let place = whole(place)?;
         let work = aside_of(&place);
-        let lock = lock(&work)?;
-        inspect(&work)?;
+        let handle = lock(&work)?;
+        inspect(&handle, &work)?;
         let mut aside = Aside {
             place,
             work,
-            locks: vec![lock],
+            handle,
+            held: None,
             stays: true,
         };
         aside.mend()?;
-        let mark = aside.work.join(MARK);
-        File::create(&mark).map_err(BackupError::disk("make", &mark))?;
+        aside.mark()?;
         aside.stays = false;
-        let held = aside.hold()?;
-        aside.locks.extend(held);
+        aside.held = aside.hold()?;
         Ok(aside)
     }
 
@@ -75,28 +87,63 @@ impl Aside {
         &self.place
     }
 
-    /// Where the log is to be made. Nothing is there yet.
+    /// Where the log that is made can be looked at.
     pub(crate) fn log(&self) -> PathBuf {
         self.work.join(LOG)
     }
 
-    /// What is locked, for whoever gives it to another user with all that is in it.
-    pub(crate) fn work(&self) -> &Path {
-        &self.work
+    /// Where the log is to be made. Nothing is there yet. Where somebody else can give the directory aside
+    /// another name, what is written goes by the open one.
+    pub(crate) fn target(&self) -> PathBuf {
+        let ours = geteuid().as_raw();
+        let parent = std::fs::metadata(above(&self.place));
+        if parent.is_ok_and(|parent| parent.uid() == ours && parent.mode() & 0o022 == 0) {
+            return self.log();
+        }
+        PathBuf::from(format!("/proc/self/fd/{}/{LOG}", self.handle.as_raw_fd()))
+    }
+
+    /// Gives the log that was made to another user, who can then come to it. The directory that it is in
+    /// stays ours.
+    pub(crate) fn give(&self, uid: u32, gid: u32) -> Result<(), BackupError> {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let given = give(&self.handle, &named(LOG), uid, gid).and_then(|()| {
+            let passable = Permissions::from_mode(0o711);
+            self.handle.set_permissions(passable)
+        });
+        given.map_err(BackupError::disk("give to its owner", &self.work))
     }
 
     /// Finishes, or takes back, what an attempt before left behind.
     fn mend(&self) -> Result<(), BackupError> {
-        let old = self.work.join(OLD);
-        if old.exists() && std::fs::symlink_metadata(&self.place).is_err() {
-            std::fs::rename(&old, &self.place).map_err(BackupError::disk("put back", &old))?;
+        if self.has_old() && std::fs::symlink_metadata(&self.place).is_err() {
+            let back = renameat(&self.handle, OLD, CWD, &self.place);
+            back.map_err(|error| BackupError::disk("put back", &self.work)(error.into()))?;
             sync(&above(&self.place))?;
         }
         for name in [LOG, OLD] {
-            let path = self.work.join(name);
-            remove(&path).map_err(BackupError::disk("remove", &path))?;
+            remove(&self.handle, name).map_err(|error| match error.kind() {
+                // A link, or a file where a directory belongs: no attempt of ours.
+                io::ErrorKind::NotADirectory => wrong_place(&self.work, Wrong::Foreign),
+                _ => BackupError::disk("remove", &self.work.join(name))(error),
+            })?;
         }
         Ok(())
+    }
+
+    /// Says that what lies aside is ours. A mark that is there was looked at.
+    fn mark(&self) -> Result<(), BackupError> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        match openat(&self.handle, MARK, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(BackupError::disk("make", &self.work.join(MARK))(
+                error.into(),
+            )),
+        }
+    }
+
+    fn has_old(&self) -> bool {
+        statat(&self.handle, OLD, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Locks what the place holds against those who read it as a whole.
@@ -120,7 +167,7 @@ impl Aside {
         if beside.dev() != found.dev() {
             return Err(wrong_place(place, Wrong::Mount));
         }
-        let handle = File::open(place).map_err(BackupError::disk("open", place))?;
+        let handle = open_directory(place).map_err(BackupError::disk("open", place))?;
         match handle.try_lock() {
             Ok(()) => Ok(Some(handle)),
             Err(TryLockError::WouldBlock) => Err(BackupError::Busy {
@@ -135,34 +182,34 @@ impl Aside {
     pub(crate) fn put(mut self) -> Result<(), BackupError> {
         // From here on what lies aside may be all that there is.
         self.stays = true;
-        let made = self.log();
-        sync(&self.work)?;
+        let synced = |handle: &File| {
+            let synced = handle.sync_all();
+            synced.map_err(BackupError::disk("sync", &self.work))
+        };
+        synced(&self.handle)?;
         let failed = BackupError::disk("put the copy into", &self.place);
-        match std::fs::rename(&made, &self.place) {
+        match renameat(&self.handle, LOG, CWD, &self.place) {
             Ok(()) => {}
             // Something is there.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                ) =>
-            {
-                let exchanged = self.exchange(&made).map_err(&failed);
-                if exchanged.is_err() {
-                    self.stays = self.work.join(OLD).exists();
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                if let Err(error) = self.exchange() {
+                    let error = failed(error);
+                    self.stays = self.has_old();
+                    return Err(error);
                 }
-                exchanged?;
             }
             Err(error) => {
+                let error = failed(error.into());
                 self.stays = false;
-                return Err(failed(error));
+                return Err(error);
             }
         }
         sync(&above(&self.place))?;
-        sync(&self.work)?;
+        synced(&self.handle)?;
         for name in [LOG, OLD] {
             let path = self.work.join(name);
-            remove(&path).map_err(|error| BackupError::Leftover { path, error })?;
+            let removed = remove(&self.handle, name);
+            removed.map_err(|error| BackupError::Leftover { path, error })?;
         }
         let cleared = self.clear();
         cleared.map_err(|error| BackupError::Leftover {
@@ -173,20 +220,20 @@ impl Aside {
 
     /// Takes the directory away, which is empty but for what says that it is ours.
     fn clear(&self) -> io::Result<()> {
-        std::fs::remove_file(self.work.join(MARK))?;
+        unlinkat(&self.handle, MARK, AtFlags::empty())?;
         std::fs::remove_dir(&self.work)
     }
 
-    fn exchange(&self, made: &Path) -> io::Result<()> {
-        match renameat_with(CWD, made, CWD, &self.place, RenameFlags::EXCHANGE) {
+    fn exchange(&self) -> io::Result<()> {
+        let (work, place) = (&self.handle, &self.place);
+        match renameat_with(work, LOG, CWD, place, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
             // A file system that cannot: in two steps.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                let old = self.work.join(OLD);
-                std::fs::rename(&self.place, &old)?;
-                std::fs::rename(made, &self.place).or_else(|error| {
-                    std::fs::rename(&old, &self.place)?;
-                    Err(error)
+                renameat(CWD, place, work, OLD)?;
+                renameat(work, LOG, CWD, place).or_else(|error| {
+                    renameat(work, OLD, CWD, place)?;
+                    Err(error.into())
                 })
             }
             Err(error) => Err(error.into()),
@@ -197,7 +244,7 @@ impl Aside {
 /// What was not put into its place is taken back as far as possible; the next attempt does the rest.
 impl Drop for Aside {
     fn drop(&mut self) {
-        if !self.stays && remove(&self.log()).is_ok() {
+        if !self.stays && remove(&self.handle, LOG).is_ok() {
             let _ = self.clear();
         }
     }
@@ -285,65 +332,141 @@ fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Sees that what lies aside is an attempt of ours and nothing else: it will be removed.
-fn inspect(work: &Path) -> Result<(), BackupError> {
-    let failed = BackupError::disk("look at", work);
-    let found = std::fs::symlink_metadata(work).map_err(&failed)?;
-    let us = geteuid();
-    if found.uid() != us.as_raw() && !us.is_root() {
-        return Err(wrong_place(work, Wrong::NotOurs));
+/// Sees that what lies aside is an attempt of ours and nothing else: it will be removed. Root is no
+/// exception: what another user left there is not root's.
+fn inspect(work: &File, path: &Path) -> Result<(), BackupError> {
+    let failed = BackupError::disk("look at", path);
+    let found = work.metadata().map_err(&failed)?;
+    let us = geteuid().as_raw();
+    if found.uid() != us {
+        return Err(wrong_place(path, Wrong::NotOurs));
     }
     if found.mode() & 0o022 != 0 {
-        return Err(wrong_place(work, Wrong::Exposed));
+        return Err(wrong_place(path, Wrong::Exposed));
     }
-    let mut names = Vec::new();
-    for item in std::fs::read_dir(work).map_err(&failed)? {
-        names.push(item.map_err(&failed)?.file_name());
+    let names = names(work).map_err(&failed)?;
+    let mut is_marked = false;
+    for name in &names {
+        let found = stat(work, name).map_err(&failed)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let is_ours = match name.to_str() {
+            Ok(MARK) => {
+                is_marked = kind == FileType::RegularFile && found.st_uid == us;
+                is_marked
+            }
+            Ok(LOG | OLD) => kind == FileType::Directory,
+            Ok(_) | Err(_) => false,
+        };
+        if !is_ours {
+            return Err(wrong_place(path, Wrong::Foreign));
+        }
     }
-    let is_marked = names.iter().any(|name| name == MARK);
-    let is_ours = |name: &std::ffi::OsString| name == MARK || name == LOG || name == OLD;
-    if names.is_empty() || is_marked && names.iter().all(is_ours) {
+    if names.is_empty() || is_marked {
         Ok(())
     } else {
-        Err(wrong_place(work, Wrong::Foreign))
+        Err(wrong_place(path, Wrong::Foreign))
     }
 }
 
-/// Removes a log, and overwrites the records of its keys that nothing else leads to.
-fn remove(log: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(log) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    overwrite(&log.join(RECORDS), 3)?;
-    std::fs::remove_dir_all(log)
-}
-
-fn overwrite(folder: &Path, levels: u32) -> io::Result<()> {
-    let items = match std::fs::read_dir(folder) {
-        Ok(items) => items,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+/// Removes a log, and overwrites the records of its keys that nothing else leads to. Follows no link.
+fn remove(work: &File, log: &str) -> io::Result<()> {
+    let log = named(log);
+    let directory = match open_below(work, &log) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened?,
     };
-    for item in items {
-        let path = item?.path();
-        let found = std::fs::symlink_metadata(&path)?;
-        if found.is_dir() && levels > 1 {
-            overwrite(&path, levels - 1)?;
-        } else if found.is_file() && found.nlink() == 1 {
-            let file = OpenOptions::new().write(true).open(&path)?;
-            let mut at = 0;
-            while at < found.len() {
-                let zeros = [0; 4096];
-                let step = usize::try_from(found.len() - at).map_or(4096, |left| left.min(4096));
-                file.write_all_at(&zeros[..step], at)?;
-                at += step as u64;
+    match open_below(&directory, &named(RECORDS)) {
+        Err(Errno::NOENT) => {}
+        opened => overwrite(&opened?, 3)?,
+    }
+    remove_all(&directory, DEEPEST)?;
+    Ok(unlinkat(work, log, AtFlags::REMOVEDIR)?)
+}
+
+/// Nothing in a log lies deeper: `tile/0/x001/x234/067.p` is of five names.
+const DEEPEST: u32 = 16;
+
+fn overwrite(folder: &File, levels: u32) -> io::Result<()> {
+    for name in names(folder)? {
+        match FileType::from_raw_mode(stat(folder, &name)?.st_mode) {
+            FileType::Directory if levels > 1 => {
+                overwrite(&open_below(folder, &name)?, levels - 1)?;
             }
-            file.sync_all()?;
+            FileType::RegularFile => {
+                let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = File::from(openat(folder, &name, flags, Mode::empty())?);
+                let found = file.metadata()?;
+                if found.is_file() && found.nlink() == 1 {
+                    zero(&file, found.len())?;
+                }
+            }
+            // A link is not followed, and what else there may be has no content.
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn zero(file: &File, bytes: u64) -> io::Result<()> {
+    let zeros = [0; 4096];
+    let mut at = 0;
+    while at < bytes {
+        let step = usize::try_from(bytes - at).map_or(4096, |left| left.min(4096));
+        file.write_all_at(&zeros[..step], at)?;
+        at += step as u64;
+    }
+    file.sync_all()
+}
+
+fn remove_all(folder: &File, levels: u32) -> io::Result<()> {
+    for name in names(folder)? {
+        if FileType::from_raw_mode(stat(folder, &name)?.st_mode) != FileType::Directory {
+            unlinkat(folder, &name, AtFlags::empty())?;
+            continue;
+        }
+        let below = levels.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
+        remove_all(&open_below(folder, &name)?, below)?;
+        unlinkat(folder, &name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+/// Gives a directory of ours and all in it to a user.
+fn give(within: &File, name: &CStr, uid: Uid, gid: Gid) -> io::Result<()> {
+    if FileType::from_raw_mode(stat(within, name)?.st_mode) == FileType::Directory {
+        let folder = open_below(within, name)?;
+        for name in names(&folder)? {
+            give(&folder, &name, uid, gid)?;
+        }
+    }
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    Ok(chownat(within, name, Some(uid), Some(gid), flags)?)
+}
+
+fn named(name: &str) -> CString {
+    CString::new(name).expect("a name of ours has no NUL")
+}
+
+/// The names in a directory.
+fn names(folder: &File) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for item in Dir::read_from(folder)? {
+        let item = item?;
+        let name = item.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn stat(within: &File, name: &CStr) -> io::Result<Stat> {
+    Ok(statat(within, name, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn open_below(within: &File, name: &CStr) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(within, name, flags, Mode::empty()).map(File::from)
 }
 
 /// Makes the names in a directory durable.

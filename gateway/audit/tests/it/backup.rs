@@ -679,6 +679,76 @@ fn what_an_attempt_left_aside_is_finished_or_removed_by_the_next() {
 }
 
 #[test]
+fn a_link_in_what_lies_aside_leads_nobody_out_of_it() {
+    use std::os::unix::fs::symlink;
+    let clinic = clinic();
+    backed_up(&clinic);
+    let aside = clinic.path("backup/audit.aside");
+    let precious = clinic.path("precious");
+    std::fs::create_dir(&precious).unwrap();
+    std::fs::write(precious.join("shadow"), "root").unwrap();
+    let planted: [&dyn Fn(); 4] = [
+        &|| symlink(precious.join("shadow"), aside.join("audit")).unwrap(),
+        &|| symlink(precious.join("not-there"), aside.join("audit")).unwrap(),
+        &|| {
+            std::fs::write(aside.join("audit"), "").unwrap();
+            std::fs::create_dir(aside.join("old")).unwrap();
+            symlink(&precious, aside.join("old/keys")).unwrap();
+        },
+        &|| {
+            std::fs::write(aside.join("audit"), "").unwrap();
+            symlink(&precious, aside.join("old")).unwrap();
+        },
+    ];
+    let copied = clinic.path("copied");
+    copy(&place(&clinic), &copied);
+    let to = place(&clinic);
+    for (at, plant) in planted.iter().enumerate() {
+        std::fs::create_dir(&aside).unwrap();
+        plant();
+        let backup = back_up(&clinic, &clinic.log());
+        let mut words = vec!["restore", word(&copied), "--to", word(&to)];
+        words.extend(["--reason", "a test"]);
+        for refused in [backup, audit(&words)] {
+            let said = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(4), "{at}: {said}");
+            assert!(said.contains("audit.aside holds something"), "{at}: {said}");
+        }
+        let left = held(&precious);
+        assert_eq!(left[Path::new("shadow")], b"root", "{at}");
+        assert_eq!(left.len(), 1, "{at}");
+        std::fs::remove_dir_all(&aside).unwrap();
+    }
+    // A link below the records of keys is removed like a file, and not followed.
+    std::fs::create_dir_all(aside.join("old/keys")).unwrap();
+    std::fs::write(aside.join("audit"), "").unwrap();
+    symlink(&precious, aside.join("old/keys/2026-11")).unwrap();
+    symlink(precious.join("shadow"), aside.join("old/keys/key")).unwrap();
+    backed_up(&clinic);
+    assert_eq!(held(&precious)[Path::new("shadow")], b"root");
+    assert!(!aside.exists());
+}
+
+#[test]
+fn root_does_not_take_over_what_another_user_left_aside() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run here: what lies aside belongs to another user: this is not root");
+        return;
+    }
+    let clinic = clinic();
+    let aside = clinic.path("backup/audit.aside");
+    std::fs::create_dir_all(aside.join("log")).unwrap();
+    std::fs::write(aside.join("audit"), "").unwrap();
+    for theirs in ["", "audit"] {
+        std::os::unix::fs::chown(aside.join(theirs), Some(12_345), None).unwrap();
+        let refused = back_up(&clinic, &clinic.log());
+        assert_eq!(refused.status.code(), Some(4), "{theirs}");
+        assert!(aside.join("log").exists());
+        std::os::unix::fs::chown(&aside, Some(0), None).unwrap();
+    }
+}
+
+#[test]
 fn a_log_that_is_not_signed_is_not_backed_up() {
     let clinic = Clinic::new();
     std::fs::create_dir(clinic.path("backup")).unwrap();
@@ -797,28 +867,31 @@ fn root_restores_for_the_user_of_the_gateway() {
     let clinic = clinic();
     backed_up(&clinic);
     let owner = 12_345;
-    let to = clinic.path("theirs");
-    std::fs::create_dir(&to).unwrap();
-    std::os::unix::fs::chown(&to, Some(owner), Some(owner)).unwrap();
     // The user comes here on the way to what is its own.
     let above = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(clinic.path(""), above).unwrap();
-    let done = audit(&[
-        "restore",
-        word(&place(&clinic)),
-        "--to",
-        word(&to),
-        "--reason",
-        "a test",
-        "--key",
-        word(&clinic.path("log.vkey")),
-    ]);
-    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
-    for path in held(&to).keys() {
-        let found = std::fs::metadata(to.join(path)).unwrap();
-        assert_eq!(found.uid(), owner, "{path:?}");
+    // What is there is theirs, or the directory that it is made in.
+    for (theirs, to) in [("theirs", "theirs"), ("home", "home/audit")] {
+        let (theirs, to) = (clinic.path(theirs), clinic.path(to));
+        std::fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(owner), Some(owner)).unwrap();
+        let done = audit(&[
+            "restore",
+            word(&place(&clinic)),
+            "--to",
+            word(&to),
+            "--reason",
+            "a test",
+            "--key",
+            word(&clinic.path("log.vkey")),
+        ]);
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        for path in held(&to).keys() {
+            let found = std::fs::metadata(to.join(path)).unwrap();
+            assert_eq!(found.uid(), owner, "{path:?}");
+        }
+        assert_eq!(std::fs::metadata(&to).unwrap().uid(), owner);
     }
-    assert_eq!(std::fs::metadata(&to).unwrap().uid(), owner);
 }
 
 #[test]
