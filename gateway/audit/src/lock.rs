@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::OpenError;
+use crate::files::{guarded, regular};
 
 /// The file that the one writer of a log holds a lock on.
 pub const LOCK: &str = "LOCK";
@@ -40,6 +41,7 @@ pub(crate) fn take(directory: &Path) -> Result<File, OpenError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(guarded())
         .open(directory.join(LOCK))
         .map_err(OpenError::disk("open the lock"))?;
     // `has_writer` holds the lock for a moment, and whoever records that he reads for some more; a
@@ -69,9 +71,15 @@ pub(crate) fn take(directory: &Path) -> Result<File, OpenError> {
 /// Whether somebody writes to the log in `directory` now.
 ///
 /// # Errors
-/// What the operating system says; a directory without a lock file has no writer.
+/// What the operating system says; a directory without a lock file has no writer, nor has one with something
+/// else in the place of it, which `verify` names.
 pub fn has_writer(directory: &Path) -> io::Result<bool> {
-    let file = match File::open(directory.join(LOCK)) {
+    let path = directory.join(LOCK);
+    match std::fs::symlink_metadata(&path) {
+        Ok(found) if !found.is_file() => return Ok(false),
+        Ok(_) | Err(_) => {}
+    }
+    let file = match regular(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),

@@ -16,8 +16,6 @@ use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::error::BackupError;
 use super::held::{Held, begins_with};
 use super::place::{above, sync};
@@ -25,7 +23,7 @@ use super::signed::{Signed, Told, epoch_of};
 use crate::checkpoints::history::{self, CHECKPOINTS, Record, Records};
 use crate::checkpoints::store::{CHECKPOINT, Stored};
 use crate::checkpoints::witnessed::size_of;
-use crate::files::{Directory, Files as _, parent};
+use crate::files::{Directory, Files as _, parent, regular};
 use crate::key_records::{self, RECORDS};
 use crate::lock::{BACKUP, BACKUP_TEXT};
 use crate::merkle::hash::Hash;
@@ -445,24 +443,6 @@ fn records(
         }
     }
     Ok(())
-}
-
-/// Opens a file that is one: whoever may write to the log leads nobody out of it, and nobody waits.
-fn regular(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let flags = i32::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "this is no file",
-        ))
-    }
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -1,7 +1,6 @@
 //! What a backup holds already, and whether the log goes on from there. A backup is an anchor: a log that
 //! was put back, or written anew, does not pass over it.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use super::signed::{Signed, walk};
 use crate::checkpoints::history::{self, CHECKPOINTS};
 use crate::checkpoints::holds;
 use crate::checkpoints::store::Stored;
-use crate::files::{Directory, Files as _};
+use crate::files::{Directory, Files as _, regular};
 use crate::frame::{BLOCK, SegmentHeader};
 use crate::lock::is_backup;
 use crate::merkle::tile::TilesError;
@@ -133,7 +132,7 @@ fn log_of(directory: &Path) -> Result<[u8; 16], BackupError> {
 fn header(path: &Path) -> Result<Option<SegmentHeader>, BackupError> {
     let failed = BackupError::disk("read", path);
     let mut block = [0; BLOCK];
-    let file = File::open(path).map_err(&failed)?;
+    let file = regular(path).map_err(&failed)?;
     let filled = storage::read_at(&file, 0, &mut block).map_err(&failed)?;
     Ok(SegmentHeader::decode(&block[..filled]).ok())
 }
@@ -141,12 +140,12 @@ fn header(path: &Path) -> Result<Option<SegmentHeader>, BackupError> {
 /// Whether a file begins with the first `most` bytes of another, or with all of it if that is shorter.
 /// One that is not there does not.
 pub(crate) fn begins_with(file: &Path, other: &Path, most: u64) -> Result<bool, BackupError> {
-    let theirs = match File::open(file) {
+    let theirs = match regular(file) {
         Ok(theirs) => theirs,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(BackupError::disk("read", file)(error)),
     };
-    let ours = File::open(other).map_err(BackupError::disk("read", other))?;
+    let ours = regular(other).map_err(BackupError::disk("read", other))?;
     let (mut theirs, mut ours) = (BufReader::new(theirs), BufReader::new(ours.take(most)));
     let (mut one, mut two) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {

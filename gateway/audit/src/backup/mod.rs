@@ -209,6 +209,7 @@ pub(crate) fn verified(
     asked: &Asked<'_>,
     watch: &mut dyn FnMut(Stage),
 ) -> Result<Report, BackupError> {
+    signed::plain(log)?;
     let report = verify::verify_watched(log, asked, &mut |segment, last| {
         watch(Stage::Verifying(segment, last));
     });

@@ -6,10 +6,11 @@
 //! seen no more than it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use super::error::BackupError;
-use crate::checkpoints::history::{self, MAX_RECORD};
+use crate::checkpoints::history::{self, CHECKPOINTS, MAX_RECORD};
 use crate::checkpoints::store::CHECKPOINT;
 use crate::checkpoints::witnessed::{MAX_WITNESSES, WITNESSED, is_witness};
 use crate::entry;
@@ -44,6 +45,7 @@ impl Signed {
             let directory = directory.to_owned();
             return Err(BackupError::NoLog { directory });
         }
+        plain(directory)?;
         let failed = BackupError::disk("read", directory);
         let files = Directory::new(directory);
         let mut witnessed = Vec::new();
@@ -78,6 +80,29 @@ impl Signed {
             witnessed,
         })
     }
+}
+
+/// Sees that the segments and the days of the history are files: nobody waits for the other end of a pipe
+/// with the locks of a backup in hand.
+pub(crate) fn plain(directory: &Path) -> Result<(), BackupError> {
+    let files = Directory::new(directory);
+    for folder in ["wal", CHECKPOINTS] {
+        let folder_path = directory.join(folder);
+        let names = files.list(folder);
+        let names = names.map_err(BackupError::disk("read", &folder_path))?;
+        for name in names.unwrap_or_default() {
+            let path = folder_path.join(name);
+            let failed = BackupError::disk("read", &path);
+            match std::fs::symlink_metadata(&path) {
+                Ok(found) if found.is_file() => {}
+                // What a live log removes.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(_) => return Err(failed(io::ErrorKind::InvalidData.into())),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What entries tell of.

@@ -225,7 +225,22 @@ const SIGNED_WITHIN: u64 = 60_000_000_000;
 
 /// Says so of a backup. Its mark is one text and no other: nothing hides there.
 fn marked(directory: &Path, report: &mut Report) -> io::Result<()> {
-    let mark = files::read(&Directory::new(directory), BACKUP, BACKUP_TEXT.len())?;
+    let is_no_file = |name| match std::fs::symlink_metadata(directory.join(name)) {
+        Ok(found) => Ok(!found.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    let lock = Finding::Stranger {
+        name: LOCK.to_owned(),
+    };
+    if is_no_file(LOCK)? && !report.findings.contains(&lock) {
+        report.find(lock);
+    }
+    let mark = if is_no_file(BACKUP)? {
+        Some(Vec::new())
+    } else {
+        files::read(&Directory::new(directory), BACKUP, BACKUP_TEXT.len())?
+    };
     match mark {
         None => {}
         Some(text) if text == BACKUP_TEXT.as_bytes() => report.notes.push(Note::Backup),

@@ -749,6 +749,62 @@ fn root_does_not_take_over_what_another_user_left_aside() {
 }
 
 #[test]
+fn nobody_waits_for_a_pipe_that_lies_in_a_log_or_a_backup() {
+    let clinic = clinic();
+    backed_up(&clinic);
+    run(&clinic, 400, 30);
+    let key = clinic.path("log.vkey");
+    // Whoever waited would be ended with 124.
+    let run = |words: &[&str]| {
+        let audit = env!("CARGO_BIN_EXE_audit");
+        let mut limited = Command::new("timeout");
+        let output = limited.arg("60").arg(audit).args(words).output().unwrap();
+        (output.status.code().unwrap(), text(&output.stdout))
+    };
+    let pipe = |path: &Path| {
+        let made = Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    };
+    let days = |log: &Path| {
+        let days = std::fs::read_dir(log.join("checkpoints")).unwrap();
+        let day = days.map(|day| day.unwrap().file_name()).max().unwrap();
+        format!("checkpoints/{}", day.to_str().unwrap())
+    };
+    let day = days(&clinic.log());
+    let first = "wal/0000000000000001.seg";
+    let names = ["BACKUP", "LOCK", "checkpoint", day.as_str(), first];
+    for name in names {
+        let (log, backup) = (clinic.path("piped"), clinic.path("held"));
+        for (from, to) in [(clinic.log(), &log), (place(&clinic), &backup)] {
+            copy(&from, to);
+            let _ = std::fs::remove_file(to.join(name));
+            pipe(&to.join(name));
+        }
+        if ["BACKUP", "LOCK"].contains(&name) {
+            let (code, said) = run(&["verify", word(&log), "--key", word(&key)]);
+            assert_eq!(code, 1, "{name}: {said}");
+            assert!(said.contains(name), "{name}: {said}");
+        }
+        let to = place(&clinic);
+        let (code, said) = run(&["backup", word(&log), "--to", word(&to)]);
+        assert!(code < 5, "{name}: {code} {said}");
+        let (code, said) = run(&["backup", word(&clinic.log()), "--to", word(&backup)]);
+        assert!(code < 5, "{name}: {code} {said}");
+        let words = ["restore", word(&backup), "--verify", "--key", word(&key)];
+        // What was brought up to date has a mark of its own again.
+        let (code, said) = run(&words);
+        assert!(code < 5, "{name}: {code} {said}");
+        for path in [log, backup] {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+    // A directory of that name is no mark of a backup either.
+    std::fs::create_dir(clinic.log().join("BACKUP")).unwrap();
+    let (code, said) = run(&["verify", word(&clinic.log()), "--key", word(&key)]);
+    assert_eq!(code, 1, "{said}");
+}
+
+#[test]
 fn a_log_that_is_not_signed_is_not_backed_up() {
     let clinic = Clinic::new();
     std::fs::create_dir(clinic.path("backup")).unwrap();
