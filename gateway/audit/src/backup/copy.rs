@@ -3,7 +3,8 @@
 //! What a backup holds already is not read again but linked (link(2)), where that cannot change any more:
 //! segments and days behind which others follow, full tiles, records of keys. All else is read from the
 //! log, in the order in which a live one cannot tear it: what witnesses cosigned and the checkpoint
-//! (`signed`), then the history, the tiles, the segments, and the records of keys under their lock.
+//! (`signed`), then the records of keys, under a lock that is held since before that, then the history, the
+//! tiles, the segments.
 //! Nothing behind the checkpoint is copied: the last segment and the last day are cut where it ends.
 //!
 //! Each file is synced when it is written, each directory at the end: then all of it is durable, and
@@ -23,6 +24,7 @@ use super::signed::{Signed, Told, epoch_of};
 use crate::checkpoints::history::{self, CHECKPOINTS, Record, Records};
 use crate::checkpoints::store::{CHECKPOINT, Stored};
 use crate::checkpoints::witnessed::size_of;
+use crate::event::Digest;
 use crate::files::{Directory, Files as _, parent, regular};
 use crate::key_records::{self, RECORDS};
 use crate::lock::{BACKUP, BACKUP_TEXT};
@@ -71,15 +73,21 @@ pub struct Done {
 impl Transfer<'_> {
     /// Makes the copy: durable when it returns. `watch` is told of each segment that is begun, and of the
     /// last.
-    pub(crate) fn make(mut self, watch: &mut dyn FnMut(u64, u64)) -> Result<Done, BackupError> {
+    /// `still` keeps others from the log's keys; it is let go of once they are copied.
+    pub(crate) fn make(
+        mut self,
+        still: Option<File>,
+        watch: &mut dyn FnMut(u64, u64),
+    ) -> Result<Done, BackupError> {
         self.room()?;
         // At least these folders, however little is in them.
         self.folder("wal")?;
+        self.keys()?;
+        drop(still);
         self.witnessed()?;
         self.history()?;
         self.tiles()?;
         self.segments(watch)?;
-        self.keys()?;
         let note = self.signed.note.clone();
         self.write(CHECKPOINT, &note)?;
         if self.is_backup {
@@ -293,30 +301,18 @@ impl Transfer<'_> {
     }
 
     /// The records of keys, while nobody destroys any. Those whose destruction the log tells of stay
-    /// behind; of those that are missing otherwise the backup keeps its own.
+    /// behind, also where it was cut short; of those that are missing otherwise the backup keeps its own.
     fn keys(&mut self) -> Result<(), BackupError> {
-        let folder = self.from.join(RECORDS);
-        let _lock = match File::open(&folder) {
-            Ok(handle) => Some(locked(handle, &folder)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(BackupError::disk("open", &folder)(error)),
-        };
-        let list = |directory: &Path| {
-            let found = key_records::list(directory);
-            let found = found.map_err(BackupError::disk("read the keys of", directory))?;
-            let records = found
-                .into_iter()
-                .filter_map(|found| Some((found.name, found.record?.1)));
-            Ok::<BTreeMap<_, _>, BackupError>(records.collect())
-        };
-        let theirs = list(self.from)?;
+        let theirs = key_digests(self.from)?;
+        let is_ending = |name: &str| self.told.announced.contains(epoch_of(name));
         if let Some(held) = self.held {
-            for (name, digest) in list(&held.directory)? {
-                if self.told.destroyed.contains(epoch_of(&name)) {
+            for (name, digest) in key_digests(&held.directory)? {
+                let is_there = theirs.get(&name) == Some(&digest);
+                if self.told.destroyed.contains(epoch_of(&name)) || !is_there && is_ending(&name) {
                     continue;
                 }
                 self.link(held, &format!("{RECORDS}/{name}"))?;
-                if theirs.get(&name) != Some(&digest) {
+                if !is_there {
                     self.done.missing_keys.push(name);
                 }
             }
@@ -324,7 +320,9 @@ impl Transfer<'_> {
         for (name, digest) in &self.told.keys {
             if theirs.get(name) != Some(digest) {
                 // Whether that is in order is for `verify` to say.
-                self.done.missing_keys.push(name.clone());
+                if !is_ending(name) {
+                    self.done.missing_keys.push(name.clone());
+                }
                 continue;
             }
             let name = format!("{RECORDS}/{name}");
@@ -456,6 +454,27 @@ fn create(path: &Path) -> io::Result<File> {
 fn length(path: &Path) -> Result<u64, BackupError> {
     let found = std::fs::symlink_metadata(path);
     Ok(found.map_err(BackupError::disk("look at", path))?.len())
+}
+
+/// The records of keys in a log, by name.
+pub(crate) fn key_digests(directory: &Path) -> Result<BTreeMap<String, Digest>, BackupError> {
+    let found = key_records::list(directory);
+    let found = found.map_err(BackupError::disk("read the keys of", directory))?;
+    let records = found
+        .into_iter()
+        .filter_map(|found| Some((found.name, found.record?.1)));
+    Ok(records.collect())
+}
+
+/// Keeps whoever destroys keys of a log away from them, as long as the file lives; nothing where there are
+/// none.
+pub(crate) fn still(directory: &Path) -> Result<Option<File>, BackupError> {
+    let folder = directory.join(RECORDS);
+    match File::open(&folder) {
+        Ok(handle) => locked(handle, &folder).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BackupError::disk("open", &folder)(error)),
+    }
 }
 
 /// Locks the folder of the records of keys, which whoever destroys one locks too.

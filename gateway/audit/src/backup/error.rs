@@ -22,6 +22,11 @@ pub enum BackupError {
     Unsigned,
     /// A loss was accepted in the log, and that is not signed yet.
     Unaccepted,
+    /// Keys were destroyed, or are about to be, and that is not signed yet.
+    Ending {
+        /// Whose, `2018-11/standard`.
+        epoch: String,
+    },
     /// The place is none that can be used.
     Place {
         /// Which.
@@ -160,7 +165,10 @@ impl BackupError {
             | BackupError::Tile { .. }
             | BackupError::Checkpoint => 1,
             BackupError::RolledBack { .. } | BackupError::Lost { .. } => 2,
-            BackupError::NoLog { .. } | BackupError::Unsigned | BackupError::Unaccepted => 3,
+            BackupError::NoLog { .. }
+            | BackupError::Unsigned
+            | BackupError::Unaccepted
+            | BackupError::Ending { .. } => 3,
             // A segment without a header, read on the way to another.
             BackupError::Disk { error, .. } if error.kind() == io::ErrorKind::InvalidData => 1,
             BackupError::Place { .. }
@@ -186,6 +194,9 @@ impl BackupError {
             }
             BackupError::Unaccepted => {
                 "start the gateway: it signs that the loss was accepted; then back it up"
+            }
+            BackupError::Ending { .. } => {
+                "wait until the gateway has signed it, and start it if it is stopped; then back the log up"
             }
             BackupError::Place { wrong, .. } => wrong.hint(),
             BackupError::Busy { .. } => "wait until that has ended",
@@ -237,6 +248,10 @@ impl fmt::Display for BackupError {
             BackupError::Unaccepted => {
                 f.write_str("a loss was accepted in the log, and that is not signed yet")
             }
+            BackupError::Ending { epoch } => write!(
+                f,
+                "the keys of {epoch} were destroyed, or are about to be, and that is not signed yet"
+            ),
             BackupError::Place { path, wrong } => write!(f, "{} {wrong}", path.display()),
             BackupError::Busy { path } => {
                 write!(f, "somebody else works on {}", path.display())

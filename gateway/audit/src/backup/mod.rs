@@ -26,10 +26,11 @@ mod held;
 
 pub(crate) mod copy;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoints::says_signed;
+use crate::event::Digest;
 use crate::lock::has_writer;
 use crate::merkle::range::Head;
 use crate::opened::pause;
@@ -37,11 +38,11 @@ use crate::read::{Position, Reader};
 use crate::verify::{self, Asked, Report, Verdict};
 
 pub use copy::Done;
-use copy::Transfer;
+use copy::{Transfer, key_digests};
 pub use error::{BackupError, Wrong};
 use held::Held;
 use place::Aside;
-use signed::{Signed, Told, walk};
+use signed::{Signed, Told, ending, epoch_of, walk};
 
 /// Where long work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,8 @@ impl Begun {
         let Begun {
             from, aside, held, ..
         } = self;
+        // Before the log is looked at: what is destroyed by then it tells, and nothing is until it is copied.
+        let still = copy::still(&from)?;
         let (signed, end, told) = look(&from, held.as_ref())?;
         let copy = Transfer {
             from: &from,
@@ -136,7 +139,9 @@ impl Begun {
             done: Done::default(),
             folders: BTreeSet::new(),
         };
-        let done = copy.make(&mut |segment, last| watch(Stage::Copying(segment, last)))?;
+        let done = copy.make(still, &mut |segment, last| {
+            watch(Stage::Copying(segment, last))
+        })?;
         let report = verified(&aside.log(), asked, watch)?;
         // The entry behind the first checkpoint names the key: before it is signed, nobody could go on
         // with a restored log.
@@ -155,30 +160,52 @@ impl Begun {
     }
 }
 
-/// The log as it is now. One whose keys were destroyed a moment ago is looked at again once that is
-/// signed.
+/// The log as it is now, while nobody destroys keys of it. One whose keys were destroyed a moment ago is
+/// looked at again once that is signed: before that, a copy would lack records without a word why.
 fn look(from: &Path, held: Option<&Held>) -> Result<(Signed, Position, Told), BackupError> {
     const LOOKS: u32 = 30;
-    let mut looked: Option<(Signed, Position, Told)> = None;
-    for _ in 0..LOOKS {
+    let theirs = key_digests(from)?;
+    let ours = held.map(|held| key_digests(&held.directory)).transpose()?;
+    let ours = ours.unwrap_or_default();
+    let view = |signed: Signed| {
+        if let Some(held) = held {
+            held.anchors(from, &signed)?;
+        }
+        let (end, told) = extent(from, held, &signed)?;
+        Ok::<_, BackupError>((signed, end, told))
+    };
+    let mut looked = view(Signed::of(from)?)?;
+    for _ in 1..LOOKS {
+        match unsigned_end(from, &looked, &theirs, &ours)? {
+            None => return Ok(looked),
+            Some(_) if has_writer(from).map_err(BackupError::disk("look at", from))? => pause(),
+            Some(epoch) => return Err(BackupError::Ending { epoch }),
+        }
         let signed = Signed::of(from)?;
-        let is_new = |(known, ..): &(Signed, _, _)| known.head != signed.head;
-        if looked.as_ref().is_none_or(is_new) {
-            if let Some(held) = held {
-                held.anchors(from, &signed)?;
-            }
-            let (end, told) = extent(from, held, &signed)?;
-            looked = Some((signed, end, told));
+        if signed.head != looked.0.head {
+            looked = view(signed)?;
         }
-        let is_whole = looked
-            .as_ref()
-            .is_none_or(|(_, _, told)| told.has_its_keys(from));
-        if is_whole || !has_writer(from).map_err(BackupError::disk("look at", from))? {
-            break;
-        }
-        pause();
     }
-    looked.ok_or(BackupError::Unsigned)
+    match unsigned_end(from, &looked, &theirs, &ours)? {
+        None => Ok(looked),
+        Some(epoch) => Err(BackupError::Ending { epoch }),
+    }
+}
+
+/// An epoch of which records are missing, and of whose end the log tells in what is not signed.
+fn unsigned_end(
+    from: &Path,
+    (signed, _, told): &(Signed, Position, Told),
+    theirs: &BTreeMap<String, Digest>,
+    ours: &BTreeMap<String, Digest>,
+) -> Result<Option<String>, BackupError> {
+    let mut missing = told.missing(theirs, ours).map(epoch_of).peekable();
+    if missing.peek().is_none() {
+        return Ok(None);
+    }
+    let ending = ending(from, signed.head.size).map_err(BackupError::disk("read", from))?;
+    let epoch = missing.find(|epoch| ending.contains(*epoch));
+    Ok(epoch.map(str::to_owned))
 }
 
 /// Where the signed part of a log ends, and what it tells of behind what is held.
@@ -228,6 +255,7 @@ pub(crate) fn copied(
     into: PathBuf,
     watch: &mut dyn FnMut(Stage),
 ) -> Result<(Head, Done), BackupError> {
+    let still = copy::still(from)?;
     let signed = Signed::of(from)?;
     let (end, told) = extent(from, None, &signed)?;
     let copy = Transfer {
@@ -241,6 +269,8 @@ pub(crate) fn copied(
         done: Done::default(),
         folders: BTreeSet::new(),
     };
-    let done = copy.make(&mut |segment, last| watch(Stage::Copying(segment, last)))?;
+    let done = copy.make(still, &mut |segment, last| {
+        watch(Stage::Copying(segment, last))
+    })?;
     Ok((signed.head, done))
 }

@@ -17,7 +17,6 @@ use crate::entry;
 use crate::event::{Digest, Event};
 use crate::files::{self, Directory, Files as _};
 use crate::frame::Fault;
-use crate::key_records::RECORDS;
 use crate::merkle::checkpoint::Checkpoint;
 use crate::merkle::note::Note;
 use crate::merkle::range::Head;
@@ -114,6 +113,8 @@ pub(crate) struct Told {
     pub(crate) keys: BTreeMap<String, Digest>,
     /// Epochs whose keys were destroyed.
     pub(crate) destroyed: BTreeSet<String>,
+    /// Epochs whose keys were about to be, without a word that it was finished.
+    pub(crate) announced: BTreeSet<String>,
 }
 
 /// Where the first `size` entries end in the segments, and what those from `behind` on tell of. `reader`
@@ -171,11 +172,19 @@ pub(crate) fn walk(
 }
 
 impl Told {
-    /// Whether the records of keys are there.
-    pub(crate) fn has_its_keys(&self, directory: &Path) -> bool {
-        let records = directory.join(RECORDS);
-        // A name in an entry leads nowhere else: it is only looked for.
-        self.keys.keys().all(|name| records.join(name).exists())
+    /// The records of keys that should be among `theirs`, those of the log, and are not: those that are
+    /// told of, and `ours`, which a backup holds, but for what was destroyed.
+    pub(crate) fn missing<'a>(
+        &'a self,
+        theirs: &'a BTreeMap<String, Digest>,
+        ours: &'a BTreeMap<String, Digest>,
+    ) -> impl Iterator<Item = &'a str> {
+        let ours = ours
+            .iter()
+            .filter(|(name, _)| !self.destroyed.contains(epoch_of(name)));
+        let all = self.keys.iter().chain(ours);
+        all.filter(|(name, digest)| theirs.get(*name) != Some(*digest))
+            .map(|(name, _)| name.as_str())
     }
 
     /// Takes what an entry tells of; the segment that it stands in, and that segment's first entry, are
@@ -200,9 +209,41 @@ impl Told {
             }
             Event::Destruction(end) if end.done => {
                 self.keys.retain(|name, _| epoch_of(name) != end.epoch);
+                self.announced.remove(end.epoch);
                 self.destroyed.insert(end.epoch.to_owned());
             }
+            Event::Destruction(end) => {
+                self.announced.insert(end.epoch.to_owned());
+            }
             _ => {}
+        }
+    }
+}
+
+/// The epochs of whose end the entries behind the first `size` tell, announced or done, as far as the log can
+/// be read: nobody signed that yet.
+pub(crate) fn ending(directory: &Path, size: u64) -> io::Result<BTreeSet<String>> {
+    let mut epochs = BTreeSet::new();
+    // A writer that is faster than we are does not keep us.
+    let last = read::inventory(directory)?.0.into_iter().max();
+    let mut reader = Reader::near(directory, size)?;
+    loop {
+        let (sequence, records) = match reader.step()? {
+            Step::Segment(header) if Some(header.number) > last => return Ok(epochs),
+            Step::Segment(_) => continue,
+            Step::Batch {
+                sequence, records, ..
+            } => (sequence, records),
+            Step::End | Step::Fault(_) => return Ok(epochs),
+        };
+        for (sequence, leaf) in read::entries(sequence, &records) {
+            if sequence >= size
+                && let Ok(Leaf::Clear(bytes)) = Leaf::parse(leaf)
+                && let Ok(entry) = entry::decode(bytes)
+                && let Event::Destruction(end) = entry.event
+            {
+                epochs.insert(end.epoch.to_owned());
+            }
         }
     }
 }

@@ -804,6 +804,78 @@ fn nobody_waits_for_a_pipe_that_lies_in_a_log_or_a_backup() {
     assert_eq!(code, 1, "{said}");
 }
 
+/// A log with a month whose time is over.
+fn old_clinic() -> Clinic {
+    let clinic = Clinic::new();
+    let key = clinic.keys.signer.verifier().to_string();
+    std::fs::write(clinic.path("log.vkey"), key).unwrap();
+    let long_ago = jiff::Timestamp::from_second(1_541_030_400).unwrap();
+    let mut writer = clinic.write();
+    let time = audit::event::Time(u64::try_from(long_ago.as_nanosecond()).unwrap());
+    writer.log.turn(time).unwrap();
+    let since = 1_541_030_400_u64.wrapping_sub(second(0).0 / 1_000_000_000);
+    writer.read(&Exchange::of(since, PUMP, whom(&[clinic.id(1)], false)));
+    writer.end();
+    clinic
+}
+
+#[test]
+fn a_destruction_that_is_not_signed_is_waited_for_and_nobody_is_told_to_put_a_key_back() {
+    for is_held in [false, true] {
+        let clinic = old_clinic();
+        if is_held {
+            backed_up(&clinic);
+        }
+        let words = ["destroy", "--due", "--reason", "retention schedule 12"];
+        let ended = clinic.run(&words);
+        assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+        assert_refused(&clinic, &clinic.log(), 3, "that is not signed yet");
+        let said = text(&back_up(&clinic, &clinic.log()).stderr);
+        assert!(!said.contains("put it back"), "{said}");
+        // The next start signs it.
+        run(&clinic, 0, 10);
+        let made = backed_up(&clinic);
+        assert_eq!(made["missing_keys"], serde_json::json!([]));
+        let is_old = |path: &PathBuf| path.starts_with("keys/2018-11");
+        assert!(!held(&place(&clinic)).keys().any(is_old));
+    }
+}
+
+#[test]
+fn of_a_destruction_that_was_cut_short_the_backup_keeps_no_more_than_the_log() {
+    use audit::event::{By, Destruction, Digest};
+    let clinic = old_clinic();
+    backed_up(&clinic);
+    let by = By {
+        uid: 0,
+        login_uid: None,
+        served: false,
+    };
+    let announced = Event::Destruction(Destruction {
+        epoch: "2018-11/standard",
+        done: false,
+        keys: 1,
+        digest: Digest::of(b""),
+        reason: "retention schedule 12",
+        by,
+    });
+    audit::reading::put(&clinic.log(), announced).unwrap();
+    let month = clinic.log().join("keys/2018-11/standard");
+    for key in std::fs::read_dir(month).unwrap() {
+        std::fs::remove_file(key.unwrap().path()).unwrap();
+    }
+    assert_refused(&clinic, &clinic.log(), 3, "that is not signed yet");
+    run(&clinic, 0, 10);
+    let output = back_up(&clinic, &clinic.log());
+    assert_eq!(
+        json_lines(&output)[0]["missing_keys"],
+        serde_json::json!([])
+    );
+    assert!(!text(&output.stderr).contains("put it back"));
+    let is_old = |path: &PathBuf| path.starts_with("keys/2018-11");
+    assert!(!held(&place(&clinic)).keys().any(is_old));
+}
+
 #[test]
 fn a_log_that_is_not_signed_is_not_backed_up() {
     let clinic = Clinic::new();
