@@ -283,6 +283,39 @@ fn a_record_is_on_disk_before_the_first_byte_of_its_answer_is_sent() {
 }
 
 #[test]
+fn the_refusal_of_a_known_client_is_on_disk_before_it_is_sent() {
+    let world = World::new();
+    let _origin = world.answering(|_| ok("canary"));
+    let Some(gateway) = Traced::start(&world, "crash::the_refusal_of_a_known_client") else {
+        return;
+    };
+    let mut line = world.line();
+    line.send("GET /canary HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        .unwrap();
+    assert_eq!(line.answer().or_fail("get an answer").text(), "canary");
+    line.send("GET /x HTTP/1.1\r\nHost: other.test\r\n\r\n")
+        .unwrap();
+    let refused = line.answer().or_fail("get an answer");
+    assert_eq!(refused.status, 421, "{refused:?}");
+    let trace = gateway.end();
+    let client = trace.client();
+    let forwarded = trace
+        .sent(None, "GET /canary ", 0)
+        .or_fail("find the request to the upstream");
+    let answered = trace
+        .sent(Some(client), "", forwarded)
+        .or_fail("find the first answer");
+    let sent = trace
+        .sent(Some(client), "", answered)
+        .or_fail("find the refusal");
+    let durable = trace.durable(refused.id());
+    assert!(
+        durable.first().is_some_and(|durable| *durable < sent),
+        "sent at line {sent}, durable at lines {durable:?} of the trace"
+    );
+}
+
+#[test]
 fn a_passage_is_on_disk_before_the_first_byte_of_its_window_is_sent() {
     const WINDOW: u64 = 1024 * 1024;
     let world = World::new();

@@ -140,6 +140,54 @@ fn a_tree_that_grows_is_signed_at_each_step_and_only_as_far_as_is_durable() {
 }
 
 #[test]
+fn no_part_of_a_batch_is_signed() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    let mut keeper = Keeper::open(means(log.path(), &files), 0, NOW).unwrap();
+    let mut within = 0;
+    for durable in 1..=ALL {
+        match keeper.advance(durable, NOW) {
+            Ok(()) => assert_eq!(keeper.signed(), durable),
+            Err(KeepError::Unreadable { .. }) => {
+                within += 1;
+                assert!(keeper.signed() < durable);
+            }
+            Err(error) => panic!("{durable}: {error}"),
+        }
+    }
+    assert!(within > 0, "every batch has one entry");
+    assert_good(log.path(), &files, ALL, "in the end");
+}
+
+#[test]
+fn of_a_buffered_log_nothing_is_signed_that_is_not_synced() {
+    let log = unsigned();
+    let files = SimulatedDirectory::default();
+    let means = Means {
+        buffered: true,
+        ..means(log.path(), &files)
+    };
+    let mut keeper = Keeper::open(means, 0, NOW).unwrap();
+    // On this disk there is no segment that could be synced.
+    let failed = keeper.advance(STEPS[1], NOW);
+    assert!(
+        matches!(
+            failed,
+            Err(KeepError::Disk {
+                doing: "sync a segment",
+                ..
+            })
+        ),
+        "{failed:?}"
+    );
+    assert_eq!(keeper.signed(), 0);
+    files.make_directory("wal").unwrap();
+    files.write_at("wal/0000000000000001.seg", 0, b"").unwrap();
+    keeper.advance(STEPS[1], NOW).unwrap();
+    assert_eq!(keeper.signed(), STEPS[1]);
+}
+
+#[test]
 fn nothing_is_written_while_nothing_grows() {
     let log = unsigned();
     let files = SimulatedDirectory::default();
@@ -560,6 +608,32 @@ fn what_a_witness_can_be_told_is_on_the_disk_whatever_happens_then() {
             let lost = files.crash(Crash::Lost);
             let signed = Keeper::open(means(log.path(), &lost), reached, NOW).unwrap();
             assert!(signed.signed() >= told, "{what}: {told}");
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_is_on_the_disk_after_the_next_start() {
+    let log = unsigned();
+    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
+        for operation in 0.. {
+            let files = SimulatedDirectory::default();
+            files.fail_at(operation, u64::MAX, fault);
+            let reached = keep(log.path(), &files);
+            if !files.has_failed() {
+                break;
+            }
+            files.fail_at(u64::MAX, 0, fault);
+            // What a process wrote that was killed is there for the next one; then the power is lost.
+            let taken_up = Keeper::open(means(log.path(), &files), reached, NOW).unwrap();
+            let lost = files.crash(Crash::Lost);
+            let signed = Keeper::open(means(log.path(), &lost), reached, NOW).unwrap();
+            assert!(
+                signed.signed() >= taken_up.signed(),
+                "{fault:?} at {operation}: {} of {}",
+                signed.signed(),
+                taken_up.signed()
+            );
         }
     }
 }

@@ -101,9 +101,15 @@ impl Clinic {
     }
 
     pub(crate) fn options(&self) -> Options {
-        let public = std::fs::read(self.path("reader.pem")).unwrap();
+        Clinic::options_in(self.place.path())
+    }
+
+    /// The options of the log in a clinic's directory.
+    pub(crate) fn options_in(place: &Path) -> Options {
+        let public = std::fs::read(place.join("reader.pem")).unwrap();
+        let keys = std::fs::read(place.join("audit.keys")).unwrap();
         Options {
-            directory: self.log(),
+            directory: place.join("audit"),
             durability: Durability::Buffered,
             segment_bytes: 2 * 1024 * 1024,
             limits: Limits {
@@ -111,16 +117,11 @@ impl Clinic {
                 bytes: 64 * 1024 * 1024,
             },
             readers: vec![Reader::parse(&public, Scope::Targets).unwrap()],
-            signer: Some(self.signer()),
+            signer: Some(Arc::new(Keys::parse(&keys).unwrap().signer)),
             is_known: false,
             classes: Classes::default(),
             rotations: Chain::default(),
         }
-    }
-
-    fn signer(&self) -> Arc<audit::merkle::key::Signer> {
-        let keys = std::fs::read(self.path("audit.keys")).unwrap();
-        Arc::new(Keys::parse(&keys).unwrap().signer)
     }
 
     /// A run of a writer.

@@ -26,6 +26,8 @@ struct State {
     operations: u64,
     /// Bytes that were read so far.
     read: u64,
+    /// What is free of it, bytes; nothing for as much as anybody wants.
+    free: Option<u64>,
     /// From each of these operations on, so many fail in this way; the first that applies does.
     plans: Vec<(u64, u64, Fault)>,
 }
@@ -67,6 +69,11 @@ impl SimulatedDisk {
 
     pub(crate) fn heal(&self) {
         self.state.lock().unwrap().plans.clear();
+    }
+
+    /// So many bytes are free from now on.
+    pub(crate) fn leave(&self, free: u64) {
+        self.state.lock().unwrap().free = Some(free);
     }
 
     /// How many bytes were read of it.
@@ -194,7 +201,7 @@ impl Storage for SimulatedDisk {
     }
 
     fn free(&self) -> io::Result<u64> {
-        Ok(1 << 40)
+        Ok(self.state.lock().unwrap().free.unwrap_or(1 << 40))
     }
 }
 

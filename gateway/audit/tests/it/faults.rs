@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::error::AppendError;
+use audit::error::{AppendError, OpenError};
 use audit::keeping::Classes;
 use audit::log::Log;
 use audit::merkle::rotation::Chain;
@@ -178,10 +178,7 @@ fn a_second_writer_on_one_directory_is_refused() {
         rotations: Chain::default(),
     };
     let (log, committer) = Log::open(&options).unwrap();
-    assert!(matches!(
-        Log::open(&options),
-        Err(audit::error::OpenError::Locked)
-    ));
+    assert!(matches!(Log::open(&options), Err(OpenError::Locked)));
     log.append_blocking(&entry(0), PATIENCE).unwrap();
     committer.close(PATIENCE).unwrap();
     let (_log, committer) = Log::open(&options).expect("free again");
@@ -213,6 +210,51 @@ fn a_write_that_failed_and_landed_never_hides_what_was_written_after_a_restart()
     let report = verify(directory.path()).unwrap();
     assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
     assert_eq!(numbers(directory.path()), [0, 101, 102]);
+}
+
+#[test]
+fn a_segment_whose_naming_failed_and_landed_is_made_anew() {
+    let disk = SimulatedDisk::default();
+    let (log, committer) = open(&disk);
+    log.append_blocking(&entry(0), PATIENCE).unwrap();
+    disk.wait_for_spare();
+    // The write fails, and so does the naming of the next segment, which has its name all the same.
+    disk.fail_at(0, 1, Fault::Failed);
+    disk.then_fail_at(2, 1, Fault::FailedButDone);
+    assert_eq!(
+        log.append_blocking(&entry(1), PATIENCE),
+        Err(AppendError::Unavailable)
+    );
+    let mut tries = 0;
+    while !log.status().available {
+        tries += 1;
+        assert!(tries < 200, "the log did not come back");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    log.append_blocking(&entry(2), PATIENCE).unwrap();
+    committer.close(PATIENCE).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    disk.dump(directory.path());
+    let report = verify(directory.path()).unwrap();
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    assert_eq!(numbers(directory.path()), [0, 1, 2]);
+}
+
+#[test]
+fn a_spare_that_does_not_fit_is_not_begun() {
+    let disk = SimulatedDisk::default();
+    disk.leave(SEGMENT - 1);
+    let refused = Log::open_on(Arc::new(disk.clone()), SEGMENT, LIMITS);
+    assert!(
+        matches!(&refused, Err(OpenError::Disk { error, .. })
+            if error.kind() == std::io::ErrorKind::StorageFull),
+        "{refused:?}"
+    );
+    let left = audit::storage::Storage::list(&disk).unwrap();
+    assert_eq!(left, Vec::<String>::new(), "what is left is not filled up");
+    disk.leave(SEGMENT);
+    let (_log, committer) = open(&disk);
+    committer.close(PATIENCE).unwrap();
 }
 
 #[test]

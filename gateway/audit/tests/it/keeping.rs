@@ -27,7 +27,7 @@ fn seconds(month: Time) -> u64 {
 }
 
 /// A log that was written in these months, one request of patient 1 in each, and is whole.
-fn clinic(months: &[&str], classes: &Classes) -> Clinic {
+pub(crate) fn clinic(months: &[&str], classes: &Classes) -> Clinic {
     let clinic = Clinic::new();
     std::fs::write(
         clinic.path("log.vkey"),
@@ -120,7 +120,7 @@ fn verdict(clinic: &Clinic) -> (Option<i32>, String) {
     (verified.status.code(), text(&verified.stdout))
 }
 
-const DUE: [&str; 4] = ["destroy", "--due", "--reason", REASON];
+pub(crate) const DUE: [&str; 4] = ["destroy", "--due", "--reason", REASON];
 
 #[test]
 fn what_is_due_ends_and_nobody_reads_it_and_the_rest_stays() {
@@ -290,6 +290,18 @@ fn a_destruction_that_a_crash_cut_short_is_told_and_finished() {
     let (code, said) = verdict(&clinic);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("is there again"), "{said}");
+}
+
+#[test]
+fn a_destruction_that_cannot_be_put_on_record_destroys_nothing() {
+    let clinic = old(&["2018-11"]);
+    let before = records(&clinic, "2018-11/standard");
+    // Somebody writes the log, and does not answer.
+    let writer = clinic.write();
+    refused(&clinic, &DUE, "it cannot be put on record");
+    writer.end();
+    assert_eq!(records(&clinic, "2018-11/standard"), before);
+    assert_eq!(states(&clinic), [state("2018-11/standard", "due")]);
 }
 
 /// Adds the entry that says that the keys of 2018-11 are about to be destroyed.

@@ -190,6 +190,56 @@ fn a_record_of_a_key_that_is_gone_or_changed_is_found() {
 }
 
 #[test]
+fn an_entry_under_a_key_that_the_log_told_nothing_of_is_found() {
+    use audit::frame::{Place, SegmentHeader, encode_batch};
+    let directory = tempfile::tempdir().unwrap();
+    let (_, reader) = pair();
+    run(directory.path(), &[reader], 0..1);
+    // The last entry, which is sealed, alone in a log of its own.
+    let mut walk = Walk::new(directory.path());
+    let mut leaf = Vec::new();
+    while let step @ (Step::Segment(_) | Step::Batch { .. }) = walk.step().unwrap() {
+        if let Step::Batch {
+            sequence, records, ..
+        } = step
+            && let Some((_, last)) = entries(sequence, &records).last()
+        {
+            leaf = last.to_vec();
+        }
+    }
+    let header = SegmentHeader {
+        log: [1; 16],
+        number: 1,
+        first_sequence: 0,
+        previous: [0; 32],
+        previous_end: 0,
+        previous_failed: false,
+    };
+    let place = Place {
+        segment: 1,
+        sequence: 0,
+        previous: header.hash(),
+    };
+    let length = u32::try_from(leaf.len()).unwrap().to_le_bytes();
+    let mut batch = Vec::new();
+    encode_batch(&place, 1, &[&length[..], &leaf].concat(), &mut batch);
+    let alone = tempfile::tempdir().unwrap();
+    std::fs::create_dir(alone.path().join("wal")).unwrap();
+    let path = alone.path().join("wal/0000000000000001.seg");
+    std::fs::write(path, [&header.encode()[..], &batch].concat()).unwrap();
+    let report = verify(alone.path()).unwrap();
+    assert_eq!(report.verdict(), Verdict::Tampered, "{:?}", report.findings);
+    assert!(
+        matches!(
+            report.findings[..],
+            [Finding::UnknownKey { sequence: 0, .. }]
+        ),
+        "{:?}",
+        report.findings
+    );
+}
+
+#[test]
 fn what_a_start_that_was_killed_leaves_is_no_finding() {
     let directory = tempfile::tempdir().unwrap();
     let (_, reader) = pair();

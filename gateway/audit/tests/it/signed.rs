@@ -385,6 +385,34 @@ fn checkpoints_that_are_taken_out_moved_or_repeated_are_found() {
 }
 
 #[test]
+fn a_checkpoint_that_does_not_grow_is_found() {
+    use audit::merkle::hash::Hash;
+    use audit::merkle::note::{Note, Signature};
+    let directory = make();
+    // Whoever has the key signs the same entries once more, linked as it should be.
+    let last = std::fs::read_to_string(directory.path().join("checkpoint")).unwrap();
+    let (text, _) = last.split_once("\n\n").unwrap();
+    let text = format!("{text}\n");
+    let link = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let link = Hash::new(link.as_ref().try_into().unwrap());
+    let head: Vec<&str> = text.lines().take(3).collect();
+    let again = format!("{}\nprevious {link}\n", head.join("\n"));
+    let signature = Signature::new(&again, &signer(1));
+    let note = Note::new(again, signature).unwrap().to_string();
+    let day = history(directory.path());
+    let history = std::fs::read_to_string(&day).unwrap();
+    std::fs::write(day, format!("{history}{note}\n")).unwrap();
+    std::fs::write(directory.path().join("checkpoint"), note).unwrap();
+    let (verdict, findings) = verdict(directory.path());
+    assert_eq!(verdict, Verdict::Tampered, "{findings:?}");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(is_fault(
+        &findings[0],
+        &CheckpointFault::Order { size: 301 }
+    ));
+}
+
+#[test]
 fn an_older_checkpoint_in_the_place_of_the_last_is_found() {
     let directory = make();
     let path = directory.path().join("checkpoint");

@@ -169,6 +169,38 @@ fn a_good_batch_behind_a_bad_one_is_damage_and_the_log_does_not_open() {
 }
 
 #[test]
+fn remains_longer_than_a_batch_are_damage_and_the_log_does_not_open() {
+    let directory = make();
+    let path = segment(directory.path(), 3);
+    let whole = std::fs::read(&path).unwrap();
+    for (longer, is_damage) in [(0, false), (1, true)] {
+        let mut changed = whole.clone();
+        changed.resize(whole.len() + audit::frame::MAX_BATCH + longer, 7);
+        std::fs::write(&path, &changed).unwrap();
+        let opened = Log::open(&options(directory.path()));
+        if is_damage {
+            assert!(
+                matches!(opened, Err(OpenError::Damaged { segment: 3, .. })),
+                "{:?}",
+                opened.err()
+            );
+            let found = std::fs::read(&path).unwrap();
+            assert!(found == changed, "evidence is left as it was found");
+        } else {
+            let (_log, committer) = opened.unwrap();
+            committer.close(Duration::from_secs(10)).unwrap();
+            std::fs::remove_file(segment(directory.path(), 4)).unwrap();
+            std::fs::remove_file(directory.path().join("wal").join(format!(
+                "{:016}-{}.torn",
+                3,
+                whole.len()
+            )))
+            .unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_torn_last_batch_is_set_aside_and_recorded() {
     let directory = make();
     let path = segment(directory.path(), 3);
