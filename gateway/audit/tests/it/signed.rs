@@ -413,6 +413,24 @@ fn a_checkpoint_that_does_not_grow_is_found() {
 }
 
 #[test]
+fn a_signature_of_nobody_beside_a_good_one_is_found() {
+    use audit::merkle::note::{Note, Signature};
+    let directory = make();
+    let path = directory.path().join("checkpoint");
+    let last = std::fs::read_to_string(&path).unwrap();
+    let mut note = Note::parse(last.as_bytes()).unwrap();
+    note.add(Signature::new(note.text(), &signer(2))).unwrap();
+    let note = note.to_string();
+    let day = history(directory.path());
+    let changed = std::fs::read_to_string(&day).unwrap().replace(&last, &note);
+    std::fs::write(day, changed).unwrap();
+    std::fs::write(path, note).unwrap();
+    assert_found(directory.path(), Verdict::Tampered, |finding| {
+        is_fault(finding, &CheckpointFault::Signature)
+    });
+}
+
+#[test]
 fn an_older_checkpoint_in_the_place_of_the_last_is_found() {
     let directory = make();
     let path = directory.path().join("checkpoint");
