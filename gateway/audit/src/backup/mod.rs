@@ -140,7 +140,7 @@ impl Begun {
             folders: BTreeSet::new(),
         };
         let done = copy.make(still, &mut |segment, last| {
-            watch(Stage::Copying(segment, last))
+            watch(Stage::Copying(segment, last));
         })?;
         let report = verified(&aside.log(), asked, watch)?;
         // The entry behind the first checkpoint names the key: before it is signed, nobody could go on
@@ -270,7 +270,7 @@ pub(crate) fn copied(
         folders: BTreeSet::new(),
     };
     let done = copy.make(still, &mut |segment, last| {
-        watch(Stage::Copying(segment, last))
+        watch(Stage::Copying(segment, last));
     })?;
     Ok((signed.head, done))
 }

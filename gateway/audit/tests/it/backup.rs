@@ -810,9 +810,8 @@ fn old_clinic() -> Clinic {
     let key = clinic.keys.signer.verifier().to_string();
     std::fs::write(clinic.path("log.vkey"), key).unwrap();
     let long_ago = jiff::Timestamp::from_second(1_541_030_400).unwrap();
-    let mut writer = clinic.write();
     let time = audit::event::Time(u64::try_from(long_ago.as_nanosecond()).unwrap());
-    writer.log.turn(time).unwrap();
+    let mut writer = Clinic::write_as_of(&clinic.options(), time);
     let since = 1_541_030_400_u64.wrapping_sub(second(0).0 / 1_000_000_000);
     writer.read(&Exchange::of(since, PUMP, whom(&[clinic.id(1)], false)));
     writer.end();
