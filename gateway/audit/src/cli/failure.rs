@@ -123,6 +123,26 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Tells of a backup that was not made; of nothing else.
+    fn report_backup(&self) -> ExitCode {
+        match self {
+            Failure::Backup(error) => {
+                complain(error, Some(error.hint()));
+                error.code().into()
+            }
+            Failure::NotBegun(error) => {
+                complain(
+                    format_args!(
+                        "this backup cannot be put on record, so nothing was copied: {error}"
+                    ),
+                    Some("a gateway that serves a log records who copies it: see its log"),
+                );
+                IO.into()
+            }
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// Tells the operator; returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
         match self {
@@ -198,19 +218,7 @@ impl Failure {
                 format_args!("{}: {error}", directory.display()),
                 Some(error.hint()),
             ),
-            Failure::Backup(error) => {
-                complain(error, Some(error.hint()));
-                error.code().into()
-            }
-            Failure::NotBegun(error) => {
-                complain(
-                    format_args!(
-                        "this backup cannot be put on record, so nothing was copied: {error}"
-                    ),
-                    Some("a gateway that serves a log records who copies it: see its log"),
-                );
-                IO.into()
-            }
+            Failure::Backup(_) | Failure::NotBegun(_) => self.report_backup(),
             #[cfg(feature = "net")]
             Failure::WitnessKey(error) => terminal::fail(error, Some(error.hint())),
             #[cfg(feature = "net")]

@@ -31,24 +31,9 @@ impl fmt::Display for Finding {
                 breach,
                 cites,
             } => write!(f, "entry {sequence}: {breach} ({cites})"),
-            Finding::Destroyed {
-                sequence,
-                epoch,
-                forbidden,
-            } => write!(
-                f,
-                "entry {sequence}: the keys of {} were destroyed, and {forbidden} (45 CFR 164.316(b)(2)(i))",
-                epoch.escape_debug()
-            ),
-            Finding::KeyReturned { name } => {
-                let name = name.escape_debug();
-                write!(f, "keys/{name} was destroyed, and is there again")
-            }
-            Finding::MissingKey { name } => write!(
-                f,
-                "the record of a key, keys/{}, is missing or changed: what is sealed under it cannot be read",
-                name.escape_debug()
-            ),
+            Finding::Destroyed { .. }
+            | Finding::KeyReturned { .. }
+            | Finding::MissingKey { .. } => of_keys(self, f),
             Finding::EndsEarly { at } => write!(
                 f,
                 "segment {} ends at byte {}, before its successor says",
@@ -139,6 +124,31 @@ impl fmt::Display for Finding {
                 "only the log itself says which key it is signed with; give the key with --key",
             ),
         }
+    }
+}
+
+/// A finding about the record of a key; nothing of another one.
+fn of_keys(finding: &Finding, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match finding {
+        Finding::Destroyed {
+            sequence,
+            epoch,
+            forbidden,
+        } => write!(
+            f,
+            "entry {sequence}: the keys of {} were destroyed, and {forbidden} (45 CFR 164.316(b)(2)(i))",
+            epoch.escape_debug()
+        ),
+        Finding::KeyReturned { name } => {
+            let name = name.escape_debug();
+            write!(f, "keys/{name} was destroyed, and is there again")
+        }
+        Finding::MissingKey { name } => write!(
+            f,
+            "the record of a key, keys/{}, is missing or changed: what is sealed under it cannot be read",
+            name.escape_debug()
+        ),
+        _ => Ok(()),
     }
 }
 
