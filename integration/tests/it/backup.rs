@@ -206,7 +206,7 @@ impl Pair {
 }
 
 /// What changes a directory or makes it durable.
-const CALLS: &str = "mkdir,openat,linkat,copy_file_range,fsync,rename,renameat2,unlinkat,rmdir";
+const CALLS: &str = "mkdir,openat,linkat,copy_file_range,fsync,renameat,renameat2,unlinkat,rmdir";
 
 /// The calls of an undisturbed run, by name, with how often each comes.
 #[track_caller]
@@ -312,12 +312,12 @@ fn where_a_file_system_knows_neither_links_nor_exchange_backups_are_copied_and_p
     // Ended between the two steps: the next attempt puts back what was there.
     for when in 1..=3 {
         pair.reset();
-        let kill = format!("inject=rename:signal=SIGKILL:when={when}");
+        let kill = format!("inject=renameat:signal=SIGKILL:when={when}");
         let with = [
             "-o",
             "/dev/null",
             "-e",
-            "trace=rename,renameat2",
+            "trace=renameat,renameat2",
             "-e",
             "inject=renameat2:error=EINVAL",
             "-e",
