@@ -295,7 +295,10 @@ fn a_log_that_lost_what_was_sent_and_uses_its_numbers_again_hides_nothing_from_t
     std::fs::remove_file(last).or_fail("lose the last segment");
     let (gateway, second) = with_a_read(&world);
     gateway.stop();
-    let ran = ship().expect_code(0);
+    // rsyslog 8.2302 on OpenSSL was seen to refuse a handshake behind one that somebody broke off: what failed
+    // is sent by the next round, as from a timer.
+    let mut rounds = std::iter::repeat_with(ship).take(3);
+    let ran = rounds.find(|ran| ran.code() == 0).or_fail("ship");
     assert!(
         ran.stderr
             .contains("the log does not have any more what was sent up to entry"),
