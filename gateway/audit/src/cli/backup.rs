@@ -26,7 +26,7 @@ use crate::verify::Asked;
 /// truncated or rolled back, 3 cannot verify; 4 I/O, or the place cannot be used.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  audit backup /var/lib/phigate/audit --to /mnt/backup/audit --key log.vkey"
+    after_help = "Example:\n  audit backup /var/lib/phigate/audit --to /var/backups/phigate/audit --key log.vkey"
 )]
 pub(super) struct Backup {
     /// The log's directory.

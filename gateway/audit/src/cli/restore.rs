@@ -33,7 +33,7 @@ use crate::verify::Asked;
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["verify", "to"])),
-    after_help = "Examples:\n  audit restore /mnt/backup/audit --verify --key log.vkey --reader reader.key\n  audit restore /mnt/backup/audit --to /var/lib/phigate/audit --key log.vkey --reason 'disk replaced, ticket 4711'"
+    after_help = "Examples:\n  audit restore /var/backups/phigate/audit --verify --key log.vkey --reader reader.key\n  audit restore /var/backups/phigate/audit --to /var/lib/phigate/audit --key log.vkey --reason 'disk replaced, ticket 4711'"
 )]
 pub(super) struct Restore {
     /// The backup.
