@@ -82,6 +82,44 @@ impl Frames {
     /// # Errors
     /// The operating system's.
     pub fn ask(&mut self, stream: u32, method: &str, path: &str) -> io::Result<()> {
+        self.begin(stream, method, path, END_STREAM)
+    }
+
+    /// Sends the head of a request whose content [`Frames::content`] sends.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn open_request(&mut self, stream: u32, method: &str, path: &str) -> io::Result<()> {
+        self.begin(stream, method, path, 0)
+    }
+
+    /// Sends content on a stream, and whether it was all.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn content(&mut self, stream: u32, bytes: &[u8], last: bool) -> io::Result<()> {
+        let flags = if last { END_STREAM } else { 0 };
+        self.line.send(encode(Frame::DATA, flags, stream, bytes))
+    }
+
+    /// Asks for a sign of life, which comes behind all that was sent before it: every frame up to it.
+    ///
+    /// # Errors
+    /// As [`Frames::receive`].
+    pub fn until_pong(&mut self) -> Result<Vec<Frame>, End> {
+        let sent = self.line.send(encode(PING, 0, 0, b"are you?"));
+        sent.map_err(|error| end_of(&error))?;
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.receive()?;
+            if frame.kind == PING && frame.flags & ACK != 0 {
+                return Ok(frames);
+            }
+            frames.push(frame);
+        }
+    }
+
+    fn begin(&mut self, stream: u32, method: &str, path: &str, ends: u8) -> io::Result<()> {
         let fields = [
             (":method", method),
             (":scheme", "https"),
@@ -98,7 +136,7 @@ impl Frames {
                 0
             };
             let (kind, first) = match number {
-                0 => (Frame::HEADERS, END_STREAM),
+                0 => (Frame::HEADERS, ends),
                 _ => (CONTINUATION, 0),
             };
             bytes.extend(encode(kind, first | last, stream, piece));

@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -23,7 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::{Driver, LEAVE, news, now};
@@ -32,6 +33,9 @@ use crate::refusal::Refusal;
 use crate::request::{Content, ContentFault, Head, Received, RequestId, Version};
 use crate::respond::{self, Watch};
 use crate::runtime::LocalExecutor;
+
+/// What a client may send on a stream before we took any of it, bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Serves streams until the connection ends.
 pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
@@ -70,6 +74,7 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
                 break code;
             },
             () = activity.told.notified() => {}
+            () = poll_fn(|context| activity.take_leftovers(context)) => {}
             () = sleep_until(wake) => {
                 if activity.is_stalled() {
                     break Code::ClientStalled;
@@ -93,7 +98,7 @@ fn builder(driver: &Driver) -> Builder<LocalExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(driver.limits.streams.get())
         .max_header_list_size(u32::try_from(head.saturating_add(64 * 1024)).unwrap_or(u32::MAX))
-        .initial_stream_window_size(256 * 1024)
+        .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(1024 * 1024)
         .max_send_buf_size(64 * 1024)
         // Streams that are reset as soon as they are opened (rapid reset), or that we have to reset.
@@ -125,7 +130,10 @@ struct Activity {
     memory: Memory,
     /// Whether an answer was the last one.
     is_last: Cell<bool>,
-    /// Rings when it was.
+    /// What is left of requests that were answered before their end. Each keeps its stream open, so
+    /// there are never more than the client may have streams.
+    leftovers: RefCell<Vec<Leftover>>,
+    /// Rings when an answer was the last one, and when something is left.
     told: Notify,
 }
 
@@ -137,6 +145,7 @@ impl Default for Activity {
             since: Instant::now().into(),
             memory: Memory::default(),
             is_last: false.into(),
+            leftovers: RefCell::default(),
             told: Notify::new(),
         }
     }
@@ -203,6 +212,14 @@ impl Activity {
         self.is_last.set(true);
         self.told.notify_one();
     }
+
+    /// Reads on what is left of requests. It is never ready: it wants to be polled again.
+    fn take_leftovers(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.leftovers
+            .borrow_mut()
+            .retain_mut(|left| left.poll(context).is_pending());
+        Poll::Pending
+    }
 }
 
 impl Drop for Open {
@@ -226,7 +243,7 @@ async fn answer(
         return Ok(response);
     };
     let is_head = request.method() == Method::HEAD;
-    let released = match received(&driver, &open.activity.memory, request, id.clone()) {
+    let released = match received(&driver, &open.activity, request, id.clone()) {
         Ok(received) => driver.pipeline().serve(received, &driver.record).await,
         Err(refusal) => driver.pipeline().refuse(refusal, &id, &driver.record).await,
     };
@@ -274,7 +291,7 @@ impl Body for Stream {
 /// A request of hyper's as the pipeline takes it.
 fn received(
     driver: &Driver,
-    memory: &Memory,
+    activity: &Rc<Activity>,
     request: Request<Incoming>,
     id: RequestId,
 ) -> Result<Received, Refusal> {
@@ -307,7 +324,10 @@ fn received(
     } else {
         Content::Stream {
             length: declared,
-            body: Box::pin(Inbound { body }),
+            body: Box::pin(Inbound {
+                body: Some(body),
+                activity: Rc::clone(activity),
+            }),
         }
     };
     Ok(Received {
@@ -319,7 +339,7 @@ fn received(
         },
         peer: Rc::clone(driver.record.peer()),
         content,
-        memory: memory.clone(),
+        memory: activity.memory.clone(),
         id,
         at: now(),
     })
@@ -367,9 +387,12 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The content of a request on a stream.
+/// The content of a request on a stream. What is not wanted of it is read all the same for a while,
+/// see [`Leftover`].
 struct Inbound {
-    body: Incoming,
+    /// None once it came to an end, good or bad.
+    body: Option<Incoming>,
+    activity: Rc<Activity>,
 }
 
 impl Body for Inbound {
@@ -380,15 +403,69 @@ impl Body for Inbound {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(|_| ContentFault::Stream)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take_if(|body| !body.is_end_stream()) {
+            self.activity.leftovers.borrow_mut().push(Leftover {
+                body,
+                bytes: 0,
+                until: Box::pin(sleep(Leftover::PATIENCE)),
+            });
+            self.activity.told.notify_one();
+        }
+    }
+}
+
+/// What is left of a request that was answered before its end. Without a reader the stream would be
+/// reset together with the answer, by an error that is none (RFC 9113 8.1); a client must not discard
+/// the answer for it, but some do (curl 7.88), and what is under way is soon here. So it is read and
+/// forgotten, within bounds, and only a client that goes on beyond them sees its stream reset.
+#[derive(Debug)]
+struct Leftover {
+    body: Incoming,
+    bytes: usize,
+    until: Pin<Box<Sleep>>,
+}
+
+impl Leftover {
+    /// What may be under way when the answer leaves: a window of the stream.
+    const LIMIT: usize = STREAM_WINDOW as usize;
+
+    /// For so long: what was under way has come by then.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Ready when there is nothing more to read, or no reason to.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            let Some(Ok(frame)) = frame else {
+                return Poll::Ready(());
+            };
+            self.bytes += frame.data_ref().map_or(0, Bytes::len);
+            if self.bytes > Leftover::LIMIT {
+                return Poll::Ready(());
+            }
+        }
+        self.until.as_mut().poll(context)
     }
 }

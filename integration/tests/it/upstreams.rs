@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use integration::frames::{Frame, Frames};
 use integration::line::End;
 use integration::origin::{self, ok};
 use integration::streams::{Content, Streams};
@@ -354,6 +355,53 @@ fn an_early_answer_reaches_the_client_that_still_sends() {
     world.caller().ask("GET /z").unwrap();
     let connections: Vec<_> = origin.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, [0, 1, 2]);
+}
+
+/// Some clients take a stream that is reset for one that failed, whatever was answered (curl 7.88).
+#[test]
+fn an_early_answer_over_http_2_resets_no_client_that_soon_comes_to_its_end() {
+    let world = World::new();
+    let _origin = world.origin(|conversation| {
+        while conversation.request()? {
+            conversation.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 5\r\n\r\nearly")?;
+            conversation.await_close();
+        }
+        Ok(())
+    });
+    let _gateway = world.gateway("");
+    let mut frames = Frames::open(&world.caller(), 65_535).unwrap();
+    let reset = |frame: &Frame| frame.kind == Frame::RST_STREAM;
+
+    frames.open_request(1, "POST", "/x").unwrap();
+    frames.find(Frame::ends_stream).expect("the whole answer");
+    let behind = frames.until_pong().unwrap();
+    assert!(!behind.iter().any(reset), "{behind:?}");
+    frames.content(1, b"late", true).unwrap();
+    let behind = frames.until_pong().unwrap();
+    assert!(!behind.iter().any(reset), "{behind:?}");
+
+    // One that goes on and on is told to stop, by an error that is none (RFC 9113 8.1).
+    frames.open_request(3, "POST", "/x").unwrap();
+    frames.find(Frame::ends_stream).expect("the whole answer");
+    let mut sent = 0;
+    let told = loop {
+        frames.content(3, &[0; 16_000], false).unwrap();
+        sent += 16_000;
+        let behind = frames.until_pong().unwrap();
+        if let Some(told) = behind.into_iter().find(reset) {
+            break told;
+        }
+        assert!(
+            sent < 1_000_000,
+            "{sent} bytes that nobody wants were taken"
+        );
+    };
+    assert_eq!((told.stream, &told.payload[..]), (3, &[0; 4][..]));
+
+    // So is one that never ends.
+    frames.open_request(5, "POST", "/x").unwrap();
+    let told = frames.find(reset).expect("the end of its stream");
+    assert_eq!((told.stream, &told.payload[..]), (5, &[0; 4][..]));
 }
 
 #[test]
