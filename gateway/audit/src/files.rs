@@ -12,8 +12,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use crate::storage;
 
 /// A directory with files and directories below it.
@@ -66,31 +64,6 @@ pub fn read(files: &dyn Files, path: &str, limit: usize) -> io::Result<Option<Ve
     }
 }
 
-/// Opens a file that is one, to read it: whoever may write to the log leads nobody out of it by a link, and
-/// nobody waits for the other end of a pipe.
-///
-/// # Errors
-/// What the operating system says; `InvalidData` for what is there and no file.
-pub(crate) fn regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(guarded())
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "this is no file",
-        ))
-    }
-}
-
-/// The flags of open(2) by which no link is followed and no pipe waited for.
-pub(crate) fn guarded() -> i32 {
-    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
-}
-
 /// The directory that a path stands in.
 #[must_use]
 pub fn parent(path: &str) -> &str {
@@ -136,7 +109,7 @@ impl Files for Directory {
     }
 
     fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        storage::read_at(&regular(&self.path(path))?, offset, buffer)
+        storage::read_at(&storage::regular(&self.path(path))?, offset, buffer)
     }
 
     fn length(&self, path: &str) -> io::Result<u64> {

@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 
 use crate::event::Digest;
 use crate::seal::epoch::{Epoch, KeyId, KeyRecord, MAX_RECORD};
-use crate::storage::{self, Disk, Durability, Storage as _};
+use crate::storage::{self, Disk, Durability, Storage as _, regular};
 
 /// The folder of the records, in the log's directory.
 pub(crate) const RECORDS: &str = "keys";
@@ -71,7 +71,7 @@ pub(crate) fn of_epoch(directory: &Path, epoch: &Epoch) -> io::Result<Vec<(Strin
     names.sort();
     let digest = |name: String| {
         let mut bytes = Vec::new();
-        let file = File::open(place.join(&name))?;
+        let file = regular(&place.join(&name))?;
         file.take(MAX_RECORD as u64 + 1).read_to_end(&mut bytes)?;
         Ok((name, Digest::of(&bytes)))
     };
@@ -200,7 +200,7 @@ fn read(path: &Path, name: &str) -> io::Result<Option<(KeyRecord, Digest)>> {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    File::open(path)?
+    regular(path)?
         .take(MAX_RECORD as u64 + 1)
         .read_to_end(&mut bytes)?;
     let is_named = |record: &KeyRecord| {

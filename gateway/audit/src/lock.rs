@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::OpenError;
-use crate::files::{guarded, regular};
+use crate::storage::{guarded, regular};
 
 /// The file that the one writer of a log holds a lock on.
 pub const LOCK: &str = "LOCK";

@@ -43,7 +43,7 @@ use crate::merkle::tile::TileNodes;
 use crate::read::{self, Reader, Step, inventory};
 use crate::recover::{SPARE, lost_name, lost_origin, segment_name};
 use crate::seal::NoRandomness;
-use crate::storage;
+use crate::storage::{self, regular};
 
 /// What a log has lost at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -296,7 +296,7 @@ impl End {
         let mut live = None;
         for (expected, &number) in (1..).zip(numbers) {
             let path = directory.join("wal").join(segment_name(number));
-            let file = File::open(path)?;
+            let file = regular(&path)?;
             let mut block = [0; BLOCK];
             let filled = storage::read_at(&file, 0, &mut block)?;
             match SegmentHeader::decode(&block[..filled]) {
@@ -366,7 +366,7 @@ fn damage_of(
     offset: u64,
     name: &str,
 ) -> io::Result<Option<Damage>> {
-    let mut file = File::open(directory.join("wal").join(name))?;
+    let mut file = regular(&directory.join("wal").join(name))?;
     if offset > 0 && extent_of(&file, offset, segment)?.is_none() {
         return Ok(None);
     }

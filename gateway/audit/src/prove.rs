@@ -5,7 +5,6 @@
 //! gateway. Nothing is read but what the proof needs.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
@@ -20,6 +19,7 @@ use crate::merkle::proof::{Consistency, Inclusion, ProveError as PathError};
 use crate::merkle::range::{Frontier, Head};
 use crate::merkle::tile::{TileNodes, TilesError};
 use crate::read;
+use crate::storage::regular;
 
 /// Proves that the entry `sequence` is in the log, as of its last checkpoint. Returns the proof with
 /// the bytes of the entry, as they stand in its record.
@@ -113,7 +113,7 @@ fn in_history(
     days.retain(|day| history::is_day(day));
     days.sort_unstable();
     for day in days {
-        let file = File::open(directory.join(CHECKPOINTS).join(day)).map_err(ProveError::Read)?;
+        let file = regular(&directory.join(CHECKPOINTS).join(day)).map_err(ProveError::Read)?;
         let mut records = Records::new(BufReader::new(file));
         while let Record::Whole(note) = records.next().map_err(ProveError::Read)? {
             let (head, note) = stated(&note).ok_or(ProveError::Changed)?;

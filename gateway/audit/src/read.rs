@@ -367,7 +367,7 @@ impl Reader {
     }
 
     fn header(&self, number: u64) -> io::Result<Option<(File, Result<SegmentHeader, Fault>)>> {
-        let file = match File::open(self.directory.join(segment_name(number))) {
+        let file = match storage::regular(&self.directory.join(segment_name(number))) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

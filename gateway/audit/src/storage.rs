@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::frame::{BLOCK, MAX_BATCH};
 
@@ -68,6 +69,32 @@ pub enum Durability {
     Buffered,
 }
 
+/// Opens a file that is one, to read it: whoever may write to the log leads nobody out of it by a link, and
+/// nobody waits for the other end of a pipe.
+///
+/// # Errors
+/// What the operating system says; `InvalidData`, with the path, for what is there and no file.
+pub(crate) fn regular(path: &Path) -> io::Result<File> {
+    let no_file = || {
+        let path = path.display();
+        io::Error::new(io::ErrorKind::InvalidData, format!("{path} is no file"))
+    };
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(guarded())
+        .open(path);
+    match opened {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Err(error) if error.raw_os_error() != Some(Errno::LOOP.raw_os_error()) => Err(error),
+        Ok(_) | Err(_) => Err(no_file()),
+    }
+}
+
+/// The flags of open(2) by which no link is followed and no pipe waited for.
+pub(crate) fn guarded() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
 /// A directory on a real disk.
 #[derive(Debug)]
 pub struct Disk {
@@ -106,7 +133,7 @@ impl Storage for Disk {
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        read_at(&File::open(self.path(name))?, offset, buffer)
+        read_at(&regular(&self.path(name))?, offset, buffer)
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {

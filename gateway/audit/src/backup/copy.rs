@@ -25,7 +25,7 @@ use crate::checkpoints::history::{self, CHECKPOINTS, Record, Records};
 use crate::checkpoints::store::{CHECKPOINT, Stored};
 use crate::checkpoints::witnessed::size_of;
 use crate::event::Digest;
-use crate::files::{Directory, Files as _, parent, regular};
+use crate::files::{Directory, Files as _, parent};
 use crate::key_records::{self, RECORDS};
 use crate::lock::{BACKUP, BACKUP_TEXT};
 use crate::merkle::hash::Hash;
@@ -33,6 +33,7 @@ use crate::merkle::tile::{Kind, Tile, Tiles as _, WIDTH, grown};
 use crate::opened::pause;
 use crate::read::{Position, inventory};
 use crate::recover::{lost_origin, quarantine_origin, segment_name, segment_number};
+use crate::storage::regular;
 
 /// What is copied, and where to.
 pub(crate) struct Transfer<'a> {

@@ -13,13 +13,14 @@ use super::signed::{Signed, walk};
 use crate::checkpoints::history::{self, CHECKPOINTS};
 use crate::checkpoints::holds;
 use crate::checkpoints::store::Stored;
-use crate::files::{Directory, Files as _, regular};
+use crate::files::{Directory, Files as _};
 use crate::frame::{BLOCK, SegmentHeader};
 use crate::lock::is_backup;
 use crate::merkle::tile::TilesError;
 use crate::read::{Position, Reader, inventory};
 use crate::recover::segment_name;
 use crate::storage;
+use crate::storage::regular;
 
 /// A backup that is there.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ use crate::opened::{Item, Walk, WalkError};
 use crate::read::{Position, Reader, Stand, Step};
 use crate::seal::epoch::KeyId;
 use crate::select::{Names, SelectError};
+use crate::storage::guarded;
 use crate::unseal::Unsealer;
 
 pub use build::{UpdateError, Updated, update};
@@ -319,7 +320,7 @@ fn lock(directory: &Path, alone: bool) -> io::Result<Option<File>> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(nofollow())
+        .custom_flags(guarded())
         .open(directory.join(LOCK));
     let file = match opened {
         Ok(file) => file,
@@ -336,11 +337,6 @@ fn lock(directory: &Path, alone: bool) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
         Err(TryLockError::Error(error)) => Err(error),
     }
-}
-
-/// A link in the log's directory is nobody's: root would follow it anywhere.
-fn nofollow() -> i32 {
-    rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
 }
 
 /// Why an index is not used. The log itself holds all that it would tell.

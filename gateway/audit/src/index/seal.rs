@@ -4,14 +4,15 @@
 //! something is found so, and not only one that lies. A log in the clear has no secret to seal with:
 //! there the seal finds damage alone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use aws_lc_rs::{digest, hmac};
 
-use super::{INDEX, nofollow};
+use super::INDEX;
+use crate::storage::{guarded, regular};
 use crate::unseal::Unsealer;
 
 /// The file with the seal.
@@ -25,7 +26,7 @@ const BYTES: usize = 32;
 /// Whether the index is as its reader left it.
 pub(super) fn holds(directory: &Path, unsealer: &Unsealer) -> io::Result<bool> {
     let mut seal = Vec::with_capacity(BYTES + 1);
-    match File::open(directory.join(SEAL)) {
+    match regular(&directory.join(SEAL)) {
         Ok(file) => file.take(BYTES as u64 + 1).read_to_end(&mut seal)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
@@ -43,7 +44,7 @@ pub(super) fn seal(directory: &Path, unsealer: &Unsealer) -> io::Result<()> {
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .custom_flags(nofollow())
+        .custom_flags(guarded())
         .open(directory.join(SEAL))?
         .write_all(seal.as_ref())
 }
@@ -57,7 +58,7 @@ pub(super) fn unseal(directory: &Path) -> io::Result<()> {
 }
 
 fn hash(path: &Path) -> io::Result<digest::Digest> {
-    let mut file = File::open(path)?;
+    let mut file = regular(path)?;
     let mut context = digest::Context::new(&digest::SHA256);
     let mut piece = vec![0; 1024 * 1024];
     loop {

@@ -14,6 +14,7 @@ use crate::loss::digest_from;
 use crate::recover::{
     SPARE, lost_name, lost_origin, quarantine_origin, segment_name, set_aside_name,
 };
+use crate::storage::regular;
 
 impl Walk<'_> {
     /// Holds the records of keys against what the log says of them. What was there before the walk of a
@@ -93,7 +94,7 @@ impl Walk<'_> {
                 0 => lost_name(behind, damage.segment),
                 _ => segment_name(damage.segment),
             };
-            let found = std::fs::File::open(self.directory.join("wal").join(name));
+            let found = regular(&self.directory.join("wal").join(name));
             let kept = match found {
                 Ok(mut file) => {
                     digest_from(&mut file, damage.offset)? == (damage.bytes, damage.digest)
@@ -133,7 +134,7 @@ impl Walk<'_> {
 /// A file in quarantine; one that is longer than a batch is cut, and so not what was set aside.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
+    let file = regular(path)?;
     file.take(MAX_BATCH as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

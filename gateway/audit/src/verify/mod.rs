@@ -55,6 +55,7 @@ use crate::reading::SOCKET;
 use crate::recover::segment_name;
 use crate::seal::epoch::KeyId;
 use crate::seal::sealed::Leaf;
+use crate::storage::regular;
 
 use meaning::Meaning;
 use tree::Tree;
@@ -602,14 +603,14 @@ impl Walk<'_> {
     }
 
     fn is_blank_but_for_a_header(&self, name: &str) -> io::Result<bool> {
-        let file = std::fs::File::open(self.directory.join("wal").join(name))?;
+        let file = regular(&self.directory.join("wal").join(name))?;
         Ok(extent_of(&file, BLOCK as u64, 0)?.is_none())
     }
 
     /// What stands in a segment from `from` on; `None` when there is nothing but zeros.
     fn extent(&self, segment: u64, from: u64) -> io::Result<Option<Extent>> {
         let path = self.directory.join("wal").join(segment_name(segment));
-        let file = match std::fs::File::open(path) {
+        let file = match regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

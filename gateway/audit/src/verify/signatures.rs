@@ -23,6 +23,7 @@ use crate::merkle::note::{Note, NoteError, VerifyError};
 use crate::merkle::range::Head;
 use crate::merkle::rotation::Rotation;
 use crate::read;
+use crate::storage::regular;
 
 /// A checkpoint of the history that nobody has judged, and where it stands.
 #[derive(Debug, Clone)]
@@ -130,7 +131,7 @@ impl Signatures {
     /// else the one that the log names itself, in the entry behind it.
     fn asserted(&self, outside: Option<&Verifier>) -> io::Result<Asserted> {
         for day in self.days.iter().rev() {
-            let file = File::open(self.path(day))?;
+            let file = regular(&self.path(day))?;
             let Record::Whole(note) = Records::new(BufReader::new(file)).next()? else {
                 continue;
             };
@@ -257,7 +258,7 @@ impl Signatures {
         let Some(day) = self.days.pop() else {
             return Ok(None);
         };
-        let file = File::open(self.path(&day))?;
+        let file = regular(&self.path(&day))?;
         let records = Records::new(BufReader::with_capacity(64 * 1024, file));
         Ok(Some((format!("{CHECKPOINTS}/{day}"), records)))
     }

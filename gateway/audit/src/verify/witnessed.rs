@@ -19,6 +19,7 @@ use crate::merkle::checkpoint::{Checkpoint, CheckpointError};
 use crate::merkle::key::Verifier;
 use crate::merkle::note::{Note, NoteError, SignedBy};
 use crate::merkle::range::Head;
+use crate::storage::regular;
 
 /// A cosigned checkpoint that does not lie in the log.
 #[derive(Debug, Clone)]
@@ -340,7 +341,7 @@ impl Folder {
         let Some((day, length)) = self.days.pop() else {
             return Ok(None);
         };
-        let file = File::open(self.path.join(&day))?.take(length);
+        let file = regular(&self.path.join(&day))?.take(length);
         let records = Records::new(BufReader::new(file));
         Ok(Some((day, records)))
     }

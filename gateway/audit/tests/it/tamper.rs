@@ -1,6 +1,7 @@
 //! Every change to a log is found: bytes, batches, segments, files.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use audit::error::OpenError;
@@ -11,6 +12,7 @@ use audit::queue::Limits;
 use audit::storage::Durability;
 use audit::verify::{Finding, Verdict, verify};
 
+use crate::clinic::{Clinic, Exchange, text, whom};
 use crate::{entry, numbers};
 
 fn options(directory: &Path) -> Options {
@@ -366,4 +368,69 @@ fn a_lock_that_somebody_else_holds_makes_no_tampered_log_good() {
     let report = verify(directory.path()).unwrap();
     assert!(report.live, "as far as the lock tells");
     assert_eq!(report.verdict(), Verdict::Tampered);
+}
+
+/// Every file below a directory, by its path in it.
+fn files_of(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![directory.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for found in std::fs::read_dir(folder).unwrap() {
+            let found = found.unwrap();
+            if found.file_type().unwrap().is_dir() {
+                folders.push(found.path());
+            } else {
+                files.push(found.path().strip_prefix(directory).unwrap().to_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_no_file_is_good_nowhere_and_nobody_waits_for_it() {
+    let clinic = Clinic::new();
+    let mut writer = clinic.write();
+    let patient = whom(&[clinic.id(1)], true);
+    for at in 0..300 {
+        writer.read(&Exchange::of(at, "pump-1", patient.clone()));
+    }
+    writer.end();
+    let (log, aside) = (clinic.log(), clinic.path("aside"));
+    // Whoever waited would be ended with 124.
+    let verify = || {
+        let mut limited = Command::new("timeout");
+        let limited = limited.args(["60", env!("CARGO_BIN_EXE_audit"), "verify"]);
+        let output = limited.arg(&log).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), text(&said))
+    };
+    let (code, said) = verify();
+    assert_eq!(code, Some(0), "{said}");
+    let names = files_of(&log);
+    assert!(names.len() > 5, "{names:?}");
+    for name in names.iter().filter(|name| name.as_os_str() != "LOCK") {
+        let path = log.join(name);
+        std::fs::rename(&path, &aside).unwrap();
+        // The very same bytes, but from outside.
+        std::os::unix::fs::symlink(&aside, &path).unwrap();
+        let linked = verify();
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let piped = verify();
+        for (code, said) in [linked, piped] {
+            let told = code == Some(1) || (code == Some(4) && said.contains("is no file"));
+            assert!(told, "{name:?}: {code:?} {said}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+    }
+    assert_eq!(verify().0, Some(0));
 }
