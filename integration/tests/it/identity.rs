@@ -69,7 +69,7 @@ fn serial(certificate: &Path) -> String {
         .run()
         .expect_code(0);
     let serial = ran.stdout.trim().trim_start_matches("serial=");
-    serial.trim_start_matches('0').to_ascii_lowercase()
+    serial.to_ascii_lowercase()
 }
 
 #[test]
