@@ -37,6 +37,8 @@ mod backup;
 
 mod restore;
 
+mod mirror;
+
 #[cfg(feature = "net")]
 mod witness;
 
@@ -75,6 +77,7 @@ enum Command {
     Recover(recover::Recover),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Mirror(mirror::Mirror),
     Disclose(disclose::Disclose),
     Keygen(keygen::Keygen),
     Rotate(rotate::Rotate),
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Recover(verb) => verb.run(&mut out),
         Command::Backup(verb) => verb.run(&mut out),
         Command::Restore(verb) => verb.run(&mut out),
+        Command::Mirror(verb) => verb.run(&mut out),
         Command::Disclose(verb) => verb.run(&mut out),
         Command::Keygen(verb) => verb.run(&mut out),
         Command::Rotate(verb) => verb.run(&mut out),

@@ -9,7 +9,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::storage;
@@ -80,21 +80,38 @@ pub fn is_no_evidence(name: &str) -> bool {
 
 /// A directory on a real disk.
 #[derive(Debug, Clone)]
-pub struct Directory(PathBuf);
+pub struct Directory {
+    path: PathBuf,
+    /// The permissions of directories that are made in it; files have them but for execution.
+    mode: u32,
+}
 
 impl Directory {
-    /// The directory of this path. Nothing is looked at yet.
+    /// The directory of this path; what is made in it is its user's alone. Nothing is looked at yet.
     #[must_use]
     pub fn new(path: &Path) -> Directory {
-        Directory(path.to_owned())
+        Directory {
+            path: path.to_owned(),
+            mode: 0o700,
+        }
+    }
+
+    /// The same; what is made in it is for whoever the directory itself is for, as far as the process's
+    /// umask allows.
+    ///
+    /// # Errors
+    /// The operating system's, when the directory cannot be looked at.
+    pub fn as_open_as_it_is(self) -> io::Result<Directory> {
+        let mode = std::fs::metadata(&self.path)?.permissions().mode() & 0o777;
+        Ok(Directory { mode, ..self })
     }
 
     fn path(&self, path: &str) -> PathBuf {
         if path.is_empty() {
             // Joined with nothing, a path gets a slash that says nothing either.
-            self.0.clone()
+            self.path.clone()
         } else {
-            self.0.join(path)
+            self.path.join(path)
         }
     }
 }
@@ -125,7 +142,7 @@ impl Files for Directory {
     }
 
     fn make_directory(&self, path: &str) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(self.path(path)) {
+        match DirBuilder::new().mode(self.mode).create(self.path(path)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -136,7 +153,7 @@ impl Files for Directory {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o600)
+            .mode(self.mode & 0o666)
             .open(self.path(path))?;
         file.write_all_at(bytes, offset)
     }

@@ -22,14 +22,13 @@
 //! rotate:  the next keys of a log
 //! keeping: how long what is there is kept           destroy: how that ends
 //! backup:  the signed part of a log, elsewhere     restore: the drill, and the way back
+//! mirror:  the same for tools of C2SP tlog-tiles
 //! witness: cosigns logs of others                ship: what talks to the network (feature `net`)
 //! ```
 //!
 //! An append returns a [`Receipt`](log::Receipt) when its batch is durable, and only then may go on
 //! what waited for it. But for `ship` (feature `net`) the crate knows neither tokio, rustls nor hyper:
 //! futures are plain, and the program `audit` verifies a log without the gateway.
-//!
-//! Not here yet: entry bundles and recycled segments (`checkpoints`).
 
 pub mod digest;
 
@@ -126,6 +125,8 @@ pub mod rotate;
 pub mod public_key;
 
 pub mod prove;
+
+pub mod mirror;
 
 pub mod disclosure;
 

@@ -12,8 +12,7 @@
 //! signed is what lies there, and nothing grows when it falls behind. Nobody waits for it: a disk
 //! that takes entries and no tiles is a warning and a figure, and is tried again each second.
 //!
-//! Not here: entry bundles (`tile/entries/`) and recycling of segments. Entries stand in the
-//! segments, which are kept.
+//! Entries stand in the segments, which are kept (decision 023); `mirror` makes bundles of them.
 
 pub(crate) mod history;
 

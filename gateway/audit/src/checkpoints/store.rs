@@ -1,7 +1,7 @@
 //! How the tree lies in the log's directory, and how a file gets there.
 //!
 //! ```text
-//! tile/<L>/<N>[.p/<W>]  hashes                      (C2SP tlog-tiles; entries still stand in wal/)
+//! tile/<L>/<N>[.p/<W>]  hashes                      (C2SP tlog-tiles; entries stand in wal/)
 //! checkpoints/<day>     every checkpoint            (see history)
 //! checkpoint            the last one                (C2SP tlog-tiles)
 //! aside.new             what is being written

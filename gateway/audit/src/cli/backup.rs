@@ -66,14 +66,14 @@ impl Backup {
 
 /// Puts on record that the log is about to be copied. Fails where a gateway should have recorded it and
 /// did not; says so where nobody can.
-fn record(directory: &Path, entries: u64) -> Result<(), Failure> {
+pub(super) fn record(directory: &Path, entries: u64) -> Result<(), Failure> {
     let by = reading::own_hand();
     let event = Event::Backup(event::Backup { entries, by });
     match reading::put(directory, event) {
         Ok(_) => Ok(()),
         Err(error) if error.must_stop() => Err(Failure::NotBegun(error)),
         Err(error) => {
-            tell(format_args!("note: this backup is not on record: {error}"));
+            tell(format_args!("note: this copy is not on record: {error}"));
             Ok(())
         }
     }

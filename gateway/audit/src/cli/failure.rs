@@ -19,6 +19,7 @@ use crate::keys::KeysError;
 use crate::loss::LossError;
 use crate::merkle::key::KeyError;
 use crate::merkle::offline::OfflineError;
+use crate::mirror::MirrorError;
 use crate::prove::ProveError;
 use crate::public_key::PublicKeyError;
 use crate::reading::RecordError;
@@ -107,6 +108,7 @@ pub(super) enum Failure {
         error: KeepError,
     },
     Backup(BackupError),
+    Mirror(MirrorError),
     NotBegun(RecordError),
     #[cfg(feature = "net")]
     WitnessKey(KeyFileError),
@@ -133,7 +135,7 @@ impl Failure {
             Failure::NotBegun(error) => {
                 complain(
                     format_args!(
-                        "this backup cannot be put on record, so nothing was copied: {error}"
+                        "this copy cannot be put on record, so nothing was copied: {error}"
                     ),
                     Some("a gateway that serves a log records who copies it: see its log"),
                 );
@@ -236,6 +238,7 @@ impl Failure {
                 IO.into()
             }
             Failure::Prove(error) => terminal::fail(error, Some(error.hint())),
+            Failure::Mirror(error) => terminal::fail(error, Some(error.hint())),
             Failure::Disclose(error) => terminal::fail(error, Some(error.hint())),
             Failure::Undisclosed { path, error } => terminal::fail(
                 format_args!("{} discloses nothing: {error}", path.display()),

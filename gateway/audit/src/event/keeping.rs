@@ -77,7 +77,7 @@ pub struct Destruction<'a> {
     pub by: By,
 }
 
-/// `backup`: somebody copies the log with the records of its keys.
+/// `backup`: somebody copies the signed part of the log, for a backup or a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(map)]
 pub struct Backup {

@@ -21,6 +21,7 @@ mod keeping;
 mod loss;
 mod meaning;
 mod merkle;
+mod mirror;
 mod order;
 mod recorded;
 mod reports;

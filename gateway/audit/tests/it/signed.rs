@@ -43,7 +43,7 @@ pub(crate) fn options(directory: &Path, signer: Option<Arc<Signer>>) -> Options 
 }
 
 /// Adds entries in one run.
-fn run(directory: &Path, from: u64, count: u64) {
+pub(crate) fn run(directory: &Path, from: u64, count: u64) {
     let (log, committer) = Log::open(&options(directory, Some(signer(1)))).unwrap();
     for number in from..from + count {
         log.append_unwaited(&entry(number), Share::Proven).unwrap();
@@ -626,7 +626,7 @@ fn every_file_that_does_not_belong_is_found() {
 }
 
 /// Their reader of our directory.
-struct Theirs(PathBuf);
+pub(crate) struct Theirs(pub(crate) PathBuf);
 
 impl TileReader for Theirs {
     fn height(&self) -> u8 {
