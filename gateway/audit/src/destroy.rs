@@ -38,8 +38,8 @@ pub enum Which {
     Named(Vec<Epoch>),
 }
 
-/// Epochs that ended.
-#[derive(Debug)]
+/// Epochs that ended, also when a later one could not.
+#[derive(Debug, Default)]
 pub struct Ended {
     /// Each with the records of keys that were removed.
     pub epochs: Vec<(Epoch, usize)>,
@@ -47,10 +47,11 @@ pub struct Ended {
     pub indexes: Vec<String>,
 }
 
-/// Ends epochs of the log in `directory`, for `reason`. `watch` is told how far the log is verified.
+/// Ends epochs of the log in `directory`, for `reason`, and adds them to `ended`, one by one. `watch` is told
+/// how far the log is verified.
 ///
 /// # Errors
-/// [`KeepError`]. What ended before it is on record.
+/// [`KeepError`]. What ended before it is on record, and in `ended`.
 pub fn destroy(
     directory: &Path,
     asked: &Asked<'_>,
@@ -58,7 +59,8 @@ pub fn destroy(
     reason: &str,
     now: &dyn Fn() -> Time,
     watch: &mut dyn FnMut(u64, u64),
-) -> Result<Ended, KeepError> {
+    ended: &mut Ended,
+) -> Result<(), KeepError> {
     judge_reason(reason)?;
     // Root would follow wherever the owner lets a name lead.
     let owner = std::fs::metadata(directory).map_err(KeepError::Read)?.uid();
@@ -85,10 +87,6 @@ pub fn destroy(
                 forbidden,
             })?;
     }
-    let mut ended = Ended {
-        epochs: Vec::new(),
-        indexes: Vec::new(),
-    };
     for epoch in epochs {
         // What became of the log while it was verified counts too, and so does the clock.
         catch_up(directory, &mut keeping, &mut next).map_err(KeepError::Read)?;
@@ -101,7 +99,7 @@ pub fn destroy(
         ended.indexes.extend(indexes);
         ended.epochs.push((epoch, records));
     }
-    Ok(ended)
+    Ok(())
 }
 
 /// Places a hold on months of the log in `directory`, or releases it.
@@ -157,7 +155,7 @@ fn sound(
     }
 }
 
-/// Takes in what was added from entry `next` on.
+/// Takes in what was added from entry `next` on. What cannot be read there might be a hold, so it is an error.
 fn catch_up(directory: &Path, keeping: &mut Keeping, next: &mut u64) -> io::Result<()> {
     let mut reader = Reader::near(directory, *next)?;
     loop {
@@ -166,7 +164,11 @@ fn catch_up(directory: &Path, keeping: &mut Keeping, next: &mut u64) -> io::Resu
             Step::Batch {
                 sequence, records, ..
             } => (sequence, records),
-            Step::End | Step::Fault(_) => return Ok(()),
+            Step::End => return Ok(()),
+            Step::Fault(fault) => {
+                let message = format!("what was added meanwhile is {fault}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
         };
         for (sequence, leaf) in read::entries(first, &records) {
             if sequence < *next {

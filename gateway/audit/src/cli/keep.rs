@@ -11,7 +11,7 @@ use terminal::{Progress, counted};
 
 use super::failure::Failure;
 use super::verify::{Key, key_for};
-use crate::destroy::{self, KeepError, Which};
+use crate::destroy::{self, Ended, KeepError, Which};
 use crate::event::{self, Time};
 use crate::keeping::{Keeping, YEARS};
 use crate::reading::own_hand;
@@ -152,18 +152,19 @@ impl Destroy {
             Which::Named(self.epoch)
         };
         let progress = Progress::new(false);
-        let ended = destroy::destroy(
+        let mut ended = Ended::default();
+        let destroyed = destroy::destroy(
             &self.directory,
             &asked(key.as_ref()),
             &which,
             &self.reason,
             &now,
             &mut watch(&progress),
+            &mut ended,
         );
         drop(progress);
-        let ended = ended.map_err(failed(&self.directory))?;
         let mut print = || -> io::Result<()> {
-            if ended.epochs.is_empty() {
+            if ended.epochs.is_empty() && destroyed.is_ok() {
                 writeln!(out, "nothing is due")?;
             }
             for (epoch, records) in &ended.epochs {
@@ -174,7 +175,9 @@ impl Destroy {
             }
             out.flush()
         };
+        // What ended is told also when another one could not.
         print().map_err(Failure::Output)?;
+        destroyed.map_err(failed(&self.directory))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
-use audit::destroy::{Which, destroy};
-use audit::event::Time;
-use audit::keeping::Classes;
+use std::cell::Cell;
+
+use audit::destroy::{Ended, KeepError, Which, destroy};
+use audit::event::{By, Event, Hold, Time};
+use audit::keeping::{Classes, Forbidden};
 use audit::log::{Committer, Log, Options};
 use audit::verify::Asked;
 use serde_json::Value;
@@ -412,19 +414,70 @@ fn keys_that_were_destroyed_by_a_clock_that_was_ahead_are_found_by_what_comes_be
     let clinic = old(&["2024-03"]);
     let log = clinic.log();
     let ahead = || month("2040-01");
-    let ended = destroy(
+    let mut ended = Ended::default();
+    destroy(
         &log,
         &Asked::default(),
         &Which::Due,
         REASON,
         &ahead,
         &mut |_, _| (),
-    );
+        &mut ended,
+    )
+    .unwrap();
     // The log itself has the time of its own: it tells that at once.
-    assert_eq!(ended.unwrap().epochs.len(), 1);
+    assert_eq!(ended.epochs.len(), 1);
     let (code, said) = verdict(&clinic);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("it is to be kept until 2030-04-01"), "{said}");
+}
+
+#[test]
+fn a_hold_that_comes_while_a_log_is_shortened_counts_and_what_ended_before_is_told() {
+    let clinic = old(&["2018-10", "2018-11"]);
+    let epochs = ["2018-10/standard", "2018-11/standard"];
+    // Whoever asks for the time a third time has judged both, and is about to end the first.
+    let asked = Cell::new(0);
+    let now = || {
+        asked.set(asked.get() + 1);
+        if asked.get() == 3 {
+            let hold = Hold {
+                name: "case-17",
+                placed: true,
+                from: Some("2018-11"),
+                to: Some("2018-11"),
+                reason: "subpoena of 3 July",
+                by: By {
+                    uid: 0,
+                    login_uid: None,
+                    served: false,
+                },
+            };
+            audit::reading::put(&clinic.log(), Event::Hold(hold)).unwrap();
+        }
+        month("2026-11")
+    };
+    let mut ended = Ended::default();
+    let destroyed = destroy(
+        &clinic.log(),
+        &Asked::default(),
+        &Which::Named(epochs.map(|epoch| epoch.parse().unwrap()).to_vec()),
+        REASON,
+        &now,
+        &mut |_, _| (),
+        &mut ended,
+    );
+    assert!(
+        matches!(
+            &destroyed,
+            Err(KeepError::Forbidden { epoch, forbidden: Forbidden::Held { .. } }) if epoch.to_string() == epochs[1]
+        ),
+        "{destroyed:?}"
+    );
+    assert_eq!(ended.epochs.len(), 1);
+    let stand = [state(epochs[0], "destroyed"), state(epochs[1], "held")];
+    assert_eq!(states(&clinic), stand);
+    assert_eq!(verdict(&clinic).0, Some(0));
 }
 
 #[test]
