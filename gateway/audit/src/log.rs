@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -155,15 +156,12 @@ impl Log {
         month: Option<Time>,
     ) -> Result<(Log, Committer), OpenError> {
         let segments = options.directory.join("wal");
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&segments)
-            .map_err(OpenError::disk("create the directory"))?;
+        make(&segments).map_err(OpenError::disk("create the directory"))?;
         for directory in [&options.directory, &segments] {
             judge(directory)?;
         }
         let lock = Arc::new(lock::take(&options.directory)?);
+        settle(&options.directory).map_err(OpenError::disk("sync the directory"))?;
         let files = Directory::new(&options.directory);
         let is_signed = || checkpoints::is_signed(&files);
         if options.signer.is_none()
@@ -586,6 +584,28 @@ impl Drop for Slot {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(OpenError::disk("start a thread"))
+}
+
+/// Makes the directory of the segments, and those that it stands in.
+fn make(segments: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(segments)
+}
+
+/// Makes the names durable that lead to the log: a crash of the machine would take all of it with them.
+/// At every start, since an earlier one may have been ended in between. `.../phigate/audit/wal` may all be
+/// new, so that is two directories above the log's own; one that is closed to its user was not made here.
+fn settle(directory: &Path) -> io::Result<()> {
+    for directory in std::path::absolute(directory)?.ancestors().take(3) {
+        match File::open(directory) {
+            Ok(directory) => directory.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whoever may write to a directory may put files into it and take files out.

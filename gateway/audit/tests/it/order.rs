@@ -22,6 +22,12 @@ use crate::signed::PATIENCE;
 /// Where the process that is traced finds the clinic's directory.
 const PLACE: &str = "PHIGATE_ORDER_PLACE";
 
+/// Set when it writes a log without keys and without readers, of which nothing is synced but segments.
+const PLAIN: &str = "PHIGATE_ORDER_PLAIN";
+
+/// The directory in which the log's own stands, by its path from there.
+const ABOVE: &str = "..";
+
 #[test]
 fn what_the_log_rests_on_is_on_the_disk_before_it() {
     let clinic = Clinic::new();
@@ -57,7 +63,27 @@ fn what_the_log_rests_on_is_on_the_disk_before_it() {
     assert!(trace.seen("quarantine") >= 1, "a quarantine");
 }
 
-/// What the test above traces; a test of its own elsewhere.
+#[test]
+fn the_names_that_lead_to_a_new_log_are_on_the_disk_before_its_first_entry() {
+    let clinic = Clinic::new();
+    let mut write = Command::new(std::env::current_exe().unwrap());
+    write
+        .args(["--exact", "order::a_log_is_written_to_a_real_disk"])
+        .env(PLACE, clinic.path(""))
+        .env(PLAIN, "1");
+    assert!(!clinic.log().exists());
+    let Some(trace) = Trace::of(&clinic, &write) else {
+        return;
+    };
+    let made = trace.calls.iter().filter(|call| call.name == "mkdir");
+    assert!(
+        made.count() >= 2,
+        "the log's directory, and that of its segments"
+    );
+    trace.judge();
+}
+
+/// What the tests above trace; a test of its own elsewhere.
 #[test]
 fn a_log_is_written_to_a_real_disk() {
     let own = std::env::var_os(PLACE).is_none().then(Clinic::new);
@@ -65,10 +91,13 @@ fn a_log_is_written_to_a_real_disk() {
         Some(clinic) => clinic.options(),
         None => Clinic::options_in(Path::new(&std::env::var_os(PLACE).unwrap())),
     };
-    let options = Options {
+    let mut options = Options {
         durability: Durability::Durable,
         ..options
     };
+    if std::env::var_os(PLAIN).is_some() {
+        (options.signer, options.readers) = (None, Vec::new());
+    }
     let (log, committer) = Log::open(&options).unwrap();
     for round in 0..4 {
         for number in 0..4000 {
@@ -170,6 +199,9 @@ impl Trace {
 
     /// A path as the log knows it; nothing when it is none of the log's.
     fn name<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        if Some(path) == self.log.parent() {
+            return Some(ABOVE);
+        }
         path.strip_prefix(&self.log).ok()?.to_str()
     }
 
@@ -322,12 +354,14 @@ impl Open {
         // What is being written aside may come and go.
         touched.retain(|name| *name != "aside.new");
         for name in touched {
-            // What the log itself stands in is not the log's.
-            if let Some(parent) = Path::new(name).parent() {
-                let parent = parent.to_str().unwrap().to_owned();
-                self.names
-                    .insert(parent, (call.thread.clone(), call.ended + 1));
+            // What that stands in itself is not the log's.
+            if name == ABOVE {
+                continue;
             }
+            let parent = Path::new(name).parent();
+            let parent = parent.map_or(ABOVE, |parent| parent.to_str().unwrap());
+            self.names
+                .insert(parent.to_owned(), (call.thread.clone(), call.ended + 1));
         }
     }
 }
