@@ -436,4 +436,18 @@ mod tests {
         assert!(shared.accept(b"another", Share::Proven).is_err());
         assert_eq!(shared.refused.load(Ordering::Relaxed), 1);
     }
+
+    /// Whoever makes leaves keeps to it as well; a queue that believed him could hold what no batch does.
+    #[test]
+    fn no_leaf_is_accepted_that_is_longer_than_a_leaf_can_be() {
+        let limits = Limits {
+            entries: 10,
+            bytes: 10 * sealed::MAX_BYTES,
+        };
+        let shared = Shared::new(limits, 0, None);
+        let longest = vec![0; sealed::MAX_BYTES];
+        assert!(shared.accept(&longest, Share::Proven).is_ok());
+        let longer = shared.accept(&[&longest[..], &[0]].concat(), Share::Proven);
+        assert!(matches!(longer, Err(AppendError::TooLong)));
+    }
 }
