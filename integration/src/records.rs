@@ -149,6 +149,16 @@ pub fn keygen(directory: &Path) {
         .expect_code(0);
 }
 
+/// Runs a verb of `audit` on the log in a directory.
+#[track_caller]
+pub fn audit(verb: &str, directory: &Path, more: &[&str]) -> Ran {
+    Program::ours("audit")
+        .arg(verb)
+        .arg(directory)
+        .args(more)
+        .run()
+}
+
 /// `audit verify --strict` of a log, whose public key lies beside it.
 #[track_caller]
 pub fn verify(directory: &Path) -> Ran {

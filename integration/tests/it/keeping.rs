@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use integration::gateway::Gateway;
-use integration::program::{Program, Ran};
-use integration::records::{self, Records};
+use integration::records::{self, Records, audit};
 use integration::wait::OrFail;
 use integration::world::World;
 
@@ -22,14 +21,6 @@ allow = ["pump"]
 upstream = "origin"
 class = "research"
 "#;
-
-fn audit(verb: &str, directory: &Path, more: &[&str]) -> Ran {
-    Program::ours("audit")
-        .arg(verb)
-        .arg(directory)
-        .args(more)
-        .run()
-}
 
 /// The folder of the keys of a class in the month that it is.
 fn keys(directory: &Path, class: &str) -> std::path::PathBuf {

@@ -7,18 +7,9 @@ use integration::answer::Answer;
 use integration::configuration::OPEN;
 use integration::gateway::Gateway;
 use integration::line::Caller;
-use integration::program::{Program, Ran};
-use integration::records::{Record, Records};
+use integration::records::{Record, Records, audit};
 use integration::wait::OrFail;
 use integration::world::World;
-
-fn audit(verb: &str, directory: &Path, more: &[&str]) -> Ran {
-    Program::ours("audit")
-        .arg(verb)
-        .arg(directory)
-        .args(more)
-        .run()
-}
 
 fn with_targets(directory: &Path) -> Records {
     Records::parse(

@@ -1,7 +1,6 @@
 //! The program `audit` keeps its exit codes and prints what it promises.
 
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use audit::frame::{BLOCK, Place, SegmentHeader, decode_batch, encode_batch};
@@ -11,14 +10,8 @@ use audit::merkle::rotation::Chain;
 use audit::queue::Limits;
 use audit::storage::Durability;
 
+use crate::clinic::{audit, text};
 use crate::entry;
-
-pub(crate) fn audit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_audit"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
 
 fn make(directory: &Path) {
     let options = Options {
@@ -106,10 +99,6 @@ fn wrong_usage_is_64_and_help_is_0() {
     ] {
         assert_eq!(audit(arguments).status.code(), Some(0), "{arguments:?}");
     }
-}
-
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

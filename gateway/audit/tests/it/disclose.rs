@@ -1,7 +1,7 @@
 //! One entry for somebody else: it is checked with the public key alone, and tells of no other.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use audit::appender::Appender;
@@ -17,22 +17,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::checkpoints::signer;
+use crate::clinic::{audit, text};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the releases stand: behind the key that signs and the key that seals.
 const FIRST: u64 = 3;
-
-fn audit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_audit"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 fn request(number: u8) -> Request<'static> {
     Request {

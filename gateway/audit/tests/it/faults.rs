@@ -40,6 +40,16 @@ fn run_until_crash(operation: u64, fault: Fault) -> (Vec<u64>, SimulatedDisk) {
     (acknowledged, crashed)
 }
 
+/// What a log holds that is good, and what it tells of itself.
+#[track_caller]
+fn held(disk: &SimulatedDisk) -> (Vec<u64>, Vec<Note>) {
+    let directory = tempfile::tempdir().unwrap();
+    disk.dump(directory.path());
+    let report = verify(directory.path()).unwrap();
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+    (numbers(directory.path()), report.notes)
+}
+
 #[test]
 fn what_was_acknowledged_is_there_after_a_crash_at_any_operation() {
     let mut some = false;
@@ -88,12 +98,9 @@ fn a_write_that_fails_once_is_made_again_in_a_fresh_segment() {
             .expect("written at the second attempt");
         log.append_blocking(&entry(2), PATIENCE).unwrap();
         committer.close(PATIENCE).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        disk.dump(directory.path());
-        let report = verify(directory.path()).unwrap();
-        assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
-        assert_eq!(numbers(directory.path()), [0, 1, 2]);
-        let given_up = report.notes.contains(&Note::GivenUp { segment: 1 });
+        let (numbers, notes) = held(&disk);
+        assert_eq!(numbers, [0, 1, 2]);
+        let given_up = notes.contains(&Note::GivenUp { segment: 1 });
         assert_eq!(given_up, fault != Fault::Failed, "{fault:?}");
     }
 }
@@ -205,11 +212,7 @@ fn a_write_that_failed_and_landed_never_hides_what_was_written_after_a_restart()
         log.append_blocking(&entry(number), PATIENCE).unwrap();
     }
     committer.close(PATIENCE).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    crashed.dump(directory.path());
-    let report = verify(directory.path()).unwrap();
-    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
-    assert_eq!(numbers(directory.path()), [0, 101, 102]);
+    assert_eq!(held(&crashed).0, [0, 101, 102]);
 }
 
 #[test]
@@ -233,11 +236,7 @@ fn a_segment_whose_naming_failed_and_landed_is_made_anew() {
     }
     log.append_blocking(&entry(2), PATIENCE).unwrap();
     committer.close(PATIENCE).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    disk.dump(directory.path());
-    let report = verify(directory.path()).unwrap();
-    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
-    assert_eq!(numbers(directory.path()), [0, 1, 2]);
+    assert_eq!(held(&disk).0, [0, 1, 2]);
 }
 
 #[test]

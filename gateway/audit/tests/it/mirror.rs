@@ -7,12 +7,8 @@ use std::path::{Path, PathBuf};
 use tlog_tiles::tile::TileHashReader;
 use tlog_tiles::tlog;
 
-use crate::cli::{audit, text};
+use crate::clinic::{audit, text, word};
 use crate::signed::{Theirs, run, they_verify};
-
-fn word(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// Runs `audit mirror`: its exit code, and what it said.
 fn mirror(log: &Path, place: &Path) -> (i32, String) {

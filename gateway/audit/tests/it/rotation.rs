@@ -20,7 +20,7 @@ use audit::queue::Share;
 use audit::verify::{Asked, Finding, InForce, Report, RotationFault, Verdict, verify_watched};
 
 use crate::checkpoints::signer;
-use crate::cli::{audit, text};
+use crate::clinic::{audit, text};
 use crate::directory::{Crash, Fault, SimulatedDirectory};
 use crate::entry;
 use crate::signed::{PATIENCE, options};

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use audit::checkpoints::witnessed::Witnessed;
 use audit::event::Time;
@@ -25,6 +25,7 @@ use proptest::prelude::*;
 use signed_note::{StandardVerifier, VerifierList};
 
 use crate::checkpoints::signer;
+use crate::clinic::audit;
 use crate::entry;
 use crate::signed::{PATIENCE, copy, options};
 
@@ -611,13 +612,6 @@ fn evidence_that_a_crash_tore_is_mended_at_the_next_start_and_goes_on() {
 }
 
 // The server.
-
-fn audit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_audit"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
 
 /// `audit witness serve`, killed when it is dropped.
 struct Server {
