@@ -296,6 +296,11 @@ fn received(
     id: RequestId,
 ) -> Result<Received, Refusal> {
     let (parts, body) = request.into_parts();
+    // From here on, whatever becomes of the request, its content is not dropped at once.
+    let body = Inbound {
+        body: Some(body),
+        activity: Rc::clone(activity),
+    };
     let mut headers = parts.headers;
     let declared = http1::framing::content_length(&headers).map_err(Refusal::Wire)?;
     // The authority is the host (RFC 9113 8.3.1). Where both are there and differ, both stay, and
@@ -324,10 +329,7 @@ fn received(
     } else {
         Content::Stream {
             length: declared,
-            body: Box::pin(Inbound {
-                body: Some(body),
-                activity: Rc::clone(activity),
-            }),
+            body: Box::pin(body),
         }
     };
     Ok(Received {
@@ -430,7 +432,7 @@ impl Drop for Inbound {
             self.activity.leftovers.borrow_mut().push(Leftover {
                 body,
                 bytes: 0,
-                until: Box::pin(sleep(Leftover::PATIENCE)),
+                until: None,
             });
             self.activity.told.notify_one();
         }
@@ -445,7 +447,8 @@ impl Drop for Inbound {
 struct Leftover {
     body: Incoming,
     bytes: usize,
-    until: Pin<Box<Sleep>>,
+    /// Begins when it is first looked at: what is dropped may be dropped with everything.
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Leftover {
@@ -466,6 +469,9 @@ impl Leftover {
                 return Poll::Ready(());
             }
         }
-        self.until.as_mut().poll(context)
+        let until = self
+            .until
+            .get_or_insert_with(|| Box::pin(sleep(Leftover::PATIENCE)));
+        until.as_mut().poll(context)
     }
 }

@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use integration::frames::Frames;
 use integration::gateway::Gateway;
 use integration::line::{End, Line};
 use integration::origin::ok;
@@ -125,6 +126,32 @@ fn what_does_not_end_within_the_drain_is_cut_off_and_on_record() {
     let story = records.story_of(&intent);
     assert_eq!(story.len(), 2, "its end is on record: {story:?}");
     assert!(story[1].starts_with("completion "), "{story:?}");
+    integration::records::verify(&stopped.audit).expect_code(0);
+}
+
+#[test]
+fn uploads_over_http_2_that_do_not_end_within_the_drain_are_cut_off_by_that_and_nothing_else() {
+    let world = World::new();
+    let origin = slow(&world);
+    let mut gateway = world.gateway("drain = \"1s\"");
+    let mut frames = Frames::open(&world.caller(), 65_535).unwrap();
+    for stream in [1, 3, 5] {
+        frames.open_request(stream, "POST", "/slow").unwrap();
+        origin.await_request();
+    }
+    gateway.process().signal(Signal::TERM);
+    let stopped = gateway.ended();
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+    let records = stopped.records();
+    let ends = records.of_kind("completion").into_iter();
+    let ends: Vec<_> = ends.map(|record| record.code().to_owned()).collect();
+    assert_eq!(ends, ["drained"; 3]);
+    let closed = records.of_kind("close").into_iter();
+    assert!(
+        closed
+            .last()
+            .is_some_and(|record| record.code() == "drained")
+    );
     integration::records::verify(&stopped.audit).expect_code(0);
 }
 
