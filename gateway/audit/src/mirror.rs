@@ -13,16 +13,21 @@
 //!
 //! **What survives a crash.** Each file is synced before it has its name, and all names before the
 //! checkpoint has its own. A mirror that was interrupted is what it was, with some files more that no
-//! checkpoint speaks of; done again, they are written again.
+//! checkpoint speaks of; done again, they are written again. A partial file whose full one came may stay.
 //!
 //! **What may be fetched meanwhile.** A file that the checkpoint leads to is never changed, and never
 //! goes but for a partial one whose full one is there, as the standard allows.
+//!
+//! **Whose it is.** The place belongs to whoever writes the mirror, and nobody else may write to it: what lies
+//! there is believed to be where the last time ended.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
+use crate::backup::{BackupError, place};
 use crate::checkpoints::history::MAX_RECORD;
 use crate::checkpoints::store::{ASIDE, CHECKPOINT, Stored, TILE, Writer, partials_of};
 use crate::files::{self, Directory, Files};
@@ -32,8 +37,10 @@ use crate::merkle::hash::{self, Hash};
 use crate::merkle::note::Note;
 use crate::merkle::range::Head;
 use crate::merkle::tile::{self, Edge, Kind, Tile, TilesError, WIDTH};
-use crate::prove;
+use crate::prove::{self, ProveError};
 use crate::read::{self, Reader, Step};
+use crate::storage;
+use crate::verify::{Asked, Report, Verdict, verify_watched};
 
 /// What a mirror holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,97 +53,129 @@ pub struct Mirrored {
     pub files: u64,
 }
 
-/// Which checkpoint of a log is to be mirrored: its last one.
+/// A mirror that nobody else writes until this is dropped, and the checkpoint that it is to have.
 #[derive(Debug)]
-pub struct Source {
+pub struct Begun {
+    log: PathBuf,
+    target: Directory,
+    source: Source,
+    /// Held as long as this lives.
+    _alone: File,
+}
+
+/// A checkpoint of a log.
+#[derive(Debug)]
+struct Source {
     note: Vec<u8>,
     origin: String,
     head: Head,
 }
 
-impl Source {
-    /// The last checkpoint of a log.
-    ///
-    /// # Errors
-    /// [`MirrorError`] when there is none, or none that can be read.
-    pub fn last(log: &Directory) -> Result<Source, MirrorError> {
-        let note = files::read(log, CHECKPOINT, MAX_RECORD).map_err(MirrorError::Read)?;
-        stated(note.ok_or(MirrorError::Unsigned)?).ok_or(MirrorError::Changed)
-    }
-
-    /// The note, whose signatures nobody has looked at yet.
-    #[must_use]
-    pub fn note(&self) -> &[u8] {
-        &self.note
-    }
-
-    /// How many entries it is about.
-    #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.head.size
-    }
-}
-
-/// Brings the mirror in `place` up to a checkpoint of the log in `directory`. An empty place, or one that
-/// is not there, becomes a mirror.
+/// Looks at a place, and at the last checkpoint of the log in `directory`. A place that is not there is made.
+/// Nothing is written yet.
 ///
 /// # Errors
-/// [`MirrorError`]; the mirror is then what it was.
-pub fn mirror(directory: &Path, place: &Path, source: &Source) -> Result<Mirrored, MirrorError> {
+/// [`MirrorError`].
+pub fn begin(directory: &Path, place: &Path) -> Result<Begun, MirrorError> {
     let write = MirrorError::Write;
+    place::apart(directory, place).map_err(|error| MirrorError::Place(Box::new(error)))?;
     let target = Directory::new(place);
     target.make_directory("").map_err(write)?;
-    let target = target.as_open_as_it_is().map_err(write)?;
-    // Closed at the end, and so given back.
-    let alone = File::open(place).map_err(write)?;
-    alone.try_lock().map_err(|_| MirrorError::Busy)?;
-
-    let edge = begin(directory, &target, source)?;
-    let before = edge.head();
-    let mut mirror = Mirror {
-        files: &target,
-        writer: Writer::default(),
-        bundle: Vec::new(),
-        edge,
-        written: 0,
-    };
-    mirror.take(directory, source)?;
-    mirror.finish(before.size, source)?;
-    Ok(Mirrored {
-        head: source.head,
-        before: before.size,
-        files: mirror.written,
+    let found = std::fs::symlink_metadata(place).map_err(write)?;
+    let is_ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+    if !is_ours || found.mode() & 0o022 != 0 {
+        return Err(MirrorError::Exposed);
+    }
+    storage::settle(place).map_err(write)?;
+    let alone = storage::folder(place).map_err(write)?;
+    alone.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => MirrorError::Busy,
+        TryLockError::Error(error) => MirrorError::Write(error),
+    })?;
+    let names = target.list("").map_err(write)?.unwrap_or_default();
+    let mut names = names.into_iter();
+    if let Some(name) = names.find(|name| ![ASIDE, TILE, CHECKPOINT].contains(&name.as_str())) {
+        return Err(MirrorError::Stranger { name });
+    }
+    let note = files::read(&Directory::new(directory), CHECKPOINT, MAX_RECORD);
+    let note = note.map_err(MirrorError::Read)?;
+    Ok(Begun {
+        log: directory.to_owned(),
+        target: target.as_open_as_it_is().map_err(write)?,
+        source: stated(note.ok_or(MirrorError::Unsigned)?).ok_or(MirrorError::Changed)?,
+        _alone: alone,
     })
 }
 
-/// The right edge of what the mirror holds, if that is something that the log can go on from.
-fn begin(directory: &Path, target: &Directory, source: &Source) -> Result<Edge, MirrorError> {
-    let Some(note) = files::read(target, CHECKPOINT, MAX_RECORD).map_err(MirrorError::Write)?
-    else {
-        let names = target.list("").map_err(MirrorError::Write)?;
-        let mut names = names.unwrap_or_default().into_iter();
-        // What an interrupted first time leaves behind is ours as well.
-        return match names.find(|name| ![ASIDE, TILE].contains(&name.as_str())) {
-            None => Ok(Edge::new()),
-            Some(name) => Err(MirrorError::Stranger { name }),
+impl Begun {
+    /// How many entries the mirror is to have.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.source.head.size
+    }
+
+    /// Verifies the log as asked, and brings the mirror up to its checkpoint. `watch` is told how far the
+    /// log is verified.
+    ///
+    /// # Errors
+    /// [`MirrorError`]; the mirror is then what it was, or, when a disk fails at the very end, what it
+    /// was to be.
+    pub fn make(
+        &self,
+        asked: &Asked<'_>,
+        watch: &mut dyn FnMut(u64, u64),
+    ) -> Result<Mirrored, MirrorError> {
+        let report = verify_watched(&self.log, asked, watch).map_err(MirrorError::Read)?;
+        if report.verdict() != Verdict::Good {
+            return Err(MirrorError::Unsound(Box::new(report)));
+        }
+        let edge = self.edge()?;
+        let before = edge.head();
+        let mut mirror = Mirror {
+            files: &self.target,
+            writer: Writer::default(),
+            bundle: Vec::new(),
+            edge,
+            written: 0,
         };
-    };
-    let held = stated(note).ok_or(MirrorError::Damaged)?;
-    if held.origin != source.origin {
-        return Err(MirrorError::Origin { held: held.origin });
+        // What an interrupted one left may be anything.
+        self.target.remove(ASIDE).map_err(MirrorError::Write)?;
+        mirror.resume()?;
+        mirror.take(&self.log, &self.source)?;
+        mirror.finish(before.size, &self.source)?;
+        Ok(Mirrored {
+            head: self.source.head,
+            before: before.size,
+            files: mirror.written,
+        })
     }
-    let (held, log) = (held.head, source.head);
-    if held.size > log.size {
-        return Err(MirrorError::Shorter { held: held.size });
-    }
-    let was = prove::head_at(directory, held.size, log.size).map_err(|_| MirrorError::Changed)?;
-    if was != held {
-        return Err(MirrorError::Fork { held: held.size });
-    }
-    match Edge::read(Stored(target), held.size) {
-        Ok(edge) if edge.head() == held => Ok(edge),
-        Err(TilesError::Reader(error)) => Err(MirrorError::Write(error)),
-        Ok(_) | Err(_) => Err(MirrorError::Damaged),
+
+    /// The right edge of what the mirror holds, if that is something that the log goes on from.
+    fn edge(&self) -> Result<Edge, MirrorError> {
+        let note = files::read(&self.target, CHECKPOINT, MAX_RECORD);
+        let Some(note) = note.map_err(MirrorError::Write)? else {
+            return Ok(Edge::new());
+        };
+        let held = stated(note).ok_or(MirrorError::Damaged)?;
+        if held.origin != self.source.origin {
+            return Err(MirrorError::Origin { held: held.origin });
+        }
+        let (held, log) = (held.head, self.source.head);
+        if held.size > log.size {
+            return Err(MirrorError::Shorter { held: held.size });
+        }
+        let was = prove::head_at(&self.log, held.size, log.size).map_err(|error| match error {
+            ProveError::Read(error) => MirrorError::Read(error),
+            _ => MirrorError::Changed,
+        })?;
+        if was != held {
+            return Err(MirrorError::Fork { held: held.size });
+        }
+        match Edge::read(Stored(&self.target), held.size) {
+            Ok(edge) if edge.head() == held => Ok(edge),
+            Err(TilesError::Reader(error)) => Err(MirrorError::Write(error)),
+            Ok(_) | Err(_) => Err(MirrorError::Damaged),
+        }
     }
 }
 
@@ -151,17 +190,30 @@ struct Mirror<'a> {
 }
 
 impl Mirror<'_> {
+    /// Takes up the bundle that was partial, from the mirror itself: the log may have lost what is in it since.
+    fn resume(&mut self) -> Result<(), MirrorError> {
+        let held = self.edge.size();
+        let Some(name) = Tile::of(Kind::Entries, held / u64::from(WIDTH), held) else {
+            return Ok(());
+        };
+        let bytes = files::read(self.files, &name.to_string(), bundle::MAX_BYTES);
+        let bytes = bytes.map_err(MirrorError::Write)?;
+        let bytes = bytes.ok_or(MirrorError::Damaged)?;
+        let entries = bundle::entries(&name, &bytes).map_err(|_| MirrorError::Damaged)?;
+        let leaves: Vec<Hash> = entries.into_iter().map(hash::leaf).collect();
+        let mut partial = self.edge.partial();
+        let known = partial.find(|(tile, _)| tile.kind() == Kind::Hashes { level: 0 });
+        if known.is_none_or(|(_, known)| known != leaves) {
+            return Err(MirrorError::Damaged);
+        }
+        drop(partial);
+        self.bundle = bytes;
+        Ok(())
+    }
+
     /// Takes the entries that it does not hold. Memory: a batch and a bundle.
     fn take(&mut self, directory: &Path, source: &Source) -> Result<(), MirrorError> {
-        let held = self.edge.size();
-        // The bundle that was partial begins anew, with the entries that it had.
-        let mut next = held - held % u64::from(WIDTH);
-        let known: Vec<Hash> = self
-            .edge
-            .partial()
-            .find(|(tile, _)| tile.kind() == Kind::Hashes { level: 0 })
-            .map_or_else(Vec::new, |(_, hashes)| hashes.to_vec());
-        let mut known = known.into_iter();
+        let mut next = self.edge.size();
         let mut reader = Reader::near(directory, next).map_err(MirrorError::Read)?;
         while next < source.head.size {
             let (sequence, records) = match reader.step().map_err(MirrorError::Read)? {
@@ -178,11 +230,7 @@ impl Mirror<'_> {
                 if number > next {
                     return Err(MirrorError::Lost { sequence: next });
                 }
-                let leaf = hash::leaf(entry);
-                if known.next().is_some_and(|known| known != leaf) {
-                    return Err(MirrorError::Changed);
-                }
-                self.append(number, entry, leaf)?;
+                self.append(number, entry)?;
                 next += 1;
             }
         }
@@ -192,7 +240,7 @@ impl Mirror<'_> {
         Ok(())
     }
 
-    fn append(&mut self, number: u64, entry: &[u8], leaf: Hash) -> Result<(), MirrorError> {
+    fn append(&mut self, number: u64, entry: &[u8]) -> Result<(), MirrorError> {
         let width = u64::from(WIDTH);
         bundle::append(&mut self.bundle, entry)
             .map_err(|error| MirrorError::Entry { number, error })?;
@@ -201,12 +249,10 @@ impl Mirror<'_> {
             let bytes = std::mem::take(&mut self.bundle);
             self.put(full, &bytes)?;
         }
-        if number < self.edge.size() {
-            return Ok(());
-        }
         let mut full = Vec::new();
-        self.edge
-            .append(leaf, |tile, hashes| full.push((tile, tile::encode(hashes))));
+        self.edge.append(hash::leaf(entry), |tile, hashes| {
+            full.push((tile, tile::encode(hashes)));
+        });
         for (tile, bytes) in full {
             self.put(Some(tile), &bytes)?;
         }
@@ -243,18 +289,22 @@ impl Mirror<'_> {
         put.map_err(write)?;
         self.writer.settle(self.files).map_err(write)?;
         self.written += 1;
-        self.clear(before, size).map_err(write)
+        // The mirror is whole; what is in nobody's way may stay.
+        let _ = self.clear(before, size);
+        Ok(())
     }
 
     /// Takes partial files away whose full ones are there now.
     fn clear(&mut self, before: u64, size: u64) -> io::Result<()> {
         let full = tile::grown(before, size).filter(Tile::is_full);
         for partials in full.filter_map(|tile| partials_of(&tile)) {
-            let Some(names) = self.files.list(&partials)? else {
+            if !self.files.is_directory(&partials)? {
                 continue;
-            };
-            for name in names {
-                self.files.remove(&format!("{partials}/{name}"))?;
+            }
+            let names = self.files.list(&partials)?.unwrap_or_default();
+            let paths = names.iter().map(|name| format!("{partials}/{name}"));
+            for path in paths.filter(|path| path.parse::<Tile>().is_ok()) {
+                self.files.remove(&path)?;
             }
             self.files.remove(&partials)?;
         }
@@ -274,6 +324,8 @@ fn stated(note: Vec<u8>) -> Option<Source> {
 pub enum MirrorError {
     /// The log is not signed.
     Unsigned,
+    /// The log does not verify.
+    Unsound(Box<Report>),
     /// What lies in the log does not lead to its checkpoint.
     Changed,
     /// An entry was lost, and the loss accepted, before it was mirrored.
@@ -288,6 +340,10 @@ pub enum MirrorError {
         /// Why.
         error: TooLong,
     },
+    /// The place is in the log, or cannot be a directory's.
+    Place(Box<BackupError>),
+    /// The place is no directory, or another user's, or others may write to it.
+    Exposed,
     /// The place holds something that is no mirror.
     Stranger {
         /// What.
@@ -324,7 +380,11 @@ impl MirrorError {
     pub fn hint(&self) -> &'static str {
         match self {
             MirrorError::Unsigned => "only a log with [audit] keys is signed",
-            MirrorError::Changed => "`audit verify` says what is wrong",
+            MirrorError::Unsound(_) | MirrorError::Changed => "`audit verify` says what is wrong",
+            MirrorError::Place(error) => error.hint(),
+            MirrorError::Exposed => {
+                "name a directory of the user who does this, to which nobody else may write"
+            }
             MirrorError::Lost { .. } | MirrorError::Entry { .. } => {
                 "a mirror is whole or it is none; `audit backup` keeps what is left of the log"
             }
@@ -348,8 +408,16 @@ impl fmt::Display for MirrorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MirrorError::Unsigned => f.write_str("the log is not signed"),
+            MirrorError::Unsound(report) => match report.findings.first() {
+                Some(finding) => write!(f, "the log does not verify: {finding}"),
+                None => f.write_str("the log does not verify"),
+            },
             MirrorError::Changed => {
                 f.write_str("what lies in the log does not lead to its checkpoint")
+            }
+            MirrorError::Place(error) => error.fmt(f),
+            MirrorError::Exposed => {
+                f.write_str("the place is not a directory that this user alone may write to")
             }
             MirrorError::Lost { sequence } => {
                 write!(f, "entry {sequence} was lost before it was mirrored")

@@ -10,16 +10,17 @@ use terminal::{Progress, counted};
 
 use super::backup;
 use super::failure::Failure;
-use crate::files::Directory;
-use crate::mirror::{self, Source};
+use super::verify::key_for;
+use crate::mirror;
+use crate::verify::Asked;
 
 /// Write a log as files that any web server can offer and tools for C2SP tlog-tiles read.
 ///
 /// The place gets the log's last checkpoint, the tiles of its tree and its entries in bundles, up to
 /// that checkpoint; sealed entries stay sealed. Done again with the same place, it adds what is new. A
-/// log that was put back, cut or written anew is refused, and the mirror stays as it was. New files
-/// are for whoever the place itself is for. Works on the log of a running gateway, which puts it on
-/// record first. Whose signature the checkpoint bears is for the readers of the mirror to judge.
+/// log that does not verify, or was put back, cut or written anew, is refused, and the mirror stays as it
+/// was. New files are for whoever may read the place itself. Works on the log of a running gateway,
+/// which puts it on record first.
 ///
 /// Exit codes: 0 done, 1 failed, 64 wrong usage.
 #[derive(Debug, Args)]
@@ -30,6 +31,10 @@ pub(super) struct Mirror {
     /// The place: a directory that is not there yet, an empty one, or a mirror of this log.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
+    /// A file with the public key that the log's checkpoints must be signed with. Else log.vkey beside
+    /// the log's directory; else the key that the log names itself.
+    #[arg(long, value_name = "VKEY")]
+    key: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -38,12 +43,20 @@ pub(super) struct Mirror {
 impl Mirror {
     /// Brings the mirror up to date, and says what it holds.
     pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
-        let source = Source::last(&Directory::new(&self.directory)).map_err(Failure::Mirror)?;
-        backup::record(&self.directory, source.entries())?;
+        let key = key_for(&self.directory, self.key)?;
+        let asked = Asked {
+            key: key.as_ref().map(|key| &key.verifier),
+            strict: key.is_some(),
+            ..Asked::default()
+        };
+        let begun = mirror::begin(&self.directory, &self.to).map_err(Failure::Mirror)?;
+        backup::record(&self.directory, begun.entries())?;
         let progress = Progress::new(self.json);
-        progress.at(format_args!("mirroring {} entries", source.entries()));
-        let made = mirror::mirror(&self.directory, &self.to, &source).map_err(Failure::Mirror)?;
+        let made = begun.make(&asked, &mut |segment, last| {
+            progress.at(format_args!("verifying segment {segment} of {last}"));
+        });
         drop(progress);
+        let made = made.map_err(Failure::Mirror)?;
         let new = made.head.size - made.before;
         let printed = if self.json {
             let document = json!({

@@ -138,7 +138,7 @@ fn an_entry_that_was_changed_is_mirrored_by_nobody() {
     std::fs::write(&segment, changed).unwrap();
     let (code, said) = mirror(&log, &to);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("does not lead to its checkpoint"), "{said}");
+    assert!(said.contains("the log does not verify"), "{said}");
     let mut now = files(&to);
     now.retain(|path, _| held.contains_key(path));
     assert_eq!(now, held);
@@ -179,6 +179,68 @@ fn a_mirror_that_somebody_changed_and_a_place_that_is_none_are_told_apart() {
         said.contains("does not hold what its checkpoint says"),
         "{said}"
     );
+}
+
+#[test]
+fn a_place_that_is_the_logs_a_backups_or_open_to_others_is_refused_and_left_as_it_is() {
+    let (place, log, to) = places();
+    run(&log, 0, 300);
+    let backup = place.path().join("backup");
+    let made = audit(&["backup", word(&log), "--to", word(&backup)]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let open = place.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let link = place.path().join("link");
+    std::fs::create_dir(&to).unwrap();
+    std::os::unix::fs::symlink(&to, &link).unwrap();
+    let before = files(place.path());
+    for (wrong, why) in [
+        (&log, "in the log"),
+        (&log.join("mirror"), "in the log"),
+        (&backup, "so is no mirror"),
+        (&open, "this user alone may write to"),
+        (&link, "this user alone may write to"),
+    ] {
+        let (code, said) = mirror(&log, wrong);
+        assert_eq!(code, 1, "{wrong:?}: {said}");
+        assert!(said.contains(why), "{wrong:?}: {said}");
+        assert_eq!(files(place.path()), before, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_mirror_goes_on_after_a_crash_and_harms_nothing_that_it_finds() {
+    let (place, log, to) = places();
+    run(&log, 0, 100);
+    assert_eq!(mirror(&log, &to).0, 0);
+    let precious = place.path().join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    // What is left of a file in the making, and two directories that lead elsewhere.
+    let aside = to.join("aside.new");
+    let elsewhere = place.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("3"), "precious").unwrap();
+    std::fs::remove_dir_all(to.join("tile/1/000.p")).ok();
+    std::os::unix::fs::symlink(&elsewhere, to.join("tile/0/001.p")).unwrap();
+    run(&log, 100, 600);
+    for left in ["", "link", "pipe"] {
+        std::fs::remove_file(&aside).ok();
+        match left {
+            "link" => std::os::unix::fs::symlink(&precious, &aside).unwrap(),
+            "pipe" => {
+                let made = std::process::Command::new("mkfifo").arg(&aside).status();
+                assert!(made.unwrap().success());
+            }
+            _ => std::fs::write(&aside, "half a tile").unwrap(),
+        }
+        let (code, said) = mirror(&log, &to);
+        assert_eq!(code, 0, "{left}: {said}");
+        they_prove_every_entry(&to);
+        run(&log, 700, 10);
+    }
+    assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+    assert_eq!(std::fs::read(elsewhere.join("3")).unwrap(), b"precious");
 }
 
 #[test]
