@@ -22,12 +22,13 @@ use crate::entry;
 use crate::event::{Destruction, Digest, Event, Hold, MAX_REASON, Time};
 use crate::keeping::{Forbidden, Keeping};
 use crate::key_records;
+use crate::lock::has_writer;
 use crate::read::{self, Reader, Step};
 use crate::reading::{self, RecordError};
 use crate::seal::epoch::Epoch;
 use crate::seal::sealed::Leaf;
 use crate::storage;
-use crate::verify::{Asked, Report, Verdict, verify_watched};
+use crate::verify::{self, Asked, Report, Verdict, verify_watched};
 
 /// Which epochs are to end.
 #[derive(Debug, Clone)]
@@ -95,9 +96,7 @@ pub fn destroy(
             epoch: epoch.clone(),
             forbidden,
         })?;
-        let (records, indexes) = end(directory, &epoch, reason)?;
-        ended.indexes.extend(indexes);
-        ended.epochs.push((epoch, records));
+        end(directory, &epoch, reason, ended)?;
     }
     Ok(())
 }
@@ -158,6 +157,7 @@ fn sound(
 /// Takes in what was added from entry `next` on. What cannot be read there might be a hold, so it is an error.
 fn catch_up(directory: &Path, keeping: &mut Keeping, next: &mut u64) -> io::Result<()> {
     let mut reader = Reader::near(directory, *next)?;
+    let mut stuck = 0;
     loop {
         let (first, records) = match reader.step()? {
             Step::Segment(_) => continue,
@@ -165,6 +165,12 @@ fn catch_up(directory: &Path, keeping: &mut Keeping, next: &mut u64) -> io::Resu
                 sequence, records, ..
             } => (sequence, records),
             Step::End => return Ok(()),
+            // A live log is between two states; give it a moment to reach the next.
+            Step::Fault(_) if stuck < verify::PATIENCE && has_writer(directory)? => {
+                stuck += 1;
+                verify::pause();
+                continue;
+            }
             Step::Fault(fault) => {
                 let message = format!("what was added meanwhile is {fault}");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -184,8 +190,8 @@ fn catch_up(directory: &Path, keeping: &mut Keeping, next: &mut u64) -> io::Resu
     }
 }
 
-/// Ends one epoch: how many records were removed, and which indexes.
-fn end(directory: &Path, epoch: &Epoch, reason: &str) -> Result<(usize, Vec<String>), KeepError> {
+/// Ends one epoch. What was removed is in `ended` as soon as it is, whether or not the log says so too.
+fn end(directory: &Path, epoch: &Epoch, reason: &str, ended: &mut Ended) -> Result<(), KeepError> {
     let records = key_records::of_epoch(directory, epoch).map_err(KeepError::Read)?;
     let lines = records
         .iter()
@@ -205,9 +211,11 @@ fn end(directory: &Path, epoch: &Epoch, reason: &str) -> Result<(usize, Vec<Stri
     reading::put(directory, said(false)).map_err(KeepError::Unrecorded)?;
     let names = records.iter().map(|(name, _)| name.clone());
     key_records::remove(directory, epoch, names).map_err(KeepError::Write)?;
+    ended.epochs.push((epoch.clone(), records.len()));
     let indexes = remove_indexes(directory).map_err(KeepError::Write)?;
-    reading::put(directory, said(true)).map_err(KeepError::Unrecorded)?;
-    Ok((records.len(), indexes))
+    ended.indexes.extend(indexes);
+    let put = reading::put(directory, said(true));
+    put.map(drop).map_err(KeepError::Unfinished)
 }
 
 /// Removes what readers drew from the log and left in its directory.
@@ -263,6 +271,8 @@ pub enum KeepError {
     Busy,
     /// It could not be put on record, so it was not done.
     Unrecorded(RecordError),
+    /// It was done, and is on record as begun; that it was done could not be put on record.
+    Unfinished(RecordError),
     /// Something cannot be read.
     Read(io::Error),
     /// Something cannot be removed.
@@ -294,6 +304,7 @@ impl KeepError {
             KeepError::Unrecorded(_) => {
                 "do it as the log's owner or as root; a gateway that serves the log has to answer"
             }
+            KeepError::Unfinished(_) => "do it again, so that the log tells of its end",
             KeepError::Read(_) | KeepError::Write(_) => "check the disk, and who owns the files",
         }
     }
@@ -315,6 +326,9 @@ impl fmt::Display for KeepError {
             },
             KeepError::Busy => f.write_str("somebody keeps or copies the keys of this log"),
             KeepError::Unrecorded(error) => write!(f, "it cannot be put on record: {error}"),
+            KeepError::Unfinished(error) => {
+                write!(f, "it is done, which cannot be put on record: {error}")
+            }
             KeepError::Read(error) => write!(f, "cannot read: {error}"),
             KeepError::Write(error) => write!(f, "cannot remove: {error}"),
         }

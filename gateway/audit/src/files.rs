@@ -130,7 +130,7 @@ impl Files for Directory {
     }
 
     fn length(&self, path: &str) -> io::Result<u64> {
-        Ok(std::fs::metadata(self.path(path))?.len())
+        Ok(storage::regular(&self.path(path))?.metadata()?.len())
     }
 
     fn is_directory(&self, path: &str) -> io::Result<bool> {
@@ -154,12 +154,16 @@ impl Files for Directory {
             .create(true)
             .truncate(false)
             .mode(self.mode & 0o666)
+            .custom_flags(storage::guarded())
             .open(self.path(path))?;
         file.write_all_at(bytes, offset)
     }
 
     fn cut(&self, path: &str, bytes: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(self.path(path))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .custom_flags(storage::guarded())
+            .open(self.path(path))?;
         file.set_len(bytes)
     }
 

@@ -12,11 +12,9 @@ use std::ops::Not as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use crate::event::Digest;
 use crate::seal::epoch::{Epoch, KeyId, KeyRecord, MAX_RECORD};
-use crate::storage::{self, Disk, Durability, Storage as _, regular};
+use crate::storage::{self, Disk, Durability, Storage as _, guarded, regular};
 
 /// The folder of the records, in the log's directory.
 pub(crate) const RECORDS: &str = "keys";
@@ -36,7 +34,7 @@ pub(crate) fn write(directory: &Path, epoch: &Epoch, id: KeyId, bytes: &[u8]) ->
     // The folders may be new.
     let above = place.ancestors().skip(1);
     for folder in above.take_while(|folder| folder.starts_with(directory)) {
-        File::open(folder)?.sync_all()?;
+        storage::folder(folder)?.sync_all()?;
     }
     Ok(())
 }
@@ -47,7 +45,7 @@ pub(crate) fn write(directory: &Path, epoch: &Epoch, id: KeyId, bytes: &[u8]) ->
 /// # Errors
 /// What the operating system says.
 pub(crate) fn hold_still(directory: &Path) -> io::Result<Option<File>> {
-    let folder = match File::open(directory.join(RECORDS)) {
+    let folder = match storage::folder(&directory.join(RECORDS)) {
         Ok(folder) => folder,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -94,9 +92,7 @@ pub(crate) fn remove(
         let path = place.join(name);
         let mut options = OpenOptions::new();
         // A link is somebody else's file.
-        options
-            .write(true)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        options.write(true).custom_flags(guarded());
         let file = options.open(&path)?;
         let length = file.metadata()?.len().min(MAX_RECORD as u64);
         let zeros = vec![0; usize::try_from(length).unwrap_or(MAX_RECORD)];
@@ -107,7 +103,7 @@ pub(crate) fn remove(
     let mut folder = place.as_path();
     while folder.ends_with(RECORDS).not() {
         if folder.exists() {
-            File::open(folder)?.sync_all()?;
+            storage::folder(folder)?.sync_all()?;
             // One in which another class has keys stays.
             let _ = std::fs::remove_dir(folder);
         }
@@ -116,7 +112,7 @@ pub(crate) fn remove(
         };
         folder = above;
     }
-    match File::open(folder) {
+    match storage::folder(folder) {
         Ok(folder) => folder.sync_all(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -43,7 +43,7 @@ use crate::seal::reader::Reader;
 use crate::segments::{Segments, WriteError};
 pub use crate::shared::Receipt;
 use crate::shared::{Shared, State};
-use crate::storage::{Disk, Durability, Storage};
+use crate::storage::{self, Disk, Durability, Storage};
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
@@ -161,7 +161,7 @@ impl Log {
             judge(directory)?;
         }
         let lock = Arc::new(lock::take(&options.directory)?);
-        settle(&options.directory).map_err(OpenError::disk("sync the directory"))?;
+        storage::settle(&options.directory).map_err(OpenError::disk("sync the directory"))?;
         let files = Directory::new(&options.directory);
         let is_signed = || checkpoints::is_signed(&files);
         if options.signer.is_none()
@@ -592,20 +592,6 @@ fn make(segments: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(segments)
-}
-
-/// Makes the names durable that lead to the log: a crash of the machine would take all of it with them.
-/// At every start, since an earlier one may have been ended in between. `.../phigate/audit/wal` may all be
-/// new, so that is two directories above the log's own; one that is closed to its user was not made here.
-fn settle(directory: &Path) -> io::Result<()> {
-    for directory in std::path::absolute(directory)?.ancestors().take(3) {
-        match File::open(directory) {
-            Ok(directory) => directory.sync_all()?,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Whoever may write to a directory may put files into it and take files out.

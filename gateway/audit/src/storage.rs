@@ -83,11 +83,60 @@ pub(crate) fn regular(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(guarded())
         .open(path);
+    // A link, and the socket of somebody.
+    let refused = [Errno::LOOP, Errno::NXIO].map(Errno::raw_os_error);
     match opened {
         Ok(file) if file.metadata()?.is_file() => Ok(file),
-        Err(error) if error.raw_os_error() != Some(Errno::LOOP.raw_os_error()) => Err(error),
-        Ok(_) | Err(_) => Err(no_file()),
+        Ok(_) => Err(no_file()),
+        Err(error)
+            if error
+                .raw_os_error()
+                .is_some_and(|code| refused.contains(&code)) =>
+        {
+            Err(no_file())
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// Opens a directory, to lock it or to sync the names in it; nobody waits for a pipe in the place of one.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn folder(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::DIRECTORY.bits().cast_signed())
+        .open(path)
+}
+
+/// Makes the names durable that lead to a directory: a crash of the machine would take all with them that is
+/// in it. To be done at every start, since an earlier one may have been ended in between.
+/// `.../phigate/audit/wal` may all be new, so that is two directories above `audit`; those may be closed to
+/// its user, who then did not make them, or be such that nothing in them is ever new.
+///
+/// # Errors
+/// What the operating system says of the directory itself, or of a disk that fails.
+pub(crate) fn settle(directory: &Path) -> io::Result<()> {
+    folder(directory)?.sync_all()?;
+    for above in std::path::absolute(directory)?.ancestors().skip(1).take(2) {
+        match folder(above).and_then(|above| above.sync_all()) {
+            Err(error) if !is_never_new(error.kind()) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory that cannot be synced for this reason is one that was not made just now.
+fn is_never_new(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+    )
 }
 
 /// The flags of open(2) by which no link is followed and no pipe waited for.
@@ -110,7 +159,7 @@ impl Disk {
     /// # Errors
     /// The operating system's, when it cannot be opened.
     pub fn open(directory: PathBuf, durability: Durability) -> io::Result<Disk> {
-        let handle = File::open(&directory)?;
+        let handle = folder(&directory)?;
         Ok(Disk {
             directory,
             handle,
@@ -183,7 +232,10 @@ impl Storage for Disk {
     }
 
     fn truncate(&self, name: &str, bytes: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(self.path(name))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .custom_flags(guarded())
+            .open(self.path(name))?;
         file.set_len(bytes)?;
         file.sync_all()
     }
@@ -256,6 +308,19 @@ struct OpenSegment {
     aligned: Option<Aligned>,
 }
 
+/// Each write waits for its data, and for what it takes to read them again: `O_DSYNC` by its bit. The flag
+/// of this name in rustix 1 is `O_SYNC`, which waits for the times of the file as well, a journal's
+/// worth of work a write. Where the bit may be another one, that is what is used.
+const DATA_SYNC: OFlags = if cfg!(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)) {
+    OFlags::from_bits_retain(0o10_000)
+} else {
+    OFlags::DSYNC
+};
+
 impl OpenSegment {
     fn open(path: PathBuf, durability: Durability) -> io::Result<OpenSegment> {
         let open = |flags: OFlags| {
@@ -267,11 +332,11 @@ impl OpenSegment {
         };
         let (file, direct) = match durability {
             Durability::Buffered => (open(OFlags::empty())?, false),
-            Durability::Durable => match open(OFlags::DSYNC | OFlags::DIRECT) {
+            Durability::Durable => match open(DATA_SYNC | OFlags::DIRECT) {
                 Ok(file) => (file, true),
                 // Some file systems have no direct writes; O_DSYNC alone keeps the promise.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    (open(OFlags::DSYNC)?, false)
+                    (open(DATA_SYNC)?, false)
                 }
                 Err(error) => return Err(error),
             },

@@ -33,7 +33,7 @@ use crate::merkle::tile::{Kind, Tile, Tiles as _, WIDTH, grown};
 use crate::opened::pause;
 use crate::read::{Position, inventory};
 use crate::recover::{lost_origin, quarantine_origin, segment_name, segment_number};
-use crate::storage::regular;
+use crate::storage::{self, regular};
 
 /// What is copied, and where to.
 pub(crate) struct Transfer<'a> {
@@ -471,7 +471,7 @@ pub(crate) fn key_digests(directory: &Path) -> Result<BTreeMap<String, Digest>, 
 /// none.
 pub(crate) fn still(directory: &Path) -> Result<Option<File>, BackupError> {
     let folder = directory.join(RECORDS);
-    match File::open(&folder) {
+    match storage::folder(&folder) {
         Ok(handle) => locked(handle, &folder).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(BackupError::disk("open", &folder)(error)),

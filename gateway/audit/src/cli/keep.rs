@@ -175,9 +175,10 @@ impl Destroy {
             }
             out.flush()
         };
-        // What ended is told also when another one could not.
-        print().map_err(Failure::Output)?;
+        // What ended is told also when another one could not, and that it could not in any case.
+        let printed = print();
         destroyed.map_err(failed(&self.directory))?;
+        printed.map_err(Failure::Output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -92,6 +92,12 @@ impl Index {
         if !seal::holds(directory, unsealer)? {
             return Err(Unusable::Changed);
         }
+        // What SQLite would read beside it is not sealed, and need not be a file.
+        for beside in ["-journal", "-wal", "-shm"] {
+            if std::fs::symlink_metadata(directory.join(format!("{INDEX}{beside}"))).is_ok() {
+                return Err(Unusable::Changed);
+            }
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         // Above the directory a link is the operator's own; below it, nobody's.
         let path = directory.canonicalize()?.join(INDEX);

@@ -25,6 +25,7 @@ use crate::digest::Hash;
 use crate::event::Digest;
 use crate::export::Source;
 use crate::read::{self, Position};
+use crate::storage::regular;
 use crate::unseal::Unsealer;
 
 /// How far a log was sent.
@@ -172,7 +173,7 @@ impl CursorFile {
     /// is never taken for none: all would be sent again.
     pub fn load(&self) -> Result<Option<Cursor>, CursorError> {
         let mut text = Vec::new();
-        let file = match File::open(&self.path) {
+        let file = match regular(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(CursorError::Read(error)),

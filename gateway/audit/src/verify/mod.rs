@@ -299,9 +299,6 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// On a live log, so often is looked again at a place that cannot be passed.
-    const PATIENCE: u32 = 40;
-
     fn run(&mut self) -> io::Result<()> {
         let mut reader = Reader::new(self.directory);
         let mut stuck = 0;
@@ -347,7 +344,7 @@ impl Walk<'_> {
                 }
                 step @ (Step::End | Step::Fault(_)) => {
                     let moving = self.report.live && self.is_moving(before)?;
-                    if moving && stuck < Self::PATIENCE {
+                    if moving && stuck < PATIENCE {
                         // A live log is between two states; give it a moment to reach the next.
                         caught_up = true;
                         stuck += 1;
@@ -619,7 +616,11 @@ impl Walk<'_> {
     }
 }
 
-fn pause() {
+/// On a live log, so often is looked again at a place that cannot be passed.
+pub(crate) const PATIENCE: u32 = 40;
+
+/// Waits a moment for the writer of a live log.
+pub(crate) fn pause() {
     #[expect(
         clippy::disallowed_methods,
         reason = "a command-line tool that waits for the writer of a live log"

@@ -102,7 +102,9 @@ impl Evidence {
             let mut days = Vec::new();
             for day in files.list(&place)?.unwrap_or_default() {
                 if history::is_day(&day) {
-                    let length = std::fs::metadata(directory.join(&place).join(&day))?.len();
+                    let length = regular(&directory.join(&place).join(&day))?
+                        .metadata()?
+                        .len();
                     days.push((day, length));
                 } else {
                     let name = format!("{place}/{day}");

@@ -29,6 +29,7 @@ use crate::merkle::checkpoint::{Checkpoint, CheckpointError};
 use crate::merkle::key::Verifier;
 use crate::merkle::note::{self, Signature};
 use crate::merkle::range::Head;
+use crate::storage;
 
 /// The name of a log in the state, and in what monitors ask for: the hash of its origin (C2SP
 /// tlog-witness, "Monitor Retrieval Mechanism").
@@ -70,6 +71,8 @@ impl Store {
             .map_err(|error| StoreError::Disk { error })?;
         log::judge(directory).map_err(StoreError::from)?;
         let lock = lock::take(directory).map_err(StoreError::from)?;
+        // A witness that forgets cosigns any history.
+        storage::settle(directory).map_err(|error| StoreError::Disk { error })?;
         let files = Directory::new(directory);
         let mut latest = BTreeMap::new();
         for origin in logs.origins() {
