@@ -65,6 +65,8 @@ fn recover(place: &Path, left: &Path, options: &Options, times: u64) -> Duration
         let began = Instant::now();
         let (log, committer) = Log::open(&Options {
             directory: directory.clone(),
+            // What begins anew is as large as it is by default.
+            segment_bytes: 64 * 1024 * 1024,
             ..options.clone()
         })
         .expect("the log opens");

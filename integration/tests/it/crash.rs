@@ -377,6 +377,8 @@ impl Traced {
             .args(["-D", "-f", "-y", "-xx", "-s", "70000", "-o"])
             .arg(&trace)
             .args(["-e", "trace=openat,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,recvfrom,fdatasync,fsync"])
+            // A disk that takes its time: whoever does not wait for it is seen to go ahead.
+            .args(["-e", "inject=pwrite64:delay_exit=10000"])
             .arg(program::binary("gateway"))
             .args(["run", "--config"])
             .arg(&file);
