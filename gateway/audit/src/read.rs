@@ -68,8 +68,8 @@ pub struct Reader {
     /// The last batch that was handed out.
     last: Option<HandedOut>,
     /// Set when the last batch turned out to lie behind the end of its segment: the same records, if
-    /// they follow, are not handed out again.
-    again: Option<HandedOut>,
+    /// they follow, are not handed out again. Their first sequence number, and their digest.
+    again: Option<(u64, Hash)>,
     log: Option<[u8; 16]>,
     window: Vec<u8>,
 }
@@ -79,7 +79,6 @@ pub struct Reader {
 struct HandedOut {
     offset: u64,
     place: Place,
-    records: Hash,
     hash: Hash,
 }
 
@@ -253,10 +252,14 @@ impl Reader {
                 // The writer may have gone on in the next segment while we stood here.
                 Err(fault) => return self.cross(fault),
             };
-            let handed_out = self.last.map(|last| (last.place.sequence, last.records));
-            match self.again.take() {
-                Some(again) if handed_out == Some((again.place.sequence, again.records)) => {}
-                Some(_) | None => return Ok(step),
+            match (self.again.take(), &step) {
+                (
+                    Some(again),
+                    Step::Batch {
+                        sequence, records, ..
+                    },
+                ) if again == (*sequence, digest::sha256(&[records])) => {}
+                _ => return Ok(step),
             }
         }
     }
@@ -317,7 +320,6 @@ impl Reader {
                 self.last = Some(HandedOut {
                     offset: self.at.offset,
                     place: self.next,
-                    records: digest::sha256(&[batch.records]),
                     hash: batch.hash,
                 });
                 let step = Step::Batch {
@@ -332,6 +334,16 @@ impl Reader {
             }
             Err(fault) => Ok(Err(fault)),
         }
+    }
+
+    /// The digest of the records of a batch of this segment that was handed out, if it still stands there.
+    fn handed_out(&mut self, last: &HandedOut) -> io::Result<Option<Hash>> {
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        let bytes = read_batch(file, last.offset, &mut self.window)?;
+        let batch = frame::decode_batch(bytes, &last.place);
+        Ok(batch.ok().map(|batch| digest::sha256(&[batch.records])))
     }
 
     /// Moves to the next segment if there is one that continues exactly here.
@@ -352,8 +364,11 @@ impl Reader {
                         && last.offset == header.previous_end
                         && last.place.segment == self.at.segment =>
                 {
+                    let Some(records) = self.handed_out(&last)? else {
+                        return Ok(stuck);
+                    };
                     self.next = last.place;
-                    self.again = Some(last);
+                    self.again = Some((last.place.sequence, records));
                 }
                 Some(_) | None => return Ok(stuck),
             }

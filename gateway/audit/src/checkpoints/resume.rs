@@ -400,8 +400,7 @@ fn entries_of(means: &Means, head: Head) -> Result<Reader, OpenError> {
     let mut nodes = TileNodes::new(Stored(&*means.files), head.size);
     let mut tree = Frontier::read(&mut nodes, reader.sequence()).map_err(unreadable)?;
     while tree.size() < head.size {
-        let before = reader.try_clone().map_err(&read)?;
-        let at = before.position();
+        let at = reader.position();
         match reader.step().map_err(&read)? {
             Step::Segment(header) if header.first_sequence > tree.size() => {
                 // Their loss was accepted: what is left of them are their hashes.
@@ -420,7 +419,11 @@ fn entries_of(means: &Means, head: Head) -> Result<Reader, OpenError> {
                     }
                 }
                 if sequence + u64::from(count) > head.size {
-                    reader = before;
+                    // The next step is to find this batch again: not all of it was signed.
+                    let stand = reader.last_batch();
+                    let again = stand.map(|stand| Reader::at(&means.directory, &stand));
+                    let again = again.transpose().map_err(&read)?.flatten();
+                    reader = again.ok_or_else(|| damaged(at, crate::frame::Fault::Blank))?;
                 }
             }
             Step::End => return Err(damaged(at, crate::frame::Fault::Blank)),
