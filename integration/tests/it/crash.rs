@@ -369,7 +369,10 @@ impl Traced {
             return None;
         }
         // In the clear, so that a record is found in what was written.
-        let configuration = world.configuration().without("audit.readers");
+        let configuration = world
+            .configuration()
+            .without("audit.readers")
+            .with("[audit]\nsegment_size = \"1MiB\"");
         let file = world.place.write("gateway.toml", configuration.text());
         let trace = world.place.path("trace.txt");
         let traced = Program::of_the_machine("strace")
@@ -377,8 +380,9 @@ impl Traced {
             .args(["-D", "-f", "-y", "-xx", "-s", "70000", "-o"])
             .arg(&trace)
             .args(["-e", "trace=openat,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,recvfrom,fdatasync,fsync"])
-            // A disk that takes its time: whoever does not wait for it is seen to go ahead.
-            .args(["-e", "inject=pwrite64:delay_exit=10000"])
+            // A disk that takes longer than a window takes to be sent: whoever does not wait for it is
+            // seen to go ahead. Segments are small, since their zeros are written first.
+            .args(["-e", "inject=pwrite64:delay_exit=60000"])
             .arg(program::binary("gateway"))
             .args(["run", "--config"])
             .arg(&file);
