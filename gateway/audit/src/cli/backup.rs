@@ -9,11 +9,10 @@ use serde_json::json;
 use terminal::{Progress, complain, counted, tell};
 
 use super::failure::Failure;
-use super::verify::{Key, key_for, print_report, report_json};
+use super::verify::{Key, by, key_for, print_report, report_json};
 use crate::backup::{self, BackupError, Made};
 use crate::event::{self, Event};
 use crate::reading;
-use crate::verify::Asked;
 
 /// Copy a log to another place, up to its last checkpoint, and verify the copy.
 ///
@@ -48,11 +47,7 @@ impl Backup {
     /// Makes the backup, and says what it holds.
     pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
         let key = key_for(&self.directory, self.key)?;
-        let asked = Asked {
-            key: key.as_ref().map(|key| &key.verifier),
-            strict: key.is_some(),
-            ..Asked::default()
-        };
+        let asked = by(key.as_ref());
         let begun = backup::begin(&self.directory, &self.to).map_err(Failure::Backup)?;
         record(&self.directory, begun.entries())?;
         let progress = Progress::new(self.json);

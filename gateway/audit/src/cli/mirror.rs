@@ -10,9 +10,8 @@ use terminal::{Progress, counted};
 
 use super::backup;
 use super::failure::Failure;
-use super::verify::key_for;
+use super::verify::{by, key_for};
 use crate::mirror;
-use crate::verify::Asked;
 
 /// Write a log as files that any web server can offer and tools for C2SP tlog-tiles read.
 ///
@@ -24,7 +23,9 @@ use crate::verify::Asked;
 ///
 /// Exit codes: 0 done, 1 failed, 64 wrong usage.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  audit mirror /var/lib/phigate/audit --to /srv/www/audit-log")]
+#[command(
+    after_help = "Example:\n  audit mirror /var/lib/phigate/audit --to /var/lib/phigate/mirror"
+)]
 pub(super) struct Mirror {
     /// The log's directory.
     directory: PathBuf,
@@ -44,11 +45,7 @@ impl Mirror {
     /// Brings the mirror up to date, and says what it holds.
     pub(super) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failure> {
         let key = key_for(&self.directory, self.key)?;
-        let asked = Asked {
-            key: key.as_ref().map(|key| &key.verifier),
-            strict: key.is_some(),
-            ..Asked::default()
-        };
+        let asked = by(key.as_ref());
         let begun = mirror::begin(&self.directory, &self.to).map_err(Failure::Mirror)?;
         backup::record(&self.directory, begun.entries())?;
         let progress = Progress::new(self.json);

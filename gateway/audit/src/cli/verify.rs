@@ -90,6 +90,15 @@ pub(super) fn key_for(directory: &Path, named: Option<PathBuf>) -> Result<Option
     Ok(Some(Key { path, verifier }))
 }
 
+/// What is asked of a log that is to be copied: strictly by a key from outside, where there is one.
+pub(super) fn by(key: Option<&Key>) -> Asked<'_> {
+    Asked {
+        key: key.map(|key| &key.verifier),
+        strict: key.is_some(),
+        ..Asked::default()
+    }
+}
+
 /// A checkpoint from outside.
 fn cosigned(path: &Path) -> Result<Cosigned, Failure> {
     let note = prove::read(path, MAX_BYTES)?;
