@@ -582,60 +582,62 @@ fn a_log_that_is_long_when_it_is_first_signed_is_signed_from_its_first_entry() {
     }
 }
 
-#[test]
-fn what_a_witness_can_be_told_is_on_the_disk_whatever_happens_then() {
-    let log = unsigned();
+/// Keeps the tree of a log on a directory whose disk fails from some operation on, for each operation and
+/// fault in turn; it works again when `then` is called, with how far the log reached.
+fn after_each_fault(log: &Path, then: impl Fn(&SimulatedDirectory, u64, &str)) {
     for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
         for operation in 0.. {
             let files = SimulatedDirectory::default();
             files.fail_at(operation, u64::MAX, fault);
-            let reached = keep(log.path(), &files);
+            let reached = keep(log, &files);
             if !files.has_failed() {
+                assert!(operation > 0, "no operation fails");
                 break;
             }
             files.fail_at(u64::MAX, 0, fault);
-            let what = format!("{fault:?} at {operation}");
-            // While it runs, a witness is told what the file `checkpoint` says at any moment.
-            let pointed = audit::files::read(&files, "checkpoint", 4096).unwrap();
-            let pointed = pointed.map_or(0, |note| size(&note));
-            let lost = files.crash(Crash::Lost);
-            let signed = Keeper::open(means(log.path(), &lost), reached, NOW).unwrap();
-            assert!(signed.signed() >= pointed, "{what}: {pointed}");
-            // After a kill, it is told what the history says: then the power is lost too.
-            let told = last_note(&files).unwrap();
-            let told = told.map_or(0, |note| size(note.as_bytes()));
-            assert!(told >= pointed, "{what}");
-            let lost = files.crash(Crash::Lost);
-            let signed = Keeper::open(means(log.path(), &lost), reached, NOW).unwrap();
-            assert!(signed.signed() >= told, "{what}: {told}");
+            then(&files, reached, &format!("{fault:?} at {operation}"));
         }
     }
+}
+
+/// How far the tree is signed once the power was lost.
+fn signed_after_loss(log: &Path, files: &SimulatedDirectory, reached: u64) -> u64 {
+    let lost = files.crash(Crash::Lost);
+    let keeper = Keeper::open(means(log, &lost), reached, NOW).unwrap();
+    keeper.signed()
+}
+
+#[test]
+fn what_a_witness_can_be_told_is_on_the_disk_whatever_happens_then() {
+    let log = unsigned();
+    after_each_fault(log.path(), |files, reached, what| {
+        // While it runs, a witness is told what the file `checkpoint` says at any moment.
+        let pointed = audit::files::read(files, "checkpoint", 4096).unwrap();
+        let pointed = pointed.map_or(0, |note| size(&note));
+        let signed = signed_after_loss(log.path(), files, reached);
+        assert!(signed >= pointed, "{what}: {pointed}");
+        // After a kill, it is told what the history says: then the power is lost too.
+        let told = last_note(files).unwrap();
+        let told = told.map_or(0, |note| size(note.as_bytes()));
+        assert!(told >= pointed, "{what}");
+        let signed = signed_after_loss(log.path(), files, reached);
+        assert!(signed >= told, "{what}: {told}");
+    });
 }
 
 #[test]
 fn what_a_killed_process_left_is_on_the_disk_after_the_next_start() {
     let log = unsigned();
-    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
-        for operation in 0.. {
-            let files = SimulatedDirectory::default();
-            files.fail_at(operation, u64::MAX, fault);
-            let reached = keep(log.path(), &files);
-            if !files.has_failed() {
-                break;
-            }
-            files.fail_at(u64::MAX, 0, fault);
-            // What a process wrote that was killed is there for the next one; then the power is lost.
-            let taken_up = Keeper::open(means(log.path(), &files), reached, NOW).unwrap();
-            let lost = files.crash(Crash::Lost);
-            let signed = Keeper::open(means(log.path(), &lost), reached, NOW).unwrap();
-            assert!(
-                signed.signed() >= taken_up.signed(),
-                "{fault:?} at {operation}: {} of {}",
-                signed.signed(),
-                taken_up.signed()
-            );
-        }
-    }
+    after_each_fault(log.path(), |files, reached, what| {
+        // What a process wrote that was killed is there for the next one; then the power is lost.
+        let taken_up = Keeper::open(means(log.path(), files), reached, NOW).unwrap();
+        let signed = signed_after_loss(log.path(), files, reached);
+        assert!(
+            signed >= taken_up.signed(),
+            "{what}: {signed} of {}",
+            taken_up.signed()
+        );
+    });
 }
 
 /// How many entries a note is about.

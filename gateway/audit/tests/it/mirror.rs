@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use audit::log::Log;
+use audit::merkle::key::Signer;
 use tlog_tiles::tile::TileHashReader;
 use tlog_tiles::tlog;
 
 use crate::clinic::{audit, text, word};
-use crate::signed::{Theirs, run, they_verify};
+use crate::signed::{PATIENCE, Theirs, options, run, they_verify};
 
 /// Runs `audit mirror`: its exit code, and what it said.
 fn mirror(log: &Path, place: &Path) -> (i32, String) {
@@ -210,6 +213,31 @@ fn a_place_that_is_the_logs_a_backups_or_open_to_others_is_refused_and_left_as_i
 }
 
 #[test]
+fn a_mirror_of_another_log_and_one_that_somebody_writes_are_left_alone() {
+    let (place, log, to) = places();
+    run(&log, 0, 10);
+    assert_eq!(mirror(&log, &to).0, 0);
+    let other = place.path().join("other");
+    let named = Signer::new("example.com/other".parse().unwrap(), &[1; 32]).unwrap();
+    let (_, committer) = Log::open(&options(&other, Some(Arc::new(named)))).unwrap();
+    committer.close(PATIENCE).unwrap();
+    let held = files(&to);
+    let (code, said) = mirror(&other, &to);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("a mirror of example.com/log"), "{said}");
+
+    run(&log, 10, 10);
+    let busy = std::fs::File::open(&to).unwrap();
+    busy.lock().unwrap();
+    let (code, said) = mirror(&log, &to);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("somebody else writes"), "{said}");
+    assert_eq!(files(&to), held);
+    drop(busy);
+    assert_eq!(mirror(&log, &to).0, 0);
+}
+
+#[test]
 fn a_mirror_goes_on_after_a_crash_and_harms_nothing_that_it_finds() {
     let (place, log, to) = places();
     run(&log, 0, 100);
@@ -221,7 +249,6 @@ fn a_mirror_goes_on_after_a_crash_and_harms_nothing_that_it_finds() {
     let elsewhere = place.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     std::fs::write(elsewhere.join("3"), "precious").unwrap();
-    std::fs::remove_dir_all(to.join("tile/1/000.p")).ok();
     std::os::unix::fs::symlink(&elsewhere, to.join("tile/0/001.p")).unwrap();
     run(&log, 100, 600);
     for left in ["", "link", "pipe"] {
