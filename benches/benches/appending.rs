@@ -7,6 +7,8 @@
 //! The log lies in a new folder below `PHIGATE_BENCH_DIR`, else below the build's own folder: its disk
 //! is what is measured.
 
+mod logs;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,11 +16,9 @@ use std::time::{Duration, Instant};
 
 use audit::appender::{Append, Appender};
 use audit::event::{Close, Code, Entry, Event, Id, Time};
-use audit::keeping::Classes;
 use audit::keys::system_random;
 use audit::log::{Log, Options};
-use audit::merkle::rotation::Chain;
-use audit::queue::{Limits, Share};
+use audit::queue::Share;
 use audit::seal::reader::{self, Reader, Scope};
 use audit::storage::Durability;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -117,18 +117,8 @@ fn latencies(criterion: &mut Criterion) {
     let (_, public) = reader::draw(&mut system_random).expect("a pair");
     let reader = Reader::parse(public.as_bytes(), Scope::Targets).expect("a reader");
     let options = Options {
-        directory: directory.path().join("audit"),
         durability: Durability::Durable,
-        segment_bytes: 64 * 1024 * 1024,
-        limits: Limits {
-            entries: 65_536,
-            bytes: 64 * 1024 * 1024,
-        },
-        readers: vec![reader],
-        signer: None,
-        is_known: false,
-        classes: Classes::default(),
-        rotations: Chain::default(),
+        ..logs::options(&directory.path().join("audit"), reader)
     };
     let (log, committer) = Log::open(&options).expect("a log");
     let worker = Appender::new(&log);

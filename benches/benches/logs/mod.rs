@@ -1,5 +1,7 @@
 //! Logs for the benches that read one: sealed, and of as many requests as asked for.
 
+#![allow(dead_code, reason = "not every bench asks for all of it")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -88,7 +90,6 @@ pub(crate) fn release(number: u64, of: u64, method: &'static str) -> Entry<'stat
 }
 
 /// A request with effects, all of it.
-#[allow(dead_code, reason = "not every bench asks for it")]
 pub(crate) fn creation(number: u64, of: u64) -> [Entry<'static>; 3] {
     let request = request(number, of, "POST");
     let intent = Event::Intent(Intent {
