@@ -210,36 +210,12 @@ pub fn decode_batch<'a>(bytes: &'a [u8], place: &Place) -> Result<Batch<'a>, Fau
 /// # Errors
 /// As [`decode_batch`], but for its place.
 pub fn decode_anywhere(bytes: &[u8]) -> Result<(Batch<'_>, Place), Fault> {
-    let Some(first) = bytes.get(..BLOCK) else {
-        return Err(if is_blank(bytes) {
-            Fault::Blank
-        } else {
-            Fault::Short
-        });
-    };
-    let mut reader = Reader(first);
-    if reader.take::<4>() != *BATCH_MAGIC {
-        return Err(if is_blank(first) {
-            Fault::Blank
-        } else {
-            Fault::Magic
-        });
-    }
-    let version = u32::from_le_bytes(reader.take());
-    if version != VERSION {
-        return Err(Fault::Version { version });
-    }
-    let length = u32::from_le_bytes(reader.take()) as usize;
-    let count = u32::from_le_bytes(reader.take());
-    let sequence = u64::from_le_bytes(reader.take());
-    let segment = u64::from_le_bytes(reader.take());
-    let _: [u8; 8] = reader.take();
-    let previous = reader.take();
-    let end = HEAD + length;
-    let padded = (end + HASH).next_multiple_of(BLOCK);
-    if padded > MAX_BATCH {
-        return Err(Fault::Length { length });
-    }
+    let Head {
+        count,
+        place,
+        end,
+        padded,
+    } = Head::decode(bytes)?;
     let Some(whole) = bytes.get(..padded) else {
         return Err(Fault::Short);
     };
@@ -264,14 +240,67 @@ pub fn decode_anywhere(bytes: &[u8]) -> Result<(Batch<'_>, Place), Fault> {
     if held != records.len() || batch.entries().count() != count as usize {
         return Err(Fault::Records);
     }
-    Ok((
-        batch,
-        Place {
-            segment,
-            sequence,
-            previous,
-        },
-    ))
+    Ok((batch, place))
+}
+
+/// How many bytes a batch takes on disk, whose first block this is; nothing when it is none.
+pub fn extent(first: &[u8]) -> Option<usize> {
+    Head::decode(first).ok().map(|head| head.padded)
+}
+
+/// What stands before the records of a batch.
+struct Head {
+    count: u32,
+    place: Place,
+    /// Where its records end, bytes from its start.
+    end: usize,
+    /// What it takes on disk, bytes.
+    padded: usize,
+}
+
+impl Head {
+    fn decode(bytes: &[u8]) -> Result<Head, Fault> {
+        let Some(first) = bytes.get(..BLOCK) else {
+            return Err(if is_blank(bytes) {
+                Fault::Blank
+            } else {
+                Fault::Short
+            });
+        };
+        let mut reader = Reader(first);
+        if reader.take::<4>() != *BATCH_MAGIC {
+            return Err(if is_blank(first) {
+                Fault::Blank
+            } else {
+                Fault::Magic
+            });
+        }
+        let version = u32::from_le_bytes(reader.take());
+        if version != VERSION {
+            return Err(Fault::Version { version });
+        }
+        let length = u32::from_le_bytes(reader.take()) as usize;
+        let count = u32::from_le_bytes(reader.take());
+        let sequence = u64::from_le_bytes(reader.take());
+        let segment = u64::from_le_bytes(reader.take());
+        let _: [u8; 8] = reader.take();
+        let previous = reader.take();
+        let end = HEAD + length;
+        let padded = (end + HASH).next_multiple_of(BLOCK);
+        if padded > MAX_BATCH {
+            return Err(Fault::Length { length });
+        }
+        Ok(Head {
+            count,
+            place: Place {
+                segment,
+                sequence,
+                previous,
+            },
+            end,
+            padded,
+        })
+    }
 }
 
 /// True when all of `bytes` are zero.

@@ -395,14 +395,21 @@ impl Reader {
 
 /// What may be a batch, from where it begins on.
 fn read_batch<'a>(file: &File, offset: u64, window: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-    // One block tells how long the batch is; most are one block.
-    window.resize(BLOCK, 0);
-    let mut filled = storage::read_at(file, offset, window)?;
-    if let Err(Fault::Short) = frame::decode_anywhere(&window[..filled]) {
-        window.resize(MAX_BATCH, 0);
-        filled = storage::read_at(file, offset, window)?;
+    // One block tells how long the batch is.
+    let mut filled = read_window(file, offset, window, BLOCK)?;
+    if let Some(whole) = frame::extent(&window[..filled])
+        && whole > BLOCK
+    {
+        filled = read_window(file, offset, window, whole)?;
     }
     Ok(&window[..filled])
+}
+
+fn read_window(file: &File, offset: u64, window: &mut Vec<u8>, bytes: usize) -> io::Result<usize> {
+    if window.len() < bytes {
+        window.resize(bytes, 0);
+    }
+    storage::read_at(file, offset, &mut window[..bytes])
 }
 
 /// The hash of the batch that begins at a place of the log, which covers all that came before it;
