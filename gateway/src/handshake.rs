@@ -14,29 +14,26 @@ use audit::event::Id;
 use config::ListenerName;
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
-use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::StartHandshake;
-use tokio_rustls::server::TlsStream;
 
 use crate::hello::{
     self, ClientHello, HelloReader, HelloRefusal, MAX_FLIGHT_BYTES, Refused, ServerName,
 };
 use crate::peer::{Channel, Client, Peer, Protocol};
-use crate::tls::{ALPN, ChainRefusal, Evidence, ServerSide};
+use crate::tls::{self, ALPN, ChainRefusal, Evidence, ServerSide, Stream};
 
 /// An established connection and who is at the other end of it.
 #[derive(Debug)]
 pub struct Established {
-    stream: TlsStream<TcpStream>,
+    stream: Stream<TcpStream>,
     peer: Peer,
 }
 
 impl Established {
     /// The connection and the peer, for the driver that takes it over.
-    pub(crate) fn into_parts(self) -> (TlsStream<TcpStream>, Peer) {
+    pub(crate) fn into_parts(self) -> (Stream<TcpStream>, Peer) {
         (self.stream, self.peer)
     }
 }
@@ -110,7 +107,7 @@ pub async fn establish(
         }
     };
     let hello = inspected.hello().clone();
-    match finish(stream, side, &bytes, deadline).await {
+    match finish(stream, side, bytes, deadline).await {
         Ok((stream, evidence)) => match peer(&stream, &evidence, &hello, arrival) {
             Ok(peer) => Ok(Established { stream, peer }),
             Err(refusal) => Err(TurnedAway {
@@ -242,9 +239,9 @@ struct Failed {
 async fn finish(
     stream: TcpStream,
     side: &ServerSide,
-    mut bytes: &[u8],
+    bytes: Vec<u8>,
     deadline: Instant,
-) -> Result<(TlsStream<TcpStream>, Arc<Evidence>), Box<Failed>> {
+) -> Result<(Stream<TcpStream>, Arc<Evidence>), Box<Failed>> {
     let failed = |refusal| {
         Box::new(Failed {
             refusal,
@@ -252,42 +249,15 @@ async fn finish(
             evidence: None,
         })
     };
-    let mut acceptor = Acceptor::default();
-    while !bytes.is_empty() {
-        if acceptor.read_tls(&mut bytes).is_err() {
-            return Err(failed(tls("more bytes than a handshake has")));
-        }
-    }
-    let accepted = match acceptor.accept() {
-        Ok(Some(accepted)) => accepted,
-        Ok(None) => {
-            return Err(failed(tls(
-                "the library wants more of a hello that is whole",
-            )));
-        }
-        Err((error, mut alert)) => {
-            let mut told = Vec::new();
-            // Writing to memory does not fail.
-            let _ = alert.write_all(&mut told);
-            tell(stream, &told).await;
-            return Err(Box::new(Failed {
-                refusal: tls(&error.to_string()),
-                alert: told.get(6).copied(),
-                evidence: None,
-            }));
-        }
-    };
     let (config, evidence) = side
         .connection()
-        .map_err(|error| failed(tls(&error.to_string())))?;
-    let accept = StartHandshake::from_parts(accepted, stream)
-        .into_stream(config)
-        .into_fallible();
-    match timeout_at(deadline, accept).await {
+        .map_err(|error| failed(library(&error.to_string())))?;
+    match timeout_at(deadline, Stream::accept(stream, config, bytes)).await {
         Ok(Ok(stream)) => Ok((stream, evidence)),
-        Ok(Err((error, stream))) => {
+        Ok(Err(failed)) => {
+            let tls::Failed { error, socket } = *failed;
             let (refusal, alert) = why(&error, &evidence);
-            tell(stream, &[]).await;
+            tell(socket, &[]).await;
             Err(Box::new(Failed {
                 refusal,
                 alert,
@@ -324,11 +294,11 @@ fn why(error: &io::Error, evidence: &Evidence) -> (HandshakeRefusal, Option<u8>)
             },
             None,
         ),
-        error => (tls(&error.to_string()), None),
+        error => (library(&error.to_string()), None),
     }
 }
 
-fn tls(reason: &str) -> HandshakeRefusal {
+fn library(reason: &str) -> HandshakeRefusal {
     HandshakeRefusal::Tls {
         reason: reason.chars().take(200).collect::<String>().into(),
     }
@@ -337,42 +307,42 @@ fn tls(reason: &str) -> HandshakeRefusal {
 /// The facts of the connection. Fails closed: a listener that asks for a certificate has no peer
 /// without a verdict on one.
 fn peer(
-    stream: &TlsStream<TcpStream>,
+    stream: &Stream<TcpStream>,
     evidence: &Evidence,
     hello: &ClientHello,
     arrival: Arrival,
 ) -> Result<Peer, HandshakeRefusal> {
-    let tls_state = stream.get_ref().1;
-    let client = match (evidence.verdict.get(), tls_state.peer_certificates()) {
+    let agreed = stream.agreed();
+    let client = match (evidence.verdict.get(), agreed.peer_certificates()) {
         (Some(Ok(identity)), Some(_)) => Client::Known(Arc::clone(identity)),
         (None, None) => Client::Anonymous,
         (Some(Err(refusal)), _) => return Err(HandshakeRefusal::Chain(*refusal)),
         (None, Some(_)) | (Some(Ok(_)), None) => {
-            return Err(tls("a certificate without a verdict"));
+            return Err(library("a certificate without a verdict"));
         }
     };
-    let protocol = match tls_state.alpn_protocol() {
+    let protocol = match agreed.alpn_protocol() {
         None => Protocol::Http1,
         Some(chosen) => match ALPN.iter().find(|(name, _)| *name == chosen) {
             Some((_, protocol)) => *protocol,
-            None => return Err(tls("a protocol that was not offered")),
+            None => return Err(library("a protocol that was not offered")),
         },
     };
     let shown = evidence
         .shown
         .get()
-        .ok_or_else(|| tls("no certificate was shown"))?;
+        .ok_or_else(|| library("no certificate was shown"))?;
     Ok(Peer {
         connection: arrival.connection,
         address: arrival.address,
         listener: arrival.listener,
         client,
         channel: Channel {
-            version: tls_state.protocol_version().map_or(0, u16::from),
-            suite: tls_state
+            version: agreed.protocol_version().map_or(0, u16::from),
+            suite: agreed
                 .negotiated_cipher_suite()
                 .map_or(0, |suite| u16::from(suite.suite())),
-            group: tls_state
+            group: agreed
                 .negotiated_key_exchange_group()
                 .map(|group| u16::from(group.name())),
             protocol,

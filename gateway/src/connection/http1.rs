@@ -13,7 +13,6 @@ use http1::framing;
 use http1::{Limits, RequestHead, RequestReader, Version};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tokio_rustls::server::TlsStream;
 
 use super::wire::{HeadFault, Wire};
 use super::{Driver, LEAVE, news, now};
@@ -21,9 +20,10 @@ use crate::memory::Memory;
 use crate::refusal::Refusal;
 use crate::request::{self, Head, Received};
 use crate::respond::{self, Sent};
+use crate::tls::Stream;
 
 /// Serves requests until the connection ends.
-pub(super) async fn serve(driver: &Driver, stream: TlsStream<TcpStream>) {
+pub(super) async fn serve(driver: &Driver, stream: Stream<TcpStream>) {
     let mut wire = Wire::new(stream);
     match requests(driver, &mut wire).await {
         End::Orderly(code) => {

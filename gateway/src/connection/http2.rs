@@ -25,27 +25,30 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use tokio_rustls::server::TlsStream;
 
+use super::together::Together;
 use super::{Driver, LEAVE, news, now};
 use crate::memory::Memory;
 use crate::refusal::Refusal;
 use crate::request::{Content, ContentFault, Head, Received, RequestId, Version};
 use crate::respond::{self, Watch};
 use crate::runtime::LocalExecutor;
+use crate::tls;
 
 /// What a client may send on a stream before we took any of it, bytes.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Serves streams until the connection ends.
-pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
+pub(super) async fn serve(driver: Driver, stream: tls::Stream<TcpStream>) {
     let driver = Rc::new(driver);
     let activity = Rc::new(Activity::default());
     let service = {
         let (driver, activity) = (Rc::clone(&driver), Rc::clone(&activity));
         service_fn(move |request| answer(Rc::clone(&driver), Activity::enter(&activity), request))
     };
-    let mut connection = pin!(builder(&driver).serve_connection(TokioIo::new(stream), service));
+    let stream = Together::new(stream);
+    let io = TokioIo::new(stream.clone());
+    let mut connection = pin!(builder(&driver).serve_connection(io, service));
     let mut phase = driver.shared.phase.clone();
     phase.mark_unchanged();
     // Why it was asked to come to its end, and when it is no longer waited for.
@@ -63,7 +66,7 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
         let wake = wake.min(leaving.map_or_else(|| driver.oldest(), |(_, until)| until));
         tokio::select! {
             biased;
-            ended = connection.as_mut() => break match (ended, leaving) {
+            ended = poll_fn(|context| stream.poll_with(context, |context| connection.as_mut().poll(context))) => break match (ended, leaving) {
                 (Ok(()), Some((code, _))) => code,
                 (Ok(()), None) => Code::ClosedByClient,
                 // We asked it to end, and nothing was under way: however the client did it.

@@ -5,6 +5,8 @@ mod wire;
 
 mod http1;
 
+mod together;
+
 mod http2;
 
 use std::net::SocketAddr;

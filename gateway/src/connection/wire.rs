@@ -16,16 +16,18 @@ use http1::body::{Decoder, Frame as Part};
 use http1::encode::CONTINUE;
 use http1::framing::Framing;
 use http1::{Limits, RequestHead, RequestReader};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
-use tokio_util::io::poll_read_buf;
 
 use crate::request::{Content, ContentFault};
+use crate::tls::Stream;
 
-/// So much is read at once.
-const READ: usize = 8 * 1024;
+/// So much is received at once where a head is expected, bytes.
+const HEAD: usize = 16 * 1024;
+
+/// So much is received at once of content, bytes: several records.
+const CONTENT: usize = 128 * 1024;
 
 /// How long a connection that ends is read on, so that a reset does not overtake the answer.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,7 +40,7 @@ pub(super) enum HeadFault {
 
 /// A connection, and what has been read of it.
 struct Io {
-    stream: TlsStream<TcpStream>,
+    stream: Stream<TcpStream>,
     buffer: BytesMut,
     /// Of the request that is being served.
     decoder: Option<Decoder>,
@@ -52,7 +54,7 @@ pub(super) struct Wire(Rc<RefCell<Io>>);
 
 impl Wire {
     /// A handle on a connection of which nothing has been read.
-    pub(super) fn new(stream: TlsStream<TcpStream>) -> Wire {
+    pub(super) fn new(stream: Stream<TcpStream>) -> Wire {
         Wire(Rc::new(RefCell::new(Io {
             stream,
             buffer: BytesMut::new(),
@@ -152,7 +154,7 @@ impl Wire {
     /// even a client to whom the end of the connection is the end of the message (RFC 9112 9.8).
     pub(super) fn abort(&self) {
         // Where it cannot be reset it is closed, and close_notify is missing all the same.
-        let _ = self.0.borrow().stream.get_ref().0.set_zero_linger();
+        let _ = self.0.borrow().stream.socket().set_zero_linger();
     }
 
     /// Says goodbye, then reads on for a moment.
@@ -174,8 +176,8 @@ impl Wire {
 
 impl Io {
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.buffer.reserve(READ);
-        poll_read_buf(Pin::new(&mut self.stream), context, &mut self.buffer)
+        let Io { stream, buffer, .. } = self;
+        stream.poll_read_into(context, buffer, HEAD)
     }
 
     fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -237,12 +239,7 @@ impl Body for Incoming {
                     Err(_) => return Poll::Ready(Some(Err(ContentFault::Gone))),
                 }
             }
-            io.buffer.reserve(READ);
-            match ready!(poll_read_buf(
-                Pin::new(&mut io.stream),
-                context,
-                &mut io.buffer
-            )) {
+            match ready!(io.stream.poll_read_into(context, &mut io.buffer, CONTENT)) {
                 Ok(0) | Err(_) => {
                     let _ = decoder.eof();
                     return Poll::Ready(Some(Err(ContentFault::Gone)));
@@ -273,16 +270,6 @@ impl Body for Incoming {
             Some(left) => SizeHint::with_exact(left),
             None => SizeHint::default(),
         }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.borrow_mut().stream).poll_read(context, buffer)
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Fails closed: what cannot be told is a refusal.
 
+use std::sync::Arc;
+
 use config::{NameKind, TrustName, WhenStale};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{AlertDescription, CertificateError};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::profile::signature_algorithms;
+use super::verified::{Fingerprint, Verified};
 use crate::ca::CaCertificate;
 use crate::identity::{ClientIdentity, IdentityRefusal, IssuerKey};
 use crate::revocation::{Index, Standing};
@@ -24,6 +27,7 @@ pub struct ClientTrust {
     roots: Vec<CaCertificate>,
     anchors: Vec<TrustAnchor<'static>>,
     intermediates: Vec<CaCertificate>,
+    verified: Verified,
 }
 
 /// How a certificate is taken back.
@@ -87,12 +91,32 @@ impl ClientTrust {
             roots,
             anchors,
             intermediates,
+            verified: Verified::default(),
         }
     }
 
     /// Verifies a chain that a client presented: up to a root, in date, for clients, not revoked,
-    /// with exactly one name. `now` in seconds since 1970.
+    /// with exactly one name. What was verified before is not verified again, but for what can change:
+    /// dates and revocation.
     pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        presented: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Arc<ClientIdentity>, ChainRefusal> {
+        let chain = Fingerprint::of(leaf, presented);
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if let Some(identity) = self.verified.get(chain) {
+            self.standing(&identity, seconds)?;
+            return Ok(identity);
+        }
+        let identity = Arc::new(self.verify_anew(leaf, presented, now)?);
+        self.standing(&identity, seconds)?;
+        self.verified.put(chain, &identity);
+        Ok(identity)
+    }
+
+    fn verify_anew(
         &self,
         leaf: &CertificateDer<'_>,
         presented: &[CertificateDer<'_>],
@@ -131,10 +155,8 @@ impl ClientTrust {
             .intermediate_certificates()
             .map(|certificate| IssuerKey::of(&certificate.subject_public_key_info()));
         let issuers: Vec<IssuerKey> = above_each.chain([root.key()]).collect();
-        let identity = ClientIdentity::read(&self.name, self.kind, &certificates, &issuers)
-            .map_err(ChainRefusal::Identity)?;
-        self.standing(&identity, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))?;
-        Ok(identity)
+        ClientIdentity::read(&self.name, self.kind, &certificates, &issuers)
+            .map_err(ChainRefusal::Identity)
     }
 
     /// Whether an identity that this trust set, or one of its name, verified earlier still counts.

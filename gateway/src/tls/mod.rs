@@ -10,12 +10,16 @@
 //! | what is offered at all? | `profile` |
 //! | is this certificate of ours fit for its use? | `own` |
 //! | is this chain a client, and is it still one? | `chain` |
+//! | was it verified before? | `verified` |
 //! | how does a listener speak TLS? | `server` |
 //! | how do we speak it to an upstream? | `client` |
+//! | how do bytes pass? | `stream` |
 
 mod profile;
 
 mod own;
+
+mod verified;
 
 mod chain;
 
@@ -23,8 +27,11 @@ mod server;
 
 mod client;
 
+mod stream;
+
 pub use chain::{ChainRefusal, ClientTrust, Revocation};
 pub use client::{client_side, upstream_name};
 pub use own::{OwnCertificate, OwnFault};
 pub use profile::{ALPN, provider, signature_algorithms};
 pub use server::{Clients, Evidence, ServerSide};
+pub use stream::{Failed, Stream};

@@ -219,10 +219,7 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let _ = self.evidence.presented.set(end_entity.clone().into_owned());
-        let verdict = self
-            .trust
-            .verify(end_entity, intermediates, now)
-            .map(Arc::new);
+        let verdict = self.trust.verify(end_entity, intermediates, now);
         let outcome = match &verdict {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => Err(told(*refusal)),
