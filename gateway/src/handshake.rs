@@ -18,22 +18,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::buffers::Buffers;
 use crate::hello::{
     self, ClientHello, HelloReader, HelloRefusal, MAX_FLIGHT_BYTES, Refused, ServerName,
 };
 use crate::peer::{Channel, Client, Peer, Protocol};
-use crate::tls::{self, ALPN, ChainRefusal, Evidence, ServerSide, Stream};
+use crate::stream::{self, TlsStream};
+use crate::tls::{ALPN, ChainRefusal, Evidence, ServerSide};
 
 /// An established connection and who is at the other end of it.
 #[derive(Debug)]
 pub struct Established {
-    stream: Stream<TcpStream>,
+    stream: TlsStream<TcpStream>,
     peer: Peer,
 }
 
 impl Established {
     /// The connection and the peer, for the driver that takes it over.
-    pub(crate) fn into_parts(self) -> (Stream<TcpStream>, Peer) {
+    pub(crate) fn into_parts(self) -> (TlsStream<TcpStream>, Peer) {
         (self.stream, self.peer)
     }
 }
@@ -98,6 +100,7 @@ pub async fn establish(
     side: &ServerSide,
     arrival: Arrival,
     deadline: Instant,
+    buffers: &Buffers,
 ) -> Result<Established, TurnedAway> {
     let (inspected, bytes) = match inspect(&mut stream, side, deadline).await {
         Ok(read) => read,
@@ -107,7 +110,7 @@ pub async fn establish(
         }
     };
     let hello = inspected.hello().clone();
-    match finish(stream, side, bytes, deadline).await {
+    match finish(stream, side, bytes, deadline, buffers).await {
         Ok((stream, evidence)) => match peer(&stream, &evidence, &hello, arrival) {
             Ok(peer) => Ok(Established { stream, peer }),
             Err(refusal) => Err(TurnedAway {
@@ -241,7 +244,8 @@ async fn finish(
     side: &ServerSide,
     bytes: Vec<u8>,
     deadline: Instant,
-) -> Result<(Stream<TcpStream>, Arc<Evidence>), Box<Failed>> {
+    buffers: &Buffers,
+) -> Result<(TlsStream<TcpStream>, Arc<Evidence>), Box<Failed>> {
     let failed = |refusal| {
         Box::new(Failed {
             refusal,
@@ -251,11 +255,11 @@ async fn finish(
     };
     let (config, evidence) = side
         .connection()
-        .map_err(|error| failed(library(&error.to_string())))?;
-    match timeout_at(deadline, Stream::accept(stream, config, bytes)).await {
+        .map_err(|error| failed(tls(&error.to_string())))?;
+    match timeout_at(deadline, TlsStream::accept(stream, config, bytes, buffers)).await {
         Ok(Ok(stream)) => Ok((stream, evidence)),
         Ok(Err(failed)) => {
-            let tls::Failed { error, socket } = *failed;
+            let stream::Failed { error, socket } = *failed;
             let (refusal, alert) = why(&error, &evidence);
             tell(socket, &[]).await;
             Err(Box::new(Failed {
@@ -294,11 +298,11 @@ fn why(error: &io::Error, evidence: &Evidence) -> (HandshakeRefusal, Option<u8>)
             },
             None,
         ),
-        error => (library(&error.to_string()), None),
+        error => (tls(&error.to_string()), None),
     }
 }
 
-fn library(reason: &str) -> HandshakeRefusal {
+fn tls(reason: &str) -> HandshakeRefusal {
     HandshakeRefusal::Tls {
         reason: reason.chars().take(200).collect::<String>().into(),
     }
@@ -307,7 +311,7 @@ fn library(reason: &str) -> HandshakeRefusal {
 /// The facts of the connection. Fails closed: a listener that asks for a certificate has no peer
 /// without a verdict on one.
 fn peer(
-    stream: &Stream<TcpStream>,
+    stream: &TlsStream<TcpStream>,
     evidence: &Evidence,
     hello: &ClientHello,
     arrival: Arrival,
@@ -318,20 +322,20 @@ fn peer(
         (None, None) => Client::Anonymous,
         (Some(Err(refusal)), _) => return Err(HandshakeRefusal::Chain(*refusal)),
         (None, Some(_)) | (Some(Ok(_)), None) => {
-            return Err(library("a certificate without a verdict"));
+            return Err(tls("a certificate without a verdict"));
         }
     };
     let protocol = match agreed.alpn_protocol() {
         None => Protocol::Http1,
         Some(chosen) => match ALPN.iter().find(|(name, _)| *name == chosen) {
             Some((_, protocol)) => *protocol,
-            None => return Err(library("a protocol that was not offered")),
+            None => return Err(tls("a protocol that was not offered")),
         },
     };
     let shown = evidence
         .shown
         .get()
-        .ok_or_else(|| library("no certificate was shown"))?;
+        .ok_or_else(|| tls("no certificate was shown"))?;
     Ok(Peer {
         connection: arrival.connection,
         address: arrival.address,

@@ -44,6 +44,8 @@ pub mod memory;
 
 pub mod runtime;
 
+pub mod buffers;
+
 // The stages of a connection.
 
 pub mod hello;
@@ -55,6 +57,8 @@ pub mod revocation;
 pub mod tls;
 
 pub mod endpoint;
+
+pub mod stream;
 
 pub mod handshake;
 

@@ -20,10 +20,10 @@ use crate::memory::Memory;
 use crate::refusal::Refusal;
 use crate::request::{self, Head, Received};
 use crate::respond::{self, Sent};
-use crate::tls::Stream;
+use crate::stream::TlsStream;
 
 /// Serves requests until the connection ends.
-pub(super) async fn serve(driver: &Driver, stream: Stream<TcpStream>) {
+pub(super) async fn serve(driver: &Driver, stream: TlsStream<TcpStream>) {
     let mut wire = Wire::new(stream);
     match requests(driver, &mut wire).await {
         End::Orderly(code) => {

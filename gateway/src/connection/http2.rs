@@ -33,13 +33,13 @@ use crate::refusal::Refusal;
 use crate::request::{Content, ContentFault, Head, Received, RequestId, Version};
 use crate::respond::{self, Watch};
 use crate::runtime::LocalExecutor;
-use crate::tls;
+use crate::stream::TlsStream;
 
 /// What a client may send on a stream before we took any of it, bytes.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Serves streams until the connection ends.
-pub(super) async fn serve(driver: Driver, stream: tls::Stream<TcpStream>) {
+pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
     let driver = Rc::new(driver);
     let activity = Rc::new(Activity::default());
     let service = {

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::authorize::AuthorizeRefusal;
+use crate::buffers::Buffers;
 use crate::handshake::{self, Arrival, TurnedAway};
 use crate::identity::CertificateFacts;
 use crate::ids::Ids;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub pipeline: Pipeline,
     /// Ids.
     pub ids: Ids,
+    /// Buffers.
+    pub buffers: Buffers,
     /// What the process is up to.
     pub phase: watch::Receiver<Phase>,
 }
@@ -86,19 +89,20 @@ pub async fn serve(
     };
     // Small answers must not wait for the acknowledgment of the ones before.
     let _ = stream.set_nodelay(true);
-    let established = match handshake::establish(stream, &at.side, arrival, deadline).await {
-        Ok(established) => established,
-        Err(turned_away) => {
-            record_refused(
-                &shared,
-                connection,
-                listener.as_str(),
-                address,
-                &turned_away,
-            );
-            return;
-        }
-    };
+    let established =
+        match handshake::establish(stream, &at.side, arrival, deadline, &shared.buffers).await {
+            Ok(established) => established,
+            Err(turned_away) => {
+                record_refused(
+                    &shared,
+                    connection,
+                    listener.as_str(),
+                    address,
+                    &turned_away,
+                );
+                return;
+            }
+        };
     let limits = at.limits.clone();
     drop(site);
     let (stream, peer) = established.into_parts();

@@ -14,14 +14,14 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::tls::Stream;
+use crate::stream::TlsStream;
 
 /// A handle on a connection. Each method borrows it for the length of one poll.
 #[derive(Clone)]
-pub(super) struct Together(Rc<RefCell<Stream<TcpStream>>>);
+pub(super) struct Together(Rc<RefCell<TlsStream<TcpStream>>>);
 
 impl Together {
-    pub(super) fn new(stream: Stream<TcpStream>) -> Together {
+    pub(super) fn new(stream: TlsStream<TcpStream>) -> Together {
         Together(Rc::new(RefCell::new(stream)))
     }
 

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::request::{Content, ContentFault};
-use crate::tls::Stream;
+use crate::stream::TlsStream;
 
 /// So much is received at once where a head is expected, bytes.
 const HEAD: usize = 16 * 1024;
@@ -40,7 +40,7 @@ pub(super) enum HeadFault {
 
 /// A connection, and what has been read of it.
 struct Io {
-    stream: Stream<TcpStream>,
+    stream: TlsStream<TcpStream>,
     buffer: BytesMut,
     /// Of the request that is being served.
     decoder: Option<Decoder>,
@@ -54,7 +54,7 @@ pub(super) struct Wire(Rc<RefCell<Io>>);
 
 impl Wire {
     /// A handle on a connection of which nothing has been read.
-    pub(super) fn new(stream: Stream<TcpStream>) -> Wire {
+    pub(super) fn new(stream: TlsStream<TcpStream>) -> Wire {
         Wire(Rc::new(RefCell::new(Io {
             stream,
             buffer: BytesMut::new(),

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::Instant;
 
+use crate::buffers::Buffers;
 use crate::connection::{self, Phase, Shared};
 use crate::ids::Ids;
 use crate::limit::Connections;
@@ -124,6 +125,7 @@ async fn work(
     let worker = Rc::new(Shared {
         pipeline,
         ids: Ids::new(),
+        buffers: Buffers::default(),
         phase: phase.clone(),
     });
     let live = Rc::new(Cell::new(0_usize));

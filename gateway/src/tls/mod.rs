@@ -13,7 +13,6 @@
 //! | was it verified before? | `verified` |
 //! | how does a listener speak TLS? | `server` |
 //! | how do we speak it to an upstream? | `client` |
-//! | how do bytes pass? | `stream` |
 
 mod profile;
 
@@ -27,11 +26,8 @@ mod server;
 
 mod client;
 
-mod stream;
-
 pub use chain::{ChainRefusal, ClientTrust, Revocation};
 pub use client::{client_side, upstream_name};
 pub use own::{OwnCertificate, OwnFault};
 pub use profile::{ALPN, provider, signature_algorithms};
 pub use server::{Clients, Evidence, ServerSide};
-pub use stream::{Failed, Stream};

@@ -1,6 +1,6 @@
 //! A TLS connection as a stream of bytes, on rustls' unbuffered interface.
 //!
-//! rustls does all of TLS; this file moves bytes. What arrives is received into one buffer of the thread
+//! rustls does all of TLS; this file moves bytes. What arrives is received into one buffer of the worker
 //! and decrypted there. What is written gathers, is sealed in whole records, and leaves when somebody
 //! flushes or when enough waits. A connection on which nothing happens holds no buffer: records that
 //! are not whole yet are all that stays.
@@ -8,7 +8,6 @@
 //! What this file does not do: it decides nothing about versions, certificates or time.
 //! Standards: RFC 8446 5.1 (records), 6.1 (an end without `close_notify` is a truncation, and an error).
 
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +22,7 @@ use rustls::unbuffered::{
 use rustls::{CommonState, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a thread receives into, bytes. A handshake message takes 64 KiB at most, a record 16 KiB and a bit.
-const RECEIVE: usize = 256 * 1024;
+use crate::buffers::Buffers;
 
 /// So much is received at once for a reader who does not say more.
 const RECEIVE_ONCE: usize = 32 * 1024;
@@ -38,19 +36,9 @@ const SEND: usize = 256 * 1024;
 /// What sealing adds to each record at the most: header, nonce, tag and type.
 const AROUND: usize = 5 + 8 + 16 + 1;
 
-/// Buffers that a thread keeps for the next connection that needs one.
-const SPARE: usize = 16;
-
-thread_local! {
-    static RECEIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; RECEIVE].into());
-    /// Buffers without content.
-    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    /// Buffers of which every byte has a value, for what is sealed.
-    static BLANKS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
 /// The server's end of a TLS connection.
-pub struct Stream<S> {
+pub struct TlsStream<S> {
+    buffers: Buffers,
     socket: S,
     session: Session,
     /// What has arrived and is not a whole record yet.
@@ -75,6 +63,7 @@ type Seal<'a> = (usize, SealInto<'a>);
 
 /// rustls' end of it, and what it has sealed.
 struct Session {
+    buffers: Buffers,
     tls: Box<UnbufferedServerConnection>,
     sealed: Sealed,
     /// Whether the peer said that it writes no more.
@@ -91,9 +80,9 @@ struct Sealed {
     sent: usize,
 }
 
-impl<S> std::fmt::Debug for Stream<S> {
+impl<S> std::fmt::Debug for TlsStream<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
+        f.debug_struct("TlsStream").finish_non_exhaustive()
     }
 }
 
@@ -106,7 +95,7 @@ pub struct Failed<S> {
     pub socket: S,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// Shakes hands as a server. `received` is what was read of the connection so far.
     ///
     /// # Errors
@@ -115,7 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         socket: S,
         config: Arc<ServerConfig>,
         received: Vec<u8>,
-    ) -> Result<Stream<S>, Box<Failed<S>>> {
+        buffers: &Buffers,
+    ) -> Result<TlsStream<S>, Box<Failed<S>>> {
         let tls = match UnbufferedServerConnection::new(config) {
             Ok(tls) => tls,
             Err(error) => {
@@ -123,9 +113,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 return Err(Box::new(Failed { error, socket }));
             }
         };
-        let mut stream = Stream {
+        let mut stream = TlsStream {
+            buffers: buffers.clone(),
             socket,
             session: Session {
+                buffers: buffers.clone(),
                 tls: Box::new(tls),
                 sealed: Sealed::default(),
                 ended: false,
@@ -162,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             if !self.session.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
-            let Stream {
+            let TlsStream {
                 socket,
                 session,
                 partial,
@@ -217,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         if self.read < self.plain.len() {
             self.read += take(&self.plain[self.read..]);
             if self.read == self.plain.len() {
-                give_back(&mut self.plain);
+                self.buffers.give_back(std::mem::take(&mut self.plain));
                 self.read = 0;
             }
             return Poll::Ready(Ok(()));
@@ -227,7 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 return Poll::Ready(Ok(()));
             }
             self.session.judge()?;
-            let Stream {
+            let TlsStream {
+                buffers,
                 socket,
                 session,
                 partial,
@@ -240,7 +233,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 // What finds no room is kept, and all that comes behind it.
                 let taken = if plain.is_empty() { take(bytes) } else { 0 };
                 if taken < bytes.len() {
-                    borrow(plain);
+                    if plain.is_empty() {
+                        *plain = buffers.spare();
+                    }
                     plain.extend_from_slice(&bytes[taken..]);
                 }
             });
@@ -269,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             }
             sealed.sent += sent;
         }
-        sealed.clear();
+        sealed.clear(&self.buffers);
         Poll::Ready(Ok(()))
     }
 
@@ -307,7 +302,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             self.session.encrypt(&mut self.partial, whole)?;
         }
         if !rest.is_empty() {
-            borrow(&mut self.gathered);
+            if self.gathered.is_empty() {
+                self.gathered = self.buffers.spare();
+            }
             self.gathered.extend_from_slice(rest);
         }
         Ok(())
@@ -317,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     fn seal(&mut self) -> io::Result<()> {
         if !self.gathered.is_empty() {
             self.session.encrypt(&mut self.partial, &self.gathered)?;
-            give_back(&mut self.gathered);
+            self.buffers.give_back(std::mem::take(&mut self.gathered));
         }
         Ok(())
     }
@@ -332,7 +329,7 @@ fn poll_receive<S: AsyncRead + Unpin>(
     most: usize,
     mut plain: impl FnMut(&[u8]),
 ) -> Poll<io::Result<usize>> {
-    RECEIVED.with_borrow_mut(|buffer| {
+    session.buffers.clone().receive(|buffer| {
         let kept = partial.len();
         let end = buffer.len().min(kept + most);
         let Some(room) = buffer.get_mut(kept..end).filter(|room| !room.is_empty()) else {
@@ -385,11 +382,12 @@ impl Session {
                     self.fault.is_none()
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    self.sealed.fill(0, |room| match data.encode(room) {
-                        Ok(bytes) => Ok(bytes),
-                        Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
-                        Err(EncodeError::AlreadyEncoded) => Err(None),
-                    })
+                    self.sealed
+                        .fill(&self.buffers, 0, |room| match data.encode(room) {
+                            Ok(bytes) => Ok(bytes),
+                            Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
+                            Err(EncodeError::AlreadyEncoded) => Err(None),
+                        })
                 }
                 // It is sealed, and whoever drives us sends what is sealed.
                 Ok(ConnectionState::TransmitTlsData(data)) => {
@@ -402,7 +400,7 @@ impl Session {
                 }
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     if let Some((room, seal)) = seal.take() {
-                        let sealed = self.sealed.fill(room, |room| {
+                        let sealed = self.sealed.fill(&self.buffers, room, |room| {
                             seal(&mut traffic, room).map_err(|error| match error {
                                 EncryptError::InsufficientSize(size) => Some(size),
                                 EncryptError::EncryptExhausted => None,
@@ -476,10 +474,11 @@ impl Sealed {
     /// Returns whether it wrote.
     fn fill(
         &mut self,
+        buffers: &Buffers,
         room: usize,
         mut fill: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
     ) -> bool {
-        self.reserve(room);
+        self.reserve(room, buffers);
         loop {
             match fill(&mut self.buffer[self.filled..]) {
                 Ok(bytes) => {
@@ -487,16 +486,16 @@ impl Sealed {
                     return true;
                 }
                 Err(Some(size)) if size.required_size > self.buffer.len() - self.filled => {
-                    self.reserve(size.required_size);
+                    self.reserve(size.required_size, buffers);
                 }
                 Err(_) => return false,
             }
         }
     }
 
-    fn reserve(&mut self, room: usize) {
+    fn reserve(&mut self, room: usize, buffers: &Buffers) {
         if self.buffer.is_empty() {
-            self.buffer = BLANKS.with_borrow_mut(Vec::pop).unwrap_or_default();
+            self.buffer = buffers.blank();
         }
         if self.buffer.len() < self.filled + room {
             self.buffer.resize(self.filled + room, 0);
@@ -504,40 +503,17 @@ impl Sealed {
     }
 
     /// All of it is sent: the buffer is somebody else's.
-    fn clear(&mut self) {
+    fn clear(&mut self, buffers: &Buffers) {
         (self.filled, self.sent) = (0, 0);
-        let buffer = std::mem::take(&mut self.buffer);
-        BLANKS.with_borrow_mut(|blanks| {
-            if blanks.len() < SPARE && !buffer.is_empty() {
-                blanks.push(buffer);
-            }
-        });
+        buffers.give_back_blank(std::mem::take(&mut self.buffer));
     }
-}
-
-/// Gets a buffer that has room, if this one never had any.
-fn borrow(buffer: &mut Vec<u8>) {
-    if buffer.capacity() == 0 {
-        *buffer = SPARES.with_borrow_mut(Vec::pop).unwrap_or_default();
-    }
-}
-
-/// Gives the buffer back, without its content.
-fn give_back(buffer: &mut Vec<u8>) {
-    let mut buffer = std::mem::take(buffer);
-    SPARES.with_borrow_mut(|spares| {
-        if spares.len() < SPARE && buffer.capacity() > 0 {
-            buffer.clear();
-            spares.push(buffer);
-        }
-    });
 }
 
 fn unexpected() -> rustls::Error {
     rustls::Error::General("a state that has no place here".to_owned())
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -552,7 +528,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
 }
 
 /// What is written leaves with `poll_flush` at the latest.
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -613,9 +589,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::timeout;
     use tokio_rustls::TlsConnector;
-    use tokio_rustls::client::TlsStream;
 
-    type Client = TlsStream<DuplexStream>;
+    type Client = tokio_rustls::client::TlsStream<DuplexStream>;
 
     fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         let CertifiedKey { cert, signing_key } =
@@ -640,13 +615,13 @@ mod tests {
     }
 
     /// Both ends of a connection over a pipe that holds `pipe` bytes each way.
-    async fn connection(pipe: usize) -> (Stream<DuplexStream>, Client) {
+    async fn connection(pipe: usize) -> (TlsStream<DuplexStream>, Client) {
         let (near, far) = duplex(pipe);
         let (server, client) = configs();
         let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(client);
+        let (connector, buffers) = (TlsConnector::from(client), Buffers::default());
         let (server, client) = tokio::join!(
-            Stream::accept(near, server, Vec::new()),
+            TlsStream::accept(near, server, Vec::new(), &buffers),
             connector.connect(name, far)
         );
         (server.unwrap(), client.unwrap())
@@ -810,9 +785,9 @@ mod tests {
         // Roots that vouch for nobody.
         let (_, stranger) = configs();
         let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(stranger);
+        let (connector, buffers) = (TlsConnector::from(stranger), Buffers::default());
         let (failed, refused) = tokio::join!(
-            Stream::accept(near, server, Vec::new()),
+            TlsStream::accept(near, server, Vec::new(), &buffers),
             connector.connect(name, far)
         );
         assert!(refused.is_err());
@@ -825,7 +800,9 @@ mod tests {
         let (near, mut far) = duplex(1 << 20);
         let (server, _) = configs();
         far.write_all(&[22, 3, 1, 0, 4, 99, 0, 0, 0]).await.unwrap();
-        let mut failed = Stream::accept(near, server, Vec::new()).await.unwrap_err();
+        let mut failed = TlsStream::accept(near, server, Vec::new(), &Buffers::default())
+            .await
+            .unwrap_err();
         failed.socket.shutdown().await.unwrap();
         let mut told = Vec::new();
         far.read_to_end(&mut told).await.unwrap();
