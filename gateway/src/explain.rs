@@ -14,6 +14,7 @@ use http1::{Authority, Target};
 
 use crate::authorize::{self, AuthorizeRefusal, Rule};
 use crate::checks;
+use crate::headers::Origin;
 use crate::memory::Memory;
 use crate::peer::{Channel, Client, Peer, Protocol};
 use crate::refusal::Refusal;
@@ -101,9 +102,11 @@ impl Question {
             shown: Arc::clone(entry.hosts()),
             ja4: Box::default(),
         };
+        let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         let peer = Peer {
             connection: Id::new([0; 16]),
-            address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            address,
+            origin: Origin::of(address),
             listener: listener.clone(),
             client: Client::Anonymous,
             channel,

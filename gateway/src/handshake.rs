@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::buffers::Buffers;
+use crate::headers::Origin;
 use crate::hello::{
     self, ClientHello, HelloReader, HelloRefusal, MAX_FLIGHT_BYTES, Refused, ServerName,
 };
@@ -339,6 +340,7 @@ fn peer(
     Ok(Peer {
         connection: arrival.connection,
         address: arrival.address,
+        origin: Origin::of(arrival.address),
         listener: arrival.listener,
         client,
         channel: Channel {

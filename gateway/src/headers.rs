@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rustls_pki_types::CertificateDer;
 
@@ -98,12 +99,22 @@ enum Alias {
     Prefix(&'static str),
 }
 
-/// Fields that end at this hop whatever `Connection` says (RFC 9110 7.6.1).
-#[rustfmt::skip]
-const HOP_BY_HOP: &[&str] = &[
-    "connection", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authenticate", "proxy-authorization",
-    "keep-alive", "proxy-connection", "http2-settings",
-];
+/// Whether a field ends at this hop whatever `Connection` says (RFC 9110 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+    )
+}
 
 /// Whether an upstream might take this field for the word of the gateway, or let it overrule what
 /// the gateway permitted.
@@ -178,24 +189,27 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP {
-        headers.remove(*name);
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Removes the fields whose name is one of these. Most messages have none, so that is asked first.
+fn remove_all(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
+    if !headers.keys().any(&is_one) {
+        return;
+    }
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_one(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
 /// Removes every spelling of an identity header, and what would overrule target or method.
 pub fn strip_aliases(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_alias) {
-        return;
-    }
-    let aliases: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_alias(name))
-        .cloned()
-        .collect();
-    for name in aliases {
-        headers.remove(name);
-    }
+    remove_all(headers, is_alias);
 }
 
 /// Asks an upstream that speaks FHIR for answers that can be read: without a coding (RFC 9110 12.5.3;
@@ -231,25 +245,41 @@ pub fn strip_from_answer(headers: &mut HeaderMap) {
 /// Keeps the trailers that may pass: none that frames or routes (RFC 9110 6.5.1), none that says who
 /// the client is.
 pub fn filter_trailers(trailers: &mut HeaderMap) {
-    let bad: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| {
-            !http1::may_be_trailer(name) || HOP_BY_HOP.contains(&name.as_str()) || is_alias(name)
-        })
-        .cloned()
-        .collect();
-    for name in bad {
-        trailers.remove(name);
+    remove_all(trailers, |name| {
+        !http1::may_be_trailer(name) || is_hop_by_hop(name) || is_alias(name)
+    });
+}
+
+/// Where a connection comes from, as header fields have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// As X-Forwarded-For has it.
+    plain: HeaderValue,
+    /// As a node of RFC 7239 6.
+    node: Box<str>,
+}
+
+impl Origin {
+    /// Of a peer with this address and port.
+    pub fn of(address: SocketAddr) -> Origin {
+        let port = address.port();
+        let (plain, node) = match address.ip().to_canonical() {
+            IpAddr::V4(ip) => (ip.to_string(), format!("\"{ip}:{port}\"")),
+            IpAddr::V6(ip) => (ip.to_string(), format!("\"[{ip}]:{port}\"")),
+        };
+        let plain = HeaderValue::try_from(plain).expect("an address prints as ASCII");
+        let node = node.into();
+        Origin { plain, node }
     }
 }
 
 /// The proof that the gateway has of a client, as the upstream gets it.
 #[derive(Debug, Clone, Copy)]
 pub struct Proved<'a> {
-    /// The peer's address and port.
-    pub address: SocketAddr,
+    /// Where it comes from.
+    pub origin: &'a Origin,
     /// The host that the request was for, and its port, as received (RFC 7239 5.3).
-    pub authority: &'a str,
+    pub authority: &'a HeaderValue,
     /// `Client-Cert`, for a client with a certificate.
     pub certificate: Option<&'a HeaderValue>,
     /// `Client-Cert-Chain`.
@@ -266,30 +296,26 @@ pub fn set_identity(headers: &mut HeaderMap, proved: &Proved<'_>) {
             headers.insert(CLIENT_CERT_CHAIN, chain.clone());
         }
     }
-    let (plain, node) = node(proved.address);
+    let Origin { plain, node } = proved.origin;
+    let host = proved.authority.as_bytes();
+    let mut forwarded = BytesMut::with_capacity(node.len() + host.len() + 32);
+    for part in [
+        b"for=",
+        node.as_bytes(),
+        b";host=\"",
+        host,
+        b"\";proto=https",
+    ] {
+        forwarded.extend_from_slice(part);
+    }
     // The host was parsed as one, and an address prints as ASCII: both are good field values.
-    if let Ok(value) = HeaderValue::from_str(&format!(
-        "for={node};host=\"{}\";proto=https",
-        proved.authority
-    )) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(forwarded.freeze()) {
         headers.insert(header::FORWARDED, value);
     }
-    if let Ok(value) = HeaderValue::from_str(&plain) {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
-    if let Ok(value) = HeaderValue::from_str(proved.authority) {
-        headers.insert(X_FORWARDED_HOST, value);
-    }
+    headers.insert(X_FORWARDED_FOR, plain.clone());
+    headers.insert(X_FORWARDED_HOST, proved.authority.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     headers.insert(X_REQUEST_ID, proved.request_id.clone());
-}
-
-/// An address as X-Forwarded-For has it, and as a node of RFC 7239 6.
-fn node(address: SocketAddr) -> (String, String) {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => (ip.to_string(), format!("\"{ip}:{}\"", address.port())),
-        IpAddr::V6(ip) => (ip.to_string(), format!("\"[{ip}]:{}\"", address.port())),
-    }
 }
 
 /// A certificate as `Client-Cert` has it: a byte sequence of RFC 8941.
@@ -472,8 +498,8 @@ mod tests {
         set_identity(
             &mut map,
             &Proved {
-                address: "[2001:db8::1]:4711".parse().unwrap(),
-                authority: "api.example:8443",
+                origin: &Origin::of("[2001:db8::1]:4711".parse().unwrap()),
+                authority: &HeaderValue::from_static("api.example:8443"),
                 certificate: Some(&certificate),
                 chain: None,
                 request_id: &HeaderValue::from_static("00ff"),
@@ -494,10 +520,10 @@ mod tests {
 
     #[test]
     fn an_ipv4_peer_on_a_dual_stack_socket_is_named_as_ipv4() {
-        let (plain, node) = node("[::ffff:192.0.2.1]:80".parse().unwrap());
+        let Origin { plain, node } = Origin::of("[::ffff:192.0.2.1]:80".parse().unwrap());
         assert_eq!(
-            (plain.as_str(), node.as_str()),
-            ("192.0.2.1", "\"192.0.2.1:80\"")
+            (plain.as_bytes(), &*node),
+            (&b"192.0.2.1"[..], "\"192.0.2.1:80\"")
         );
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use audit::event::Id;
 use config::ListenerName;
 
+use crate::headers::Origin;
 use crate::hosts::Hosts;
 use crate::identity::ClientIdentity;
 
@@ -17,6 +18,8 @@ pub struct Peer {
     pub connection: Id,
     /// Where it comes from.
     pub address: SocketAddr,
+    /// The same, for upstreams.
+    pub origin: Origin,
     /// The listener that accepted it.
     pub listener: ListenerName,
     /// Who it is.

@@ -238,6 +238,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::endpoint::{Address, Security};
+    use crate::headers::Origin;
     use crate::memory::Memory;
     use crate::peer::{Channel, Client, Protocol};
     use crate::request::{Content, RequestId, Version};
@@ -346,6 +347,7 @@ mod tests {
             peer: Rc::new(Peer {
                 connection: Id::new([0; 16]),
                 address: "127.0.0.1:1".parse().unwrap(),
+                origin: Origin::of("127.0.0.1:1".parse().unwrap()),
                 listener: ListenerName::parse("devices").unwrap(),
                 client: Client::Anonymous,
                 channel,

@@ -129,6 +129,9 @@ impl Appender {
             since: Instant::now(),
             waker: None,
         });
+        if waiting.queue.len() == 1 {
+            inner.bell.wants(Some(sequence));
+        }
         waiting.quiet += 1;
         if waiting.quiet >= Self::TELL_AFTER {
             waiting.quiet = 0;
@@ -168,6 +171,8 @@ impl Appender {
                 waker.wake();
             }
         }
+        let first = waiting.queue.front().map(|first| first.sequence);
+        self.inner.bell.wants(first);
     }
 
     fn wake_ready(&self) {
@@ -185,6 +190,8 @@ impl Appender {
                 waker.wake();
             }
         }
+        let first = waiting.queue.front().map(|first| first.sequence);
+        self.inner.bell.wants(first);
         if std::mem::replace(&mut waiting.failures, failures) != failures {
             // They learn that they must not wait; their entries stay queued all the same.
             waiting
@@ -217,7 +224,7 @@ impl Future for Append {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let inner = &*self.worker.inner;
         let shared = &inner.log.shared;
-        if shared.durable.load(Ordering::Acquire) > self.sequence {
+        if shared.durable.load(Ordering::SeqCst) > self.sequence {
             return Poll::Ready(Ok(Receipt::new(self.sequence)));
         }
         if shared.failures.load(Ordering::Acquire) != self.failures {

@@ -35,6 +35,34 @@ pub(crate) struct Commit {
     /// Since when the log is unavailable.
     interrupted: Option<Time>,
     clock: Option<Watched>,
+    load: Load,
+}
+
+/// Whether many entries come, so that a moment's wait makes one batch of several. A write costs the same
+/// however much is in it, and more than all else of an entry.
+#[derive(Debug)]
+struct Load {
+    since: Instant,
+    entries: usize,
+    is_high: bool,
+}
+
+impl Load {
+    /// How long entries are counted.
+    const SPAN: Duration = Duration::from_millis(10);
+
+    /// So many in this time are many: 6,400 a second.
+    const MANY: usize = 64;
+
+    fn add(&mut self, entries: usize) {
+        self.entries += entries;
+        let now = Instant::now();
+        if now.duration_since(self.since) >= Self::SPAN {
+            self.is_high =
+                self.entries >= Self::MANY && now.duration_since(self.since) < 2 * Self::SPAN;
+            (self.since, self.entries) = (now, 0);
+        }
+    }
 }
 
 /// A clock, and what is known of it.
@@ -48,6 +76,15 @@ impl Commit {
     /// How often the committer looks after itself: the live file, free space, a disk that came
     /// back, the clock.
     const TICK: Duration = Duration::from_secs(1);
+
+    /// Under load, entries are gathered for so long at the most.
+    const MOMENT: Duration = Duration::from_micros(300);
+
+    /// When none has come for so long, all who could have asked are waiting.
+    const PAUSE: Duration = Duration::from_micros(60);
+
+    /// So many are enough for one batch.
+    const ENOUGH: usize = 256;
 
     /// A committer that goes on in these segments.
     pub(crate) fn new(
@@ -63,6 +100,11 @@ impl Commit {
             is_of_a_month,
             interrupted: None,
             clock,
+            load: Load {
+                since: Instant::now(),
+                entries: 0,
+                is_high: false,
+            },
         }
     }
 
@@ -71,6 +113,9 @@ impl Commit {
         let mut looked = Instant::now();
         loop {
             let closing = self.wait();
+            if self.load.is_high && !closing {
+                self.gather();
+            }
             if looked.elapsed() >= Self::TICK {
                 looked = Instant::now();
                 self.look();
@@ -109,6 +154,30 @@ impl Commit {
                 .unwrap_or_else(PoisonError::into_inner),
         );
         self.shared.closing.load(Ordering::Acquire)
+    }
+
+    /// Lets more entries come, as long as they do, for a moment at the most.
+    fn gather(&self) {
+        let shared = &self.shared;
+        let until = Instant::now() + Self::MOMENT;
+        shared.gathering.store(true, Ordering::Release);
+        let mut queue = shared.queue();
+        let mut gathered = queue.waiting();
+        while (1..Self::ENOUGH).contains(&gathered)
+            && Instant::now() < until
+            && !shared.closing.load(Ordering::Acquire)
+        {
+            queue = shared
+                .work
+                .wait_timeout(queue, Self::PAUSE)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            if std::mem::replace(&mut gathered, queue.waiting()) == gathered {
+                break;
+            }
+        }
+        // Before the queue is free again: who queues something from here on tells us of it.
+        shared.gathering.store(false, Ordering::Release);
     }
 
     fn look(&mut self) {
@@ -171,7 +240,9 @@ impl Commit {
         if self.backlog.done == self.backlog.records.len() {
             self.backlog.records.clear();
             self.backlog.done = 0;
-            self.backlog.sequence = self.shared.queue().take(&mut self.backlog.records).0;
+            let (sequence, entries) = self.shared.queue().take(&mut self.backlog.records);
+            self.backlog.sequence = sequence;
+            self.load.add(entries);
         }
         if let Err(error) = self.write_backlog() {
             self.fail(&error);

@@ -427,7 +427,9 @@ impl Log {
     /// Tells the committer that entries wait, if any do. Workers call this when they run out of
     /// other things to do, so that a batch holds all that a worker gathered.
     pub fn kick(&self) {
-        if self.shared.pending.swap(false, Ordering::AcqRel) {
+        if self.shared.pending.swap(false, Ordering::AcqRel)
+            && !self.shared.gathering.load(Ordering::Acquire)
+        {
             self.shared.work.notify_one();
         }
     }

@@ -154,6 +154,12 @@ impl Queue {
         }
     }
 
+    /// How many entries there are to take.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Whether there is nothing to take.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) work: Condvar,
     /// Whether something was queued since the committer was last told.
     pub(crate) pending: AtomicBool,
+    /// Whether the committer is awake and gathers: it need not be told of more.
+    pub(crate) gathering: AtomicBool,
     /// All sequence numbers below are durable.
     pub(crate) durable: AtomicU64,
     pub(crate) state: AtomicU8,
@@ -93,13 +95,33 @@ impl Default for Signing {
     }
 }
 
-/// Wakes one worker once a batch.
-#[derive(Debug, Default)]
+/// Wakes one worker once a batch, if one of its entries is in it.
+#[derive(Debug)]
 pub(crate) struct Bell {
     waker: Mutex<Option<Waker>>,
+    /// The first sequence number that somebody waits for.
+    ///
+    /// A worker stores it and then looks how far the log is durable; the committer stores that and then
+    /// looks here. So one of the two sees the other (sequentially consistent, all four).
+    wanted: AtomicU64,
+}
+
+impl Default for Bell {
+    fn default() -> Bell {
+        Bell {
+            waker: Mutex::default(),
+            wanted: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 impl Bell {
+    /// Somebody waits for this sequence number, and nobody for one before it; with `None` nobody at all.
+    pub(crate) fn wants(&self, sequence: Option<u64>) {
+        self.wanted
+            .store(sequence.unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
     pub(crate) fn hang(&self, waker: &Waker) {
         let mut held = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.as_ref().is_some_and(|held| held.will_wake(waker)) {
@@ -143,6 +165,7 @@ impl Shared {
             queue: Mutex::new(Queue::new(limits, next)),
             work: Condvar::new(),
             pending: AtomicBool::new(false),
+            gathering: AtomicBool::new(false),
             durable: AtomicU64::new(next),
             state: AtomicU8::new(State::Ready as u8),
             failures: AtomicU64::new(0),
@@ -319,8 +342,8 @@ impl Shared {
     }
 
     pub(crate) fn publish(&self, durable: u64) {
-        self.durable.store(durable, Ordering::Release);
-        self.wake_all();
+        self.durable.store(durable, Ordering::SeqCst);
+        self.wake(|bell| bell.wanted.load(Ordering::SeqCst) < durable);
         if durable >= self.signing.due.load(Ordering::Acquire) {
             self.wake_signing();
         }
@@ -400,16 +423,18 @@ impl Shared {
         if state != State::Ready {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
-        self.wake_all();
+        self.wake(|_| true);
         if state == State::Closed {
             self.wake_signing();
         }
     }
 
-    fn wake_all(&self) {
-        for bell in &*self.bells.lock().unwrap_or_else(PoisonError::into_inner) {
+    fn wake(&self, concerns: impl Fn(&Bell) -> bool) {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        for bell in bells.iter().filter(|bell| concerns(bell)) {
             bell.ring();
         }
+        drop(bells);
         if self.blocked.load(Ordering::Acquire) > 0 || self.closing.load(Ordering::Acquire) {
             drop(self.published_lock());
             self.published.notify_all();

@@ -29,6 +29,9 @@ pub struct Type(u8);
 impl Type {
     /// The type of this name; case counts (R4, "Resource Types").
     pub fn of(name: &str) -> Option<Type> {
+        if !name.starts_with(|first: char| first.is_ascii_uppercase()) {
+            return None;
+        }
         let at = RESOURCE_TYPES.binary_search(&name).ok()?;
         u8::try_from(at).ok().map(Type)
     }

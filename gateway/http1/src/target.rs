@@ -89,6 +89,15 @@ impl Target {
         }
     }
 
+    /// The same as a handle on the bytes that were received.
+    pub fn path_and_query_bytes(&self) -> Option<Bytes> {
+        match self.form {
+            Form::Origin { .. } => Some(self.bytes.clone()),
+            Form::Absolute { authority_end, .. } => Some(self.bytes.slice(authority_end..)),
+            Form::Authority | Form::Asterisk => None,
+        }
+    }
+
     /// The parts.
     pub fn form(&self) -> TargetForm<'_> {
         let all = self.as_str();

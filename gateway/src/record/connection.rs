@@ -155,6 +155,7 @@ fn handshake(peer: &Peer) -> Handshake<'_> {
     let Peer {
         connection,
         address,
+        origin: _,
         listener,
         client,
         channel,

@@ -31,8 +31,8 @@ use crate::request::{Content, ContentFault};
 /// Interim answers beyond these are an attack.
 const MAX_INTERIM: u8 = 8;
 
-/// So much is read at once.
-const READ: usize = 16 * 1024;
+/// So much is read at once of what is short, and at the most of what is long, bytes.
+const READ: std::ops::Range<usize> = 16 * 1024..128 * 1024;
 
 /// Sends a request and reads the head of its answer.
 pub(super) async fn exchange(
@@ -215,13 +215,19 @@ impl Exchange {
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         let connection = &mut self.lent.connection;
-        connection.buffer.reserve(READ);
+        let room = connection.read_next.clamp(READ.start, READ.end);
+        connection.buffer.reserve(room);
         let read = ready!(poll_read_buf(
             Pin::new(&mut connection.transport),
             context,
             &mut connection.buffer
         ));
         self.timer.restart();
+        // What fills the room has more behind it.
+        connection.read_next = match read {
+            Ok(bytes) if bytes >= room => room * 2,
+            _ => 0,
+        };
         Poll::Ready(read)
     }
 

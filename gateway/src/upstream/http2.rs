@@ -180,7 +180,7 @@ fn request(
     };
     let uri = Uri::builder()
         .scheme(scheme)
-        .authority(&*outgoing.authority)
+        .authority(outgoing.authority.as_bytes())
         .path_and_query(&outgoing.target[..])
         .build()
         .map_err(|_| unwritable("target"))?;

@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::admission::Admitted;
@@ -248,7 +248,7 @@ struct Outgoing {
     /// Path and query, the bytes that were matched.
     target: Bytes,
     /// The host that the request was for, as received.
-    authority: Box<str>,
+    authority: HeaderValue,
     headers: HeaderMap,
     content: Content,
 }
@@ -263,21 +263,22 @@ impl Outgoing {
             ..
         } = received;
         let authority = match head.target.form() {
-            ::http1::TargetForm::Absolute { authority, .. } => match authority.port {
-                Some(port) => format!("{}:{port}", authority.host),
-                None => authority.host.to_owned(),
-            },
-            _ => head
-                .headers
-                .get(header::HOST)
-                .and_then(|host| host.to_str().ok())
-                .unwrap_or_default()
-                .to_owned(),
+            ::http1::TargetForm::Absolute { authority, .. } => {
+                let host = match authority.port {
+                    Some(port) => format!("{}:{port}", authority.host),
+                    None => authority.host.to_owned(),
+                };
+                HeaderValue::try_from(host).ok()
+            }
+            _ => head.headers.get(header::HOST).cloned(),
         };
-        let target = match head.target.path_and_query() {
-            Some("") | None => Bytes::from_static(b"/"),
-            Some(target) if target.starts_with('?') => Bytes::from(format!("/{target}")),
-            Some(target) => Bytes::copy_from_slice(target.as_bytes()),
+        // The checks refuse a request without a host.
+        let authority = authority.unwrap_or_else(|| HeaderValue::from_static(""));
+        let target = match head.target.path_and_query_bytes() {
+            None => Bytes::from_static(b"/"),
+            Some(target) if target.is_empty() => Bytes::from_static(b"/"),
+            Some(target) if target.starts_with(b"?") => Bytes::from([b"/", &target[..]].concat()),
+            Some(target) => target,
         };
         let path = checks::path_of(&head).filter(|_| is_fhir);
         let resource = path.and_then(fhir::resource_type);
@@ -297,7 +298,7 @@ impl Outgoing {
         headers::set_identity(
             &mut headers,
             &Proved {
-                address: peer.address,
+                origin: &peer.origin,
                 authority: &authority,
                 certificate: identity.map(|identity| identity.header()),
                 chain: identity.and_then(|identity| identity.chain_header()),
@@ -307,7 +308,7 @@ impl Outgoing {
         Outgoing {
             method: head.method,
             target,
-            authority: authority.into(),
+            authority,
             headers,
             content,
         }

@@ -74,6 +74,8 @@ struct Idle {
 pub(super) struct Connection {
     pub(super) transport: Transport,
     pub(super) buffer: BytesMut,
+    /// How much may be there to be read, bytes, judged by what was read last.
+    pub(super) read_next: usize,
     /// Whether it has carried a request before.
     pub(super) kept: bool,
 }
@@ -155,6 +157,7 @@ impl Pool {
                 let connection = Connection {
                     transport,
                     buffer: BytesMut::new(),
+                    read_next: 0,
                     kept: false,
                 };
                 Ok(Lease::Http1(Lent {
