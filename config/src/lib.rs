@@ -65,8 +65,8 @@ pub use host::{HostError, HostName};
 pub use method::{Method, MethodError};
 pub use model::{
     AccessLog, Admin, Allow, Audit, Certificate, Class, Clients, Config, Durability, FhirBase,
-    FilePath, Limits, Listener, NameKind, Protocol, Purpose, Rate, Rationale, Revocation, Role,
-    Route, Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, Witness,
+    FilePath, Limits, Listener, NameKind, Patterns, Protocol, Purpose, Rate, Rationale, Revocation,
+    Role, Route, Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, Witness,
     WorkerCount, Workers,
 };
 pub use name::{

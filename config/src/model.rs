@@ -5,7 +5,7 @@
 //! its [`Place`], because files are opened and addresses bound later, by others, who then report
 //! the line that asked for it. The model holds no secret, only where each one is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -343,7 +343,7 @@ pub struct Role {
     /// The trust set under which the names count.
     pub trust: Placed<TrustName>,
     /// The names. Empty = nobody.
-    pub clients: Vec<Placed<ClientPattern>>,
+    pub clients: Patterns,
     /// What the role is for.
     pub purpose: Purpose,
 }
@@ -353,7 +353,47 @@ impl Role {
     ///
     /// Fails closed: a name under another trust set, and a role without names, is `false`.
     pub fn covers(&self, trust: &TrustName, name: &str) -> bool {
-        self.trust.value == *trust && self.clients.iter().any(|client| client.value.matches(name))
+        self.trust.value == *trust && self.clients.cover(name)
+    }
+}
+
+/// The names and patterns of a role. However many names there are, a client is found among them in the
+/// same time; patterns with a star are tried one after another.
+#[derive(Clone, Debug)]
+pub struct Patterns {
+    all: Vec<Placed<ClientPattern>>,
+    plain: HashSet<Box<str>>,
+    starred: Vec<ClientPattern>,
+}
+
+impl Patterns {
+    /// Whether one of them covers a name.
+    pub fn cover(&self, name: &str) -> bool {
+        self.plain.contains(name) || self.starred.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+impl FromIterator<Placed<ClientPattern>> for Patterns {
+    fn from_iter<T: IntoIterator<Item = Placed<ClientPattern>>>(patterns: T) -> Patterns {
+        let all: Vec<Placed<ClientPattern>> = patterns.into_iter().collect();
+        let (plain, starred): (Vec<_>, Vec<_>) = all
+            .iter()
+            .map(|pattern| &pattern.value)
+            .partition(|pattern| pattern.is_plain());
+        Patterns {
+            plain: plain.into_iter().map(|name| name.as_str().into()).collect(),
+            starred: starred.into_iter().cloned().collect(),
+            all,
+        }
+    }
+}
+
+/// As they were written, in their order.
+impl std::ops::Deref for Patterns {
+    type Target = [Placed<ClientPattern>];
+
+    fn deref(&self) -> &[Placed<ClientPattern>] {
+        &self.all
     }
 }
 
@@ -510,4 +550,25 @@ pub enum Rate {
         /// in each stretch of this length.
         every: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    proptest::proptest! {
+        #[test]
+        fn a_set_of_patterns_covers_what_one_of_them_does(
+            patterns in proptest::collection::vec("[ab:/*]{1,5}", 0..6),
+            name in "[ab:/]{1,5}",
+        ) {
+            let patterns: Vec<ClientPattern> =
+                patterns.iter().filter_map(|text| ClientPattern::parse(text).ok()).collect();
+            let one = patterns.iter().any(|pattern| pattern.matches(&name));
+            let place = Place::whole(Path::new("gateway.toml"));
+            let placed = patterns.into_iter().map(|value| Placed { value, place: place.clone() });
+            proptest::prop_assert_eq!(placed.collect::<Patterns>().cover(&name), one);
+        }
+    }
 }

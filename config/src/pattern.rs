@@ -55,10 +55,14 @@ impl ClientPattern {
         &self.0
     }
 
+    /// Whether it covers one name only, its own.
+    pub fn is_plain(&self) -> bool {
+        !self.0.contains('*')
+    }
+
     /// Whether the pattern covers this name. Case counts.
     pub fn matches(&self, name: &str) -> bool {
-        // Most are plain names, and every request asks each of a role's.
-        if !self.0.contains('*') {
+        if self.is_plain() {
             return self.0 == name;
         }
         let mut patterns = self.0.split_inclusive(DIVIDERS);

@@ -61,7 +61,9 @@ pub(super) fn role(table: file::Role, context: &mut Context<'_>) -> Option<Role>
         clients: table
             .clients
             .map(|clients| clients.value.0)
-            .unwrap_or_default(),
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
         purpose: match table.purpose {
             Optional::Given(Placed { value, place }) => Purpose::Stated(Placed {
                 value: value.0,

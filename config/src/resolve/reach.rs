@@ -186,7 +186,7 @@ fn names_can_exist(role: &Role, draft: &Draft, report: &mut Report) {
     let Some(trust) = draft.trust.get(&role.trust.value) else {
         return;
     };
-    for client in &role.clients {
+    for client in role.clients.iter() {
         let text = client.value.as_str();
         let (possible, example) = match trust.identity {
             // RFC 3986 section 3: a URI begins with its scheme and ":".
