@@ -59,6 +59,20 @@ pub(crate) enum Command {
         /// One report a line; `-` is stdin.
         file: PathBuf,
     },
+    /// The JSON reports of several servers side by side, as one Markdown table of ratios.
+    ///
+    /// A column for each label, a row for each figure. A cell holds the best of the rounds and their
+    /// median, and behind them, for each of ours, its best over this best: below 1 ours costs less.
+    #[command(after_help = "Example:
+  load compare rounds.jsonl --ours durable --ours buffered")]
+    Compare {
+        /// One report a line; `-` is stdin.
+        file: PathBuf,
+        /// The label of a server that the others are held against. May be given several times
+        /// [default: that of the first report].
+        #[arg(long, value_name = "LABEL")]
+        ours: Vec<String>,
+    },
 }
 
 /// The workloads.

@@ -6,9 +6,10 @@
 
 use crate::arguments::{Arguments, Command, Measure};
 use crate::backend;
+use crate::compare;
 use crate::loopback::Loopback;
 use crate::run;
-use crate::summary;
+use crate::summary::{self, SummaryError};
 use clap::Parser as _;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::fs::File;
@@ -41,7 +42,8 @@ pub(crate) fn main() -> ExitCode {
             pin,
             lifetime,
         } => serve(listen, pin, lifetime),
-        Command::Summary { file } => summarize(&file),
+        Command::Summary { file } => tabulate(&file, summary::table),
+        Command::Compare { file, ours } => tabulate(&file, |text| compare::table(text, &ours)),
         Command::Measure(asked) => measure(asked),
     }
 }
@@ -94,16 +96,17 @@ fn serve(listen: Loopback, cpu: Option<u16>, lifetime: u32) -> ExitCode {
     }
 }
 
-fn summarize(file: &Path) -> ExitCode {
+/// Prints what is made of a file of reports.
+fn tabulate(file: &Path, table: impl FnOnce(&str) -> Result<String, SummaryError>) -> ExitCode {
     let text = match read(file) {
         Ok(text) => text,
         Err(error) => return fail(&format!("cannot read {}: {error}", file.display()), None),
     };
-    match summary::table(&text) {
+    match table(&text) {
         Ok(table) => print(&table),
         Err(error) => fail(
             &error.to_string(),
-            Some("give it what `load ... --json` prints"),
+            Some("give it what `load ... --json` prints, with `--label` to compare"),
         ),
     }
 }

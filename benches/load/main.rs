@@ -6,7 +6,7 @@
 //!                          │          │  pace                                    ┆
 //!                          │          └──► tally (requests, latency, faults)     ┆
 //!                          ├──► meter ──► process (CPU time, memory) ◄┄┄┄┄┄┄┄┄┄┄┄┘
-//!                          └──► report ──► summary
+//!                          └──► report ──► summary ──► compare
 //! ```
 //!
 //! One thread, so that beside a server on a machine of two cores it takes one core at most. The
@@ -51,6 +51,8 @@ mod run;
 mod backend;
 
 mod summary;
+
+mod compare;
 
 mod cli;
 

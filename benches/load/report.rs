@@ -47,7 +47,9 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     /// Requests that were answered with 2xx within the window.
     pub(crate) requests: u64,
-    /// The same, each second, where requests are sent in the window.
+    /// Requests that were answered with 2xx in the whole run: what a log must hold of it.
+    pub(crate) requests_in_all: u64,
+    /// Those of the window, each second, where requests are sent in the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_second: Option<f64>,
     /// From the start of a request (of the connection, in `handshake`; from the intended start, in
@@ -175,6 +177,7 @@ impl Report {
             suite: Suite::word(plan.suite),
             seconds,
             requests: counts.requests,
+            requests_in_all: counts.answered,
             requests_per_second: ratio(float(counts.requests), seconds).filter(|_| !is_idle),
             latency_us: Quantiles::of(&counts.latency),
             start_delay_us: Quantiles::of(&counts.start_delay),

@@ -26,27 +26,36 @@ pub(crate) enum SummaryError {
     },
     /// There is no report at all.
     Empty,
+    /// A report does not say of whom it is.
+    Label {
+        /// Of which workload.
+        workload: String,
+    },
+    /// No report is of this server.
+    Unknown {
+        /// The label that was asked for.
+        label: String,
+    },
+    /// A run had errors, or nothing was measured in it.
+    Faulty {
+        /// Of which server.
+        label: String,
+        /// Of which workload.
+        workload: String,
+    },
 }
 
 /// The table of the reports in this text, one JSON object a line, in Markdown.
 pub(crate) fn table(text: &str) -> Result<String, SummaryError> {
     let mut groups: Vec<Vec<Report>> = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let report: Report =
-            serde_json::from_str(line).map_err(|error| SummaryError::Line { number, error })?;
-        match groups
-            .iter_mut()
-            .find(|group| asked(&group[0]) == asked(&report))
-        {
+    for report in reports(text)? {
+        let is_like = |group: &&mut Vec<Report>| {
+            group[0].label == report.label && asked(&group[0]) == asked(&report)
+        };
+        match groups.iter_mut().find(is_like) {
             Some(group) => group.push(report),
             None => groups.push(vec![report]),
         }
-    }
-    if groups.is_empty() {
-        return Err(SummaryError::Empty);
     }
     let mut table = HEADER.to_owned();
     for group in &groups {
@@ -55,10 +64,24 @@ pub(crate) fn table(text: &str) -> Result<String, SummaryError> {
     Ok(table)
 }
 
-/// Everything that was asked of a run.
-fn asked(report: &Report) -> impl PartialEq {
+/// The reports in this text, one JSON object a line: at least one.
+pub(crate) fn reports(text: &str) -> Result<Vec<Report>, SummaryError> {
+    let reports: Vec<Report> = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(number, line)| {
+            serde_json::from_str(line).map_err(|error| SummaryError::Line { number, error })
+        })
+        .collect::<Result<_, _>>()?;
+    if reports.is_empty() {
+        return Err(SummaryError::Empty);
+    }
+    Ok(reports)
+}
+
+/// Everything that was asked of a run, whoever was asked.
+pub(crate) fn asked(report: &Report) -> impl PartialEq + use<> {
     (
-        report.label.clone(),
         report.workload.clone(),
         report.connections,
         report.streams,
@@ -103,7 +126,7 @@ fn row(out: &mut String, rounds: &[Report]) -> fmt::Result {
 }
 
 /// What the server's cost is counted in, and where it stands.
-fn cost(report: &Report) -> (&'static str, fn(&Report) -> Option<f64>) {
+pub(crate) fn cost(report: &Report) -> (&'static str, fn(&Report) -> Option<f64>) {
     if report.body_bytes.is_some() {
         ("s/GB", |report| {
             report.server.and_then(|server| server.cpu_s_per_gb)
@@ -125,7 +148,7 @@ fn cost(report: &Report) -> (&'static str, fn(&Report) -> Option<f64>) {
 }
 
 /// The middle one, or the mean of the two in the middle.
-fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -137,7 +160,7 @@ fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-fn lowest(values: &[f64]) -> Option<f64> {
+pub(crate) fn lowest(values: &[f64]) -> Option<f64> {
     values.iter().copied().min_by(f64::total_cmp)
 }
 
@@ -146,7 +169,7 @@ fn highest(values: &[f64]) -> Option<f64> {
 }
 
 /// Three digits are more than the machine's noise leaves standing.
-fn figure(value: Option<f64>) -> String {
+pub(crate) fn figure(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
@@ -162,6 +185,19 @@ impl fmt::Display for SummaryError {
                 write!(f, "line {number} is no report of `load --json`: {error}")
             }
             Self::Empty => f.write_str("there is no report to summarize"),
+            Self::Label { workload } => {
+                write!(
+                    f,
+                    "a report of {workload} has no label: whose figures are they?"
+                )
+            }
+            Self::Unknown { label } => write!(f, "no report has the label {label}"),
+            Self::Faulty { label, workload } => {
+                write!(
+                    f,
+                    "a run of {workload} against {label} had errors: its figures mean nothing"
+                )
+            }
         }
     }
 }
@@ -174,7 +210,7 @@ mod tests {
 
     fn line(cpu: f64, rate: f64, p99: f64, errors: &str) -> String {
         format!(
-            r#"{{"workload":"h2","connections":8,"streams":32,"identities":1,"group":"x25519","suite":"aes128","seconds":2.0,"requests":9,"requests_per_second":{rate},"latency_us":{{"p50":1.0,"p99":{p99},"p99.9":3.0,"max":4.0}},"handshakes":{{"full":0,"resumed":0}},"reconnects":0,"server":{{"cores":1.0,"waiting_cores":0.0,"cpu_us_per_request":{cpu},"rss_kib":100}},"generator_cores":0.5,"errors":{{{errors}}}}}"#
+            r#"{{"workload":"h2","connections":8,"streams":32,"identities":1,"group":"x25519","suite":"aes128","seconds":2.0,"requests":9,"requests_in_all":9,"requests_per_second":{rate},"latency_us":{{"p50":1.0,"p99":{p99},"p99.9":3.0,"max":4.0}},"handshakes":{{"full":0,"resumed":0}},"reconnects":0,"server":{{"cores":1.0,"waiting_cores":0.0,"cpu_us_per_request":{cpu},"rss_kib":100}},"generator_cores":0.5,"errors":{{{errors}}}}}"#
         )
     }
 

@@ -28,6 +28,7 @@ pub(crate) struct Tally {
     opened: Cell<u64>,
     in_flight: Cell<u64>,
     requests: Cell<u64>,
+    answered: Cell<u64>,
     bytes: Cell<u64>,
     reconnects: Cell<u64>,
     handshakes: Cell<Handshakes>,
@@ -61,6 +62,8 @@ pub(crate) struct Faults {
 pub(crate) struct Counts {
     /// Requests that ended well within the window.
     pub(crate) requests: u64,
+    /// Requests that ended well at any time.
+    pub(crate) answered: u64,
     /// Bytes of bodies that passed within the window.
     pub(crate) bytes: u64,
     /// Connections that the server ended in good order and that were opened anew.
@@ -82,6 +85,7 @@ impl Tally {
             opened: Cell::new(0),
             in_flight: Cell::new(0),
             requests: Cell::new(0),
+            answered: Cell::new(0),
             bytes: Cell::new(0),
             reconnects: Cell::new(0),
             handshakes: Cell::new(Handshakes::default()),
@@ -146,6 +150,7 @@ impl Tally {
     /// A request of a closed loop was answered well.
     pub(crate) fn answered(&self, started: Instant, now: Instant) {
         self.settle();
+        self.answered.set(self.answered.get() + 1);
         if self.is_measuring() {
             self.requests.set(self.requests.get() + 1);
             record(&self.latency, now - started);
@@ -155,6 +160,7 @@ impl Tally {
     /// A request that was meant to start at a certain time, and was sent later, was answered well.
     pub(crate) fn answered_at_rate(&self, intended: Instant, sent: Instant, now: Instant) {
         self.settle();
+        self.answered.set(self.answered.get() + 1);
         if self.is_measuring() {
             self.requests.set(self.requests.get() + 1);
         }
@@ -223,6 +229,7 @@ impl Tally {
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             requests: self.requests.get(),
+            answered: self.answered.get(),
             bytes: self.bytes.get(),
             reconnects: self.reconnects.get(),
             handshakes: self.handshakes.get(),
@@ -292,6 +299,7 @@ mod tests {
 
         let counts = tally.counts();
         assert_eq!((counts.requests, counts.bytes), (1, 7));
+        assert_eq!(counts.answered, 3, "before and after it too");
         assert_eq!(counts.latency.len(), 1);
         assert_eq!(tally.in_flight(), 0);
         assert!(tally.is_over());

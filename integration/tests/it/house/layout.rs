@@ -8,7 +8,7 @@ use integration::wait::OrFail;
 use regex::Regex;
 
 /// Programs that are no library.
-const PROGRAMS: &[&str] = &["benches/load/main.rs"];
+const PROGRAMS: &[&str] = &["benches/floor/main.rs", "benches/load/main.rs"];
 
 /// The roots of the crates: the order of their modules is the law.
 fn roots() -> Vec<String> {
