@@ -6,25 +6,27 @@
 // Helpers of tests are not within `#[test]`, which is all that clippy.toml lets unwrap.
 #![allow(clippy::unwrap_used)]
 
+mod stage;
+
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::RootCertStore;
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use serde_json::Value;
+use stage::{Backend, Pki};
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,87 +35,19 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A certificate authority, and what it issued, in files that `load` reads.
-struct Pki {
-    directory: tempfile::TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let mut root = CertificateParams::new(Vec::new()).unwrap();
-        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
-        let pki = Self {
-            directory: tempfile::tempdir().unwrap(),
-            issuer,
-        };
-        fs::write(pki.path("trust.pem"), pki.issuer.pem()).unwrap();
-        for name in ["a", "b", "c"] {
-            let folder = pki.directory.path().join("clients").join(name);
-            let (certificate, key) = pki.issue(name);
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("chain.pem"), certificate.pem()).unwrap();
-            fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
-        }
-        pki
-    }
-
-    fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new([name.to_owned()]).unwrap();
-        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    /// A server that asks for a certificate of this authority.
-    fn server(&self) -> ServerConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build();
-        let (certificate, key) = self.issue("localhost");
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let mut config = ServerConfig::builder()
-            .with_client_cert_verifier(clients.unwrap())
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config
-    }
-}
-
-/// `load backend`, ended when it is dropped.
-struct Backend {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Backend {
-    fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_load"))
-            .args(["backend", "--listen", "127.0.0.1:0", "--lifetime", "60"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap();
-        Self {
-            address: address.parse().unwrap(),
-            child,
-        }
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A server that asks for a certificate of this authority.
+fn server(pki: &Pki) -> ServerConfig {
+    let certificate = |name| CertificateDer::from_pem_file(pki.path(name)).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate("trust.pem")).unwrap();
+    let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+    let key = PrivateKeyDer::from_pem_file(pki.path("server/key.pem")).unwrap();
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(clients.unwrap())
+        .with_single_cert(vec![certificate("server/chain.pem")], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
 }
 
 /// What the server does with a connection on which the handshake is complete.
@@ -262,7 +196,7 @@ fn report(pki: &Pki, to: SocketAddr, line: &str) -> Value {
 /// A server with everything behind it.
 fn stage() -> (Pki, Backend, SocketAddr) {
     let (pki, backend) = (Pki::new(), Backend::start());
-    let to = serve(pki.server(), Manner::Serve(backend.address));
+    let to = serve(server(&pki), Manner::Serve(backend.address));
     (pki, backend, to)
 }
 
@@ -334,7 +268,7 @@ fn handshakes_are_full_unless_they_are_to_be_resumed() {
 #[test]
 fn a_server_that_resumes_nothing_fails_a_resumed_run() {
     let (pki, backend) = (Pki::new(), Backend::start());
-    let mut config = pki.server();
+    let mut config = server(&pki);
     config.send_tls13_tickets = 0;
     let to = serve(config, Manner::Serve(backend.address));
     let output = load(&pki, to, "handshake --connections 2 --resumed --json");
@@ -349,7 +283,7 @@ fn a_server_that_resumes_nothing_fails_a_resumed_run() {
 #[test]
 fn many_clients_take_turns() {
     let (pki, backend) = (Pki::new(), Backend::start());
-    let (to, seen) = serve_and_see(pki.server(), Manner::Serve(backend.address));
+    let (to, seen) = serve_and_see(server(&pki), Manner::Serve(backend.address));
     let line = format!(
         "handshake --connections 2 --clients {}",
         pki.path("clients")
@@ -361,7 +295,7 @@ fn many_clients_take_turns() {
 #[test]
 fn a_slow_server_cannot_hide_the_requests_that_waited_for_it() {
     let pki = Pki::new();
-    let to = serve(pki.server(), Manner::Slow);
+    let to = serve(server(&pki), Manner::Slow);
     // twenty a second are all that it can do on one connection
     let report = report(&pki, to, "rate --connections 1 --rate 100");
     let latency = report["latency_us"]["p50"].as_f64().unwrap();
@@ -373,7 +307,7 @@ fn a_slow_server_cannot_hide_the_requests_that_waited_for_it() {
 #[test]
 fn a_server_without_http2_fails_a_run_over_http2_and_no_other() {
     let (pki, backend) = (Pki::new(), Backend::start());
-    let mut config = pki.server();
+    let mut config = server(&pki);
     config.alpn_protocols.clear();
     let to = serve(config, Manner::Serve(backend.address));
     report(&pki, to, "h1 --connections 2");
@@ -432,7 +366,7 @@ fn a_fixed_rate_is_not_exceeded_by_a_server_that_could_do_more() {
 #[test]
 fn a_connection_that_ends_in_good_order_is_opened_anew_without_an_error() {
     let pki = Pki::new();
-    let to = serve(pki.server(), Manner::OneEach);
+    let to = serve(server(&pki), Manner::OneEach);
     for line in [
         "h1 --connections 2",
         "h2 --connections 2 --streams 4",
@@ -447,7 +381,7 @@ fn a_connection_that_ends_in_good_order_is_opened_anew_without_an_error() {
 #[test]
 fn an_idle_connection_that_the_server_closed_is_an_error() {
     let pki = Pki::new();
-    let to = serve(pki.server(), Manner::Hasty);
+    let to = serve(server(&pki), Manner::Hasty);
     let line = format!(
         "idle --connections 3 --json --server-pid {}",
         std::process::id()
@@ -465,7 +399,7 @@ fn an_idle_connection_that_the_server_closed_is_an_error() {
 #[test]
 fn requests_that_are_never_answered_are_errors_and_the_run_ends() {
     let pki = Pki::new();
-    let to = serve(pki.server(), Manner::Silent);
+    let to = serve(server(&pki), Manner::Silent);
     let begun = Instant::now();
     let output = load(&pki, to, "rate --connections 3 --rate 100 --json");
     assert!(begun.elapsed() < Duration::from_secs(30));
