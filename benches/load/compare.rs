@@ -1,7 +1,8 @@
 //! The reports of several servers side by side: what each figure of ours is to theirs.
 //!
 //! The ratio is taken of the bests, because what else runs on the machine only ever adds; the median
-//! stands beside it and says how much was added. What this file does not do: it judges no figure, and
+//! stands beside it and says how much was added. The last row says how quiet the machine was for each
+//! of them. What this file does not do: it judges no figure, and
 //! takes none of a run with errors.
 
 use crate::report::Report;
@@ -46,6 +47,7 @@ pub(crate) fn table(text: &str, ours: &[String]) -> Result<String, SummaryError>
                 .try_for_each(|figure| row(&mut table, workload, figure, &reports, &labels, ours))
         })
     });
+    let written = written.and_then(|()| waits(&mut table, &reports, &labels));
     written.expect("a String takes whatever is written");
     Ok(table)
 }
@@ -115,6 +117,21 @@ fn row(
     writeln!(out)
 }
 
+/// How many threads were ready to run and had no CPU. A server that waits finds more work each time it
+/// runs, does more of it at once, and so seems to cost less than one that need not wait.
+fn waits(out: &mut String, reports: &[Report], labels: &[String]) -> fmt::Result {
+    write!(out, "| all of these | cores waited for |")?;
+    for label in labels {
+        let runs: Vec<f64> = reports
+            .iter()
+            .filter(|report| report.label.as_ref() == Some(label))
+            .filter_map(|report| report.server.map(|server| server.waiting_cores))
+            .collect();
+        write!(out, " {} |", figure(median(&runs)))?;
+    }
+    writeln!(out)
+}
+
 /// Of what is not above zero nothing can be told: resident memory may also have shrunk.
 fn ratio(our: Option<f64>, their: f64) -> String {
     let ratio = our.filter(|our| *our > 0.0 && their > 0.0);
@@ -159,6 +176,7 @@ mod tests {
                 "| workload | unit | durable | buffered | nginx |",
                 "|---|---|---|---|---|",
                 "| h1, 64, x25519 | us/request | 20.0 / 21.0 | 15.0 / 15.5 | 40.0 / 45.0, **0.50, 0.38** |",
+                "| all of these | cores waited for | 0.00 | 0.00 | 0.00 |",
             ]
         );
     }
@@ -192,12 +210,22 @@ mod tests {
     fn at_a_fixed_rate_the_latency_counts_too() {
         let rows = rows(&[line("a", "rate", 300.0), line("b", "rate", 200.0)], &[]);
         assert_eq!(
-            rows[2..],
+            rows[2..5],
             [
                 "| rate, 64, 4000/s, x25519 | us/request | 300 / 300 | 200 / 200, **1.50** |",
                 "| rate, 64, 4000/s, x25519 | p50 us | 300 / 300 | 200 / 200, **1.50** |",
                 "| rate, 64, 4000/s, x25519 | p99 us | 3000 / 3000 | 2000 / 2000, **1.50** |",
             ]
+        );
+    }
+
+    #[test]
+    fn how_long_each_waited_for_a_cpu_stands_below() {
+        let busy = line("b", "h1", 1.0).replace(r#""waiting_cores":0.0"#, r#""waiting_cores":0.5"#);
+        let rows = rows(&[line("a", "h1", 1.0), line("b", "h2", 1.0), busy], &[]);
+        assert_eq!(
+            rows.last().unwrap(),
+            "| all of these | cores waited for | 0.00 | 0.25 |"
         );
     }
 

@@ -119,7 +119,7 @@ fn requests_pass_through_the_floor_over_both_versions_of_http() {
     fs::write(&file, lines).unwrap();
     let output = load(&format!("compare {file}"));
     let table = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(table.lines().count(), 7, "{table}");
+    assert_eq!(table.lines().count(), 8, "{table}");
 }
 
 #[test]
@@ -193,7 +193,8 @@ fn reports_of_two_servers_become_one_table_of_ratios() {
         String::from_utf8_lossy(&output.stdout),
         "| workload | unit | theirs | ours |\n\
          |---|---|---|---|\n\
-         | h1, 64, x25519 | us/request | 40.0 / 40.0, **0.50** | 20.0 / 25.0 |\n"
+         | h1, 64, x25519 | us/request | 40.0 / 40.0, **0.50** | 20.0 / 25.0 |\n\
+         | all of these | cores waited for | 0.00 | 0.00 |\n"
     );
 
     let output = load(&format!("compare {} --ours nobody", file.display()));
