@@ -5,8 +5,9 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::num::NonZeroUsize;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -28,9 +29,6 @@ use crate::release::{Broken, Parts, Passing, Released, ReleasedContent};
 
 /// A client that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_mins(1);
-
-/// Content up to this size goes out together with its head.
-const TOGETHER: usize = 64 * 1024;
 
 /// How the writing of an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,15 +202,9 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         if self.framing == Framing::Chunked {
             encode::chunk_head(&mut self.buffer, length);
         }
-        if self.buffer.len() + data.len() <= TOGETHER {
-            self.buffer.extend_from_slice(data);
-        } else {
-            self.write_buffer().await?;
-            timeout(STALL, self.out.write_all(data))
-                .await
-                .map_err(|_| Code::ClientStalled)?
-                .map_err(|_| Code::ClientGone)?;
-        }
+        // What the stream is given it sends in whole records, the head together with the content.
+        self.write_buffer().await?;
+        self.write(data).await?;
         if self.framing == Framing::Chunked {
             self.buffer.extend_from_slice(encode::CHUNK_END);
         }
@@ -235,22 +227,34 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
 
     async fn write_buffer(&mut self) -> Result<(), Code> {
         if !self.buffer.is_empty() {
-            let written = timeout(STALL, self.out.write_all(&self.buffer)).await;
-            written
-                .map_err(|_| Code::ClientStalled)?
-                .map_err(|_| Code::ClientGone)?;
+            let buffer = std::mem::take(&mut self.buffer);
+            self.write(&buffer).await?;
+            self.buffer = buffer;
             self.buffer.clear();
         }
         Ok(())
     }
 
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Code> {
+        unless_stalled(self.out.write_all(bytes)).await
+    }
+
     async fn flush(&mut self) -> Result<(), Code> {
         self.write_buffer().await?;
-        timeout(STALL, self.out.flush())
-            .await
-            .map_err(|_| Code::ClientStalled)?
-            .map_err(|_| Code::ClientGone)
+        unless_stalled(self.out.flush()).await
     }
+}
+
+/// Waits for a client that takes something. Most take it at once, and cost no timer.
+async fn unless_stalled(taken: impl Future<Output = io::Result<()>>) -> Result<(), Code> {
+    let mut taken = pin!(taken);
+    let taken = match poll_fn(|context| Poll::Ready(taken.as_mut().poll(context))).await {
+        Poll::Ready(taken) => taken,
+        Poll::Pending => timeout(STALL, taken)
+            .await
+            .map_err(|_| Code::ClientStalled)?,
+    };
+    taken.map_err(|_| Code::ClientGone)
 }
 
 /// The next of an answer that passes. Without a record nothing does.
