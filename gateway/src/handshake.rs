@@ -106,7 +106,7 @@ pub async fn establish(
     let (inspected, bytes) = match inspect(&mut stream, side, deadline).await {
         Ok(read) => read,
         Err((turned_away, answer)) => {
-            tell(stream, &answer).await;
+            Box::pin(tell(stream, &answer)).await;
             return Err(turned_away);
         }
     };
@@ -224,7 +224,7 @@ async fn tell(mut stream: TcpStream, answer: &[u8]) {
 
 /// Reads and forgets, up to a bound, until the peer closes.
 async fn drain(stream: &mut TcpStream) -> io::Result<()> {
-    let mut sink = [0; 4096];
+    let mut sink = vec![0; 4096];
     for _ in 0..64 {
         if stream.read(&mut sink).await? == 0 {
             break;
@@ -262,7 +262,7 @@ async fn finish(
         Ok(Err(failed)) => {
             let stream::Failed { error, socket } = *failed;
             let (refusal, alert) = why(&error, &evidence);
-            tell(socket, &[]).await;
+            Box::pin(tell(socket, &[])).await;
             Err(Box::new(Failed {
                 refusal,
                 alert,

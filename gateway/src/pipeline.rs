@@ -41,7 +41,7 @@ impl Pipeline {
             };
         match self.answer(received, &mut record).await {
             Ok(prepared) => prepared.with(record, &id),
-            Err(refusal) => release::refuse(&refusal, record, &self.recorder, &id).await,
+            Err(refusal) => Box::pin(release::refuse(&refusal, record, &self.recorder, &id)).await,
         }
     }
 

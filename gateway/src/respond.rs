@@ -114,7 +114,7 @@ pub async fn http1<W: AsyncWrite + Unpin>(
             }
             written
         }
-        ReleasedContent::Streamed(rest) => writer.streamed(*rest).await,
+        ReleasedContent::Streamed(rest) => Box::pin(writer.streamed(*rest)).await,
     };
     match outcome {
         Ok(()) => {

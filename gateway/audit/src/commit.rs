@@ -51,8 +51,8 @@ impl Load {
     /// How long entries are counted.
     const SPAN: Duration = Duration::from_millis(10);
 
-    /// So many in this time are many: 6,400 a second.
-    const MANY: usize = 64;
+    /// So many in this time are many: 5,000 a second.
+    const MANY: usize = 50;
 
     fn add(&mut self, entries: usize) {
         self.entries += entries;
@@ -81,7 +81,7 @@ impl Commit {
     const MOMENT: Duration = Duration::from_micros(300);
 
     /// When none has come for so long, all who could have asked are waiting.
-    const PAUSE: Duration = Duration::from_micros(60);
+    const PAUSE: Duration = Duration::from_micros(150);
 
     /// So many are enough for one batch.
     const ENOUGH: usize = 256;

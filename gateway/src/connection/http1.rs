@@ -64,9 +64,9 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> End {
             Ok(Ok(None)) => return End::Orderly(Code::ClosedByClient),
             Ok(Err(HeadFault::Gone)) => return End::Orderly(Code::ClientGone),
             Ok(Err(HeadFault::Wire(error))) => {
-                return refuse(driver, wire, Refusal::Wire(error)).await;
+                return Box::pin(refuse(driver, wire, Refusal::Wire(error))).await;
             }
-            Err(_) => return refuse(driver, wire, Refusal::HeadTimeout).await,
+            Err(_) => return Box::pin(refuse(driver, wire, Refusal::HeadTimeout)).await,
         };
         let ended = {
             let mut exchange = pin!(exchange(driver, wire, head, limits, &memory));
@@ -141,11 +141,11 @@ async fn exchange(
     let keep = persistence(head.version, &head.headers) == Persistence::KeepAlive;
     let framing = match framing::request(&head) {
         Ok(framing) => framing,
-        Err(error) => return Err(refuse(driver, wire, Refusal::Wire(error)).await),
+        Err(error) => return Err(Box::pin(refuse(driver, wire, Refusal::Wire(error))).await),
     };
     let expects = match expects_continue(&head) {
         Ok(expects) => expects,
-        Err(error) => return Err(refuse(driver, wire, Refusal::Wire(error)).await),
+        Err(error) => return Err(Box::pin(refuse(driver, wire, Refusal::Wire(error))).await),
     };
     let Some(id) = driver.request_id() else {
         return Err(End::Broken(Code::Internal));

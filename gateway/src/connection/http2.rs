@@ -248,7 +248,7 @@ async fn answer(
     let is_head = request.method() == Method::HEAD;
     let released = match received(&driver, &open.activity, request, id.clone()) {
         Ok(received) => driver.pipeline().serve(received, &driver.record).await,
-        Err(refusal) => driver.pipeline().refuse(refusal, &id, &driver.record).await,
+        Err(refusal) => Box::pin(driver.pipeline().refuse(refusal, &id, &driver.record)).await,
     };
     if released.ends_connection() {
         open.activity.last();

@@ -151,7 +151,8 @@ impl Pool {
                 _permit: permit,
             }));
         }
-        let (transport, protocol) = connect(&self.endpoint, &self.resolver).await?;
+        // What few requests need is no part of the future of each.
+        let (transport, protocol) = Box::pin(connect(&self.endpoint, &self.resolver)).await?;
         match protocol {
             Protocol::Http1 => {
                 let connection = Connection {
@@ -167,7 +168,8 @@ impl Pool {
                 }))
             }
             Protocol::Http2 => {
-                let shared = http2::Shared::start(transport, permit, &self.endpoint).await?;
+                let shared = http2::Shared::start(transport, permit, &self.endpoint);
+                let shared = Box::pin(shared).await?;
                 let stream = shared.stream().ok_or(UpstreamRefusal::Broken {
                     how: "a new HTTP/2 connection takes no stream",
                 })?;
