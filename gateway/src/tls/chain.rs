@@ -249,3 +249,91 @@ impl ChainRefusal {
         answer(self).1.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revocation::testing::{Ca, NOW, params, read, usual};
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType, date_time_ymd};
+    use std::time::Duration;
+
+    const DAY: i64 = 86_400;
+
+    /// A device's certificate, good for the first half of 2026.
+    fn device(ca: &Ca) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        let name = "urn:example:pump-1".try_into().unwrap();
+        params.subject_alt_names = vec![SanType::URI(name)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2026, 7, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &ca.signer).unwrap();
+        certificate.der().clone()
+    }
+
+    fn trust(ca: Ca, revocation: Revocation) -> ClientTrust {
+        let name = TrustName::parse("devices").unwrap();
+        ClientTrust::new(name, NameKind::SanUri, vec![ca.authority], Vec::new(), revocation)
+    }
+
+    fn verify(
+        trust: &ClientTrust,
+        leaf: &CertificateDer<'_>,
+        now: i64,
+    ) -> Result<Arc<ClientIdentity>, ChainRefusal> {
+        let now = Duration::from_secs(now.try_into().unwrap());
+        trust.verify(leaf, &[], UnixTime::since_unix_epoch(now))
+    }
+
+    #[test]
+    fn a_chain_that_was_verified_is_remembered_and_still_held_to_its_dates() {
+        let ca = usual("devices");
+        let leaf = device(&ca);
+        let trust = trust(ca, Revocation::Off);
+        let first = verify(&trust, &leaf, NOW).unwrap();
+        let second = verify(&trust, &leaf, NOW).unwrap();
+        assert!(Arc::ptr_eq(&first, &second), "it was verified again");
+        let later = NOW + 365 * DAY;
+        assert_eq!(verify(&trust, &leaf, later).err(), Some(ChainRefusal::Expired));
+        let before = NOW - 30 * DAY;
+        assert_eq!(verify(&trust, &leaf, before).err(), Some(ChainRefusal::NotYetValid));
+    }
+
+    #[test]
+    fn a_chain_that_was_verified_is_still_held_to_what_the_lists_say() {
+        let ca = usual("devices");
+        let leaf = device(&ca);
+        let list = read(&ca, params(&[1]), &[&ca.authority]).unwrap();
+        let index = Index::build(vec![list]);
+        let when_stale = WhenStale::Refuse;
+        let trust = trust(ca, Revocation::Lists { index, when_stale });
+        verify(&trust, &leaf, NOW).unwrap();
+        // The list is due on the 8th.
+        let later = NOW + 30 * DAY;
+        let refused = verify(&trust, &leaf, later).err();
+        assert_eq!(refused, Some(ChainRefusal::RevocationStale));
+    }
+
+    #[test]
+    fn a_chain_that_was_refused_is_not_remembered() {
+        let (ca, other) = (usual("devices"), usual("devices"));
+        let leaf = device(&other);
+        let trust = trust(ca, Revocation::Off);
+        for _ in 0..2 {
+            assert!(verify(&trust, &leaf, NOW).is_err());
+        }
+        assert_eq!(trust.verified.remembered(), 0);
+    }
+
+    /// What one trust set found is no other's business, whatever it is called.
+    #[test]
+    fn a_trust_set_begins_without_a_memory() {
+        let ca = usual("devices");
+        let leaf = device(&ca);
+        verify(&trust(ca, Revocation::Off), &leaf, NOW).unwrap();
+        let anew = trust(usual("devices"), Revocation::Off);
+        assert!(verify(&anew, &leaf, NOW).is_err());
+    }
+}

@@ -52,6 +52,13 @@ impl Verified {
         self.known().put(chain, Arc::clone(identity));
     }
 
+    /// How many chains are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        let known = self.known();
+        known.young.len() + known.old.len()
+    }
+
     /// A panic elsewhere cannot have left the maps half-changed in a way that matters: each holds what
     /// was verified and nothing else.
     fn known(&self) -> MutexGuard<'_, Known<MOST>> {

@@ -322,7 +322,9 @@ fn a_log_that_lost_what_was_sent_and_uses_its_numbers_again_hides_nothing_from_t
         ran.stderr.contains("but was changed") && ran.stderr.contains("\nhint: --from SEQUENCE"),
         "{ran:?}"
     );
-    let ran = once(ship_from(&world, &receiver.trust, &sender, 0)).expect_code(0);
+    let all = || once(ship_from(&world, &receiver.trust, &sender, 0));
+    let mut rounds = std::iter::repeat_with(all).take(3);
+    let ran = rounds.find(|ran| ran.code() == 0).or_fail("ship all of it");
     assert_eq!(ran.stdout, "");
 }
 
