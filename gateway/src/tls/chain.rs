@@ -275,7 +275,13 @@ mod tests {
 
     fn trust(ca: Ca, revocation: Revocation) -> ClientTrust {
         let name = TrustName::parse("devices").unwrap();
-        ClientTrust::new(name, NameKind::SanUri, vec![ca.authority], Vec::new(), revocation)
+        ClientTrust::new(
+            name,
+            NameKind::SanUri,
+            vec![ca.authority],
+            Vec::new(),
+            revocation,
+        )
     }
 
     fn verify(
@@ -296,9 +302,15 @@ mod tests {
         let second = verify(&trust, &leaf, NOW).unwrap();
         assert!(Arc::ptr_eq(&first, &second), "it was verified again");
         let later = NOW + 365 * DAY;
-        assert_eq!(verify(&trust, &leaf, later).err(), Some(ChainRefusal::Expired));
+        assert_eq!(
+            verify(&trust, &leaf, later).err(),
+            Some(ChainRefusal::Expired)
+        );
         let before = NOW - 30 * DAY;
-        assert_eq!(verify(&trust, &leaf, before).err(), Some(ChainRefusal::NotYetValid));
+        assert_eq!(
+            verify(&trust, &leaf, before).err(),
+            Some(ChainRefusal::NotYetValid)
+        );
     }
 
     #[test]
