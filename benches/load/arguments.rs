@@ -73,6 +73,29 @@ pub(crate) enum Command {
         #[arg(long, value_name = "LABEL")]
         ours: Vec<String>,
     },
+    /// A figure against a size: a plot on logarithmic axes, and the same as a Markdown table.
+    ///
+    /// A point is a line: what it belongs to, the size, the figure, between tabs. Of several for one
+    /// size the median counts.
+    #[command(after_help = "Example:
+  load plot routes.tsv --title 'Routes' --sizes routes --figures 'CPU us a request' \\
+    --out routes.svg")]
+    Plot {
+        /// The points; `-` is stdin.
+        file: PathBuf,
+        /// What stands above the plot.
+        #[arg(long, value_name = "TEXT")]
+        title: String,
+        /// What the sizes are.
+        #[arg(long, value_name = "TEXT")]
+        sizes: String,
+        /// What the figures are, with their unit.
+        #[arg(long, value_name = "TEXT")]
+        figures: String,
+        /// Where the plot is written; the table is printed.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 /// The workloads.

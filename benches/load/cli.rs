@@ -8,6 +8,8 @@ use crate::arguments::{Arguments, Command, Measure};
 use crate::backend;
 use crate::compare;
 use crate::loopback::Loopback;
+use crate::plot::{self, Words};
+use crate::points;
 use crate::run;
 use crate::summary::{self, SummaryError};
 use clap::Parser as _;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 const USAGE: u8 = 64;
 
-/// Of the reports to summarize, in bytes.
+/// Of reports or points, in bytes.
 const MAX_REPORTS: u64 = 16 << 20;
 
 /// Runs the program with the process's arguments.
@@ -44,6 +46,20 @@ pub(crate) fn main() -> ExitCode {
         } => serve(listen, pin, lifetime),
         Command::Summary { file } => tabulate(&file, summary::table),
         Command::Compare { file, ours } => tabulate(&file, |text| compare::table(text, &ours)),
+        Command::Plot {
+            file,
+            title,
+            sizes,
+            figures,
+            out,
+        } => {
+            let words = Words {
+                title: &title,
+                sizes: &sizes,
+                figures: &figures,
+            };
+            draw(&file, words, &out)
+        }
         Command::Measure(asked) => measure(asked),
     }
 }
@@ -111,6 +127,21 @@ fn tabulate(file: &Path, table: impl FnOnce(&str) -> Result<String, SummaryError
     }
 }
 
+fn draw(file: &Path, words: Words<'_>, out: &Path) -> ExitCode {
+    let text = match read(file) {
+        Ok(text) => text,
+        Err(error) => return fail(&format!("cannot read {}: {error}", file.display()), None),
+    };
+    let series = match points::read(&text) {
+        Ok(series) => series,
+        Err(error) => return fail(&error.to_string(), Some("`load plot --help`")),
+    };
+    if let Err(error) = std::fs::write(out, plot::svg(&series, words)) {
+        return fail(&format!("cannot write {}: {error}", out.display()), None);
+    }
+    print(&points::table(&series, words.sizes, words.figures))
+}
+
 fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
     let length = if file == Path::new("-") {
@@ -121,7 +152,9 @@ fn read(file: &Path) -> io::Result<String> {
             .read_to_string(&mut text)
     }?;
     if length as u64 > MAX_REPORTS {
-        return Err(io::Error::other("it is longer than any set of reports"));
+        return Err(io::Error::other(
+            "it is longer than any set of reports or points",
+        ));
     }
     Ok(text)
 }

@@ -6,7 +6,7 @@
 //!                          │          │  pace                                    ┆
 //!                          │          └──► tally (requests, latency, faults)     ┆
 //!                          ├──► meter ──► process (CPU time, memory) ◄┄┄┄┄┄┄┄┄┄┄┄┘
-//!                          └──► report ──► summary ──► compare
+//!                          └──► report ──► summary ──► compare      points ──► plot
 //! ```
 //!
 //! One thread, so that beside a server on a machine of two cores it takes one core at most. The
@@ -53,6 +53,10 @@ mod backend;
 mod summary;
 
 mod compare;
+
+mod points;
+
+mod plot;
 
 mod cli;
 
