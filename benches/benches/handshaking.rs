@@ -384,5 +384,12 @@ fn handshakes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, handshakes);
+// All benches together are to end within ten minutes.
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = handshakes
+}
 criterion_main!(benches);

@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gateway::hello::{HelloReader, ParameterSet, Policy, judge};
@@ -68,5 +69,12 @@ fn hellos(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, hellos);
+// All benches together are to end within ten minutes.
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = hellos
+}
 criterion_main!(benches);

@@ -5,6 +5,7 @@
 //! directory of keys, so reading one is a part of it. Signing, which answers will need, stands beside them.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -58,5 +59,12 @@ fn signatures(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, digests, signatures);
+// All benches together are to end within ten minutes.
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = digests, signatures
+}
 criterion_main!(benches);

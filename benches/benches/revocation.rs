@@ -3,6 +3,7 @@
 //! signature included, which a reload does?
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gateway::ca::CaCertificate;
@@ -102,5 +103,12 @@ fn questions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, questions);
+// All benches together are to end within ten minutes.
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = questions
+}
 criterion_main!(benches);

@@ -1,9 +1,10 @@
-//! What do the rules cost a request? The route of a request is looked up among 1 to 5,000, about as many as a
-//! configuration of 1 MiB holds, and a client is held against a role that names 1 to 1,000 clients, as many as
-//! a role may, the one that covers it the last.
+//! What do the rules cost a request? The route of a request is looked up among 1 to 10,000, about twice as
+//! many as a configuration of 1 MiB holds, and a client is held against a role that names 1 to 1,000 clients,
+//! as many as a role may, the one that covers it the last.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use gateway::route::{RouteEntry, RouteTable};
 use http::{HeaderMap, Method};
 use http1::Target;
 
-/// A configuration with so many routes, and so many clients in a role.
-fn configuration(routes: usize, clients: usize) -> Config {
+/// A configuration with these routes, and so many clients in a role.
+fn configuration(routes: Range<usize>, clients: usize) -> Config {
     let mut text = r#"
 [audit]
 directory = "audit"
@@ -46,7 +47,7 @@ servers = ["unix:/run/fhir.sock"]
         names.join(", ")
     )
     .expect("a string");
-    for number in 0..routes {
+    for number in routes {
         write!(
             text,
             "[[routes]]\nname = \"r{number}\"\nhosts = [\"api.example\"]\npath = \"/fhir/unit-{number}\"\n\
@@ -57,8 +58,14 @@ servers = ["unix:/run/fhir.sock"]
     config::parse(Path::new("bench.toml"), &text).expect("a good configuration")
 }
 
-fn table(config: Config) -> RouteTable {
-    RouteTable::build(config.routes.into_iter().map(|route| {
+/// The routes of as many configurations as it takes: one of 1 MiB holds little more than 5,000.
+fn table(routes: usize) -> RouteTable {
+    let parts = (0..routes).step_by(5000);
+    let routes = parts.flat_map(|first| {
+        let part = first..routes.min(first + 5000);
+        configuration(part, 1).routes
+    });
+    RouteTable::build(routes.map(|route| {
         let endpoint = Endpoint {
             name: route.upstream.value.clone(),
             address: Address::Unix("/run/fhir.sock".into()),
@@ -83,8 +90,8 @@ fn rules(criterion: &mut Criterion) {
     let listener = ListenerName::parse("devices").expect("a name");
     let host = HostName::parse("api.example").expect("a name");
     let mut group = criterion.benchmark_group("rules");
-    for routes in [1, 100, 5000] {
-        let table = table(configuration(routes, 1));
+    for routes in [1, 100, 5000, 10_000] {
+        let table = table(routes);
         let target = format!("/fhir/unit-{}/Patient/1?_summary=true", routes - 1);
         let head = Head {
             target: Target::parse(&Method::GET, Bytes::from(target)).expect("a target"),
@@ -102,7 +109,7 @@ fn rules(criterion: &mut Criterion) {
     }
     let trust = TrustName::parse("devices").expect("a name");
     for clients in [1, 100, 1000] {
-        let config = configuration(1, clients);
+        let config = configuration(0..1, clients);
         let allow = &config.routes[0].allow.value;
         let name = format!("urn:example:pump-{}", clients - 1);
         let client = ClientName::parse(&name).expect("a name");
@@ -116,5 +123,12 @@ fn rules(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, rules);
+// All benches together are to end within ten minutes.
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = rules
+}
 criterion_main!(benches);

@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit::event::{Digest, Entry, Event, Id, Release, Request, Time};
 use audit::keys::system_random;
@@ -85,5 +86,12 @@ fn costs(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(sealing, costs);
+// All benches together are to end within ten minutes.
+criterion_group! {
+    name = sealing;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
+    targets = costs
+}
 criterion_main!(sealing);
