@@ -1,5 +1,6 @@
-# What `benches/run` and `benches/compare` have in common: options, certificates, the backend, the
-# gateway's configuration, and how long is waited. To be sourced; it starts nothing by itself.
+# What `benches/run`, `benches/compare` and `benches/growth` have in common: options, certificates,
+# the backend, the gateway's configuration, and how long is waited. To be sourced; it starts nothing
+# by itself.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # the variables are of whoever sources this
 
@@ -53,10 +54,11 @@ check_options() {
 
 # --- what is built, and where it works ---------------------------------------------------------
 
-# Builds the programs into `bin`.
+# Builds the programs, and the examples that a script asks for, into `bin`.
+examples=()
 build() {
     cargo build --quiet --locked --profile "$profile" --package gateway --package pki \
-        --package audit --package benches --bins
+        --package audit --package benches --bins "${examples[@]}"
     local folder=$profile
     if [[ $profile == dev ]]; then folder=debug; fi
     bin=${CARGO_TARGET_DIR:-target}/$folder
