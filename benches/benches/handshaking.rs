@@ -242,6 +242,7 @@ impl End for Ours<'_> {
                 self.established = stream.ok();
                 assert!(self.established.is_some(), "a good handshake");
                 assert!(evidence.verdict.get().is_some_and(Result::is_ok));
+                listener.remember(evidence);
                 true
             }
         };

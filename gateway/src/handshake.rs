@@ -113,7 +113,10 @@ pub async fn establish(
     let hello = inspected.hello().clone();
     match finish(stream, side, bytes, deadline, buffers).await {
         Ok((stream, evidence)) => match peer(&stream, &evidence, &hello, arrival) {
-            Ok(peer) => Ok(Established { stream, peer }),
+            Ok(peer) => {
+                side.remember(&evidence);
+                Ok(Established { stream, peer })
+            }
             Err(refusal) => Err(TurnedAway {
                 refusal,
                 alert: None,
@@ -269,25 +272,35 @@ async fn finish(
                 evidence: Some(evidence),
             }))
         }
-        Err(_) => Err(Box::new(Failed {
-            refusal: HandshakeRefusal::Timeout,
-            alert: None,
-            evidence: Some(evidence),
-        })),
+        Err(_) => {
+            // Whoever is refused, and reads nothing, is refused all the same.
+            let verdict = evidence
+                .verdict
+                .get()
+                .and_then(|verdict| verdict.as_ref().err());
+            let refusal = verdict.map_or(HandshakeRefusal::Timeout, |refusal| {
+                HandshakeRefusal::Chain(*refusal)
+            });
+            Err(Box::new(Failed {
+                refusal,
+                alert: None,
+                evidence: Some(evidence),
+            }))
+        }
     }
 }
 
 /// What ended a handshake, and the alert that rustls sent for it.
 fn why(error: &io::Error, evidence: &Evidence) -> (HandshakeRefusal, Option<u8>) {
+    if let Some(Err(refusal)) = evidence.verdict.get() {
+        return (HandshakeRefusal::Chain(*refusal), Some(refusal.alert()));
+    }
     let Some(error) = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
     else {
         return (HandshakeRefusal::BrokenOff, None);
     };
-    if let Some(Err(refusal)) = evidence.verdict.get() {
-        return (HandshakeRefusal::Chain(*refusal), Some(refusal.alert()));
-    }
     match error {
         rustls::Error::NoCertificatesPresented => (
             HandshakeRefusal::CertificateMissing,

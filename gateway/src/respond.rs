@@ -235,8 +235,14 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
         Ok(())
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), Code> {
-        unless_stalled(self.out.write_all(bytes)).await
+    async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Code> {
+        while !bytes.is_empty() {
+            match unless_stalled(self.out.write(bytes)).await? {
+                0 => return Err(Code::ClientGone),
+                taken => bytes = &bytes[taken..],
+            }
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), Code> {
@@ -246,7 +252,7 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
 }
 
 /// Waits for a client that takes something. Most take it at once, and cost no timer.
-async fn unless_stalled(taken: impl Future<Output = io::Result<()>>) -> Result<(), Code> {
+async fn unless_stalled<T>(taken: impl Future<Output = io::Result<T>>) -> Result<T, Code> {
     let mut taken = pin!(taken);
     let taken = match poll_fn(|context| Poll::Ready(taken.as_mut().poll(context))).await {
         Poll::Ready(taken) => taken,

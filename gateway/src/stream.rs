@@ -30,8 +30,13 @@ const RECEIVE_ONCE: usize = 32 * 1024;
 /// The content of a full record, bytes (RFC 8446 5.1).
 const RECORD: usize = 16 * 1024;
 
-/// When so much is sealed it is sent before more is taken, bytes: sixteen records.
-const SEND: usize = 256 * 1024;
+/// When so much is sealed it is sent before more is taken, bytes: eight records. A client that takes
+/// nothing keeps as much waiting.
+const SEND: usize = 128 * 1024;
+
+/// No more may wait for the end of a record or of a handshake message, bytes: the longest message that
+/// rustls takes, 64 KiB, with what is around it when it is cut as anybody in his senses cuts it.
+const PARTIAL: usize = 80 * 1024;
 
 /// What sealing adds to each record at the most: header, nonce, tag and type.
 const AROUND: usize = 5 + 8 + 16 + 1;
@@ -149,8 +154,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.poll_send(context))?;
+            let sent = ready!(self.poll_send(context));
+            // What is wrong with the peer counts, also when it does not stay to hear of it.
             self.session.judge()?;
+            sent?;
             if !self.session.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
@@ -227,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 plain,
                 ..
             } = self;
-            let mut some = false;
+            let (mut some, waits) = (false, !session.sealed.is_empty());
             let received = poll_receive(socket, session, partial, context, most, |bytes| {
                 some |= !bytes.is_empty();
                 // What finds no room is kept, and all that comes behind it.
@@ -240,8 +247,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 }
             });
             let received = ready!(received)?;
-            if !self.session.sealed.is_empty() {
-                // A word of rustls' own. If it cannot leave now it does with what is written next.
+            if !waits && !self.session.sealed.is_empty() {
+                // A word of rustls' own. If it cannot leave now it does with what is written next. Where
+                // something waited before, a writer waits with it, in a task that may be another one.
                 let _ = self.poll_send(context)?;
             }
             if some {
@@ -333,7 +341,6 @@ fn poll_receive<S: AsyncRead + Unpin>(
         let kept = partial.len();
         let end = buffer.len().min(kept + most);
         let Some(room) = buffer.get_mut(kept..end).filter(|room| !room.is_empty()) else {
-            // rustls refuses what is longer than this long before.
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         };
         let mut room = ReadBuf::new(room);
@@ -343,7 +350,12 @@ fn poll_receive<S: AsyncRead + Unpin>(
         let arrived = &mut buffer[..kept + received];
         let taken = session.process(arrived, &mut plain, None);
         partial.clear();
-        if taken < arrived.len() {
+        let rest = arrived.len() - taken;
+        if rest > PARTIAL {
+            // Many small records for one long message: each would be looked at again with the next.
+            let error = rustls::Error::General("a message in too many records".to_owned());
+            session.fault.get_or_insert(error);
+        } else if rest > 0 {
             partial.extend_from_slice(&arrived[taken..]);
         } else {
             *partial = Vec::new();
@@ -382,12 +394,15 @@ impl Session {
                     self.fault.is_none()
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    self.sealed
-                        .fill(&self.buffers, 0, |room| match data.encode(room) {
-                            Ok(bytes) => Ok(bytes),
-                            Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
-                            Err(EncodeError::AlreadyEncoded) => Err(None),
-                        })
+                    let sealed =
+                        self.sealed
+                            .fill(&self.buffers, 0, |room| match data.encode(room) {
+                                Ok(bytes) => Ok(bytes),
+                                Err(EncodeError::InsufficientSize(size)) => Err(Some(size)),
+                                Err(EncodeError::AlreadyEncoded) => Err(None),
+                            });
+                    // Behind a fault it is the alert. rustls would look at what is wrong once more.
+                    sealed && self.fault.is_none()
                 }
                 // It is sealed, and whoever drives us sends what is sealed.
                 Ok(ConnectionState::TransmitTlsData(data)) => {
@@ -419,7 +434,11 @@ impl Session {
                     false
                 }
                 // Once more: now it has the alert.
-                Err(error) => self.fault.replace(error).is_none(),
+                Err(error) => {
+                    let is_first = self.fault.is_none();
+                    self.fault.get_or_insert(error);
+                    is_first
+                }
             };
             taken += discard;
             if !goes_on {
@@ -807,5 +826,37 @@ mod tests {
         let mut told = Vec::new();
         far.read_to_end(&mut told).await.unwrap();
         assert_eq!(told.first(), Some(&21), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_peer_counts_also_when_it_is_gone() {
+        let (near, mut far) = duplex(1 << 20);
+        let ((server, _), buffers) = (configs(), Buffers::default());
+        far.write_all(&[22, 3, 1, 0, 4, 99, 0, 0, 0]).await.unwrap();
+        drop(far);
+        let failed = TlsStream::accept(near, server, Vec::new(), &buffers).await;
+        let error = failed.unwrap_err().error;
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        let wrong = matches!(
+            inner,
+            Some(rustls::Error::InappropriateHandshakeMessage { .. })
+        );
+        assert!(wrong, "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_message_in_endless_small_records_is_refused_within_bounds() {
+        let (near, mut far) = duplex(1 << 20);
+        let ((server, _), buffers) = (configs(), Buffers::default());
+        // A hello that claims 64 KiB less one, a byte a record.
+        let bytes = [1, 0, 0xff, 0xff].into_iter().chain(std::iter::repeat(0));
+        let records: Vec<u8> = bytes
+            .take(40_000)
+            .flat_map(|byte| [22, 3, 1, 0, 1, byte])
+            .collect();
+        far.write_all(&records).await.unwrap();
+        let failed = TlsStream::accept(near, server, Vec::new(), &buffers).await;
+        let error = failed.unwrap_err().error;
+        assert!(error.to_string().contains("too many records"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 //! The bytes of an HTTP/1.1 connection, shared by the reader of heads, the request's content (which the
-//! upstream exchange polls) and the writer of the answer. All live in one task, and each borrows it for
+//! upstream exchange polls) and the writer of the answer. All live on one thread, and each borrows it for
 //! the length of one poll. Grammar and framing are the crate `http1`'s.
 
 use std::cell::RefCell;
@@ -46,6 +46,8 @@ struct Io {
     decoder: Option<Decoder>,
     /// The interim answer that is still to be written.
     interim: Bytes,
+    /// Whether it was written, and is still to be flushed.
+    unflushed: bool,
 }
 
 /// A handle on the connection. Each method borrows it for the length of one poll.
@@ -60,6 +62,7 @@ impl Wire {
             buffer: BytesMut::new(),
             decoder: None,
             interim: Bytes::new(),
+            unflushed: false,
         })))
     }
 
@@ -180,13 +183,16 @@ impl Io {
         stream.poll_read_into(context, buffer, HEAD)
     }
 
+    /// Sends the interim answer to its end, if there is one.
     fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.interim.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.interim))?;
             self.interim.advance(written);
-            if self.interim.is_empty() {
-                ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-            }
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -208,16 +214,16 @@ impl Body for Incoming {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
-        let expects = std::mem::take(&mut self.expects);
+        let mut expects = std::mem::take(&mut self.expects);
         let io = &mut *self.wire.0.borrow_mut();
-        // Without a decoder this is the handle of a request that is over.
-        let Some(decoder) = &mut io.decoder else {
-            return Poll::Ready(Some(Err(ContentFault::Gone)));
-        };
-        if expects && io.buffer.is_empty() {
-            io.interim = Bytes::from_static(CONTINUE);
-        }
         loop {
+            // Without a decoder this is the handle of a request that is over.
+            let Some(decoder) = &mut io.decoder else {
+                return Poll::Ready(Some(Err(ContentFault::Gone)));
+            };
+            if std::mem::take(&mut expects) && io.buffer.is_empty() {
+                io.interim = Bytes::from_static(CONTINUE);
+            }
             match decoder.decode(&mut io.buffer) {
                 Ok(Some(Part::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Some(Part::Trailers(trailers))) => {
@@ -227,21 +233,12 @@ impl Body for Incoming {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Some(Err(ContentFault::Framing(error)))),
             }
-            if !io.interim.is_empty() {
-                let written = io.interim.len();
-                let interim = Pin::new(&mut io.stream).poll_write(context, &io.interim[..written]);
-                match ready!(interim) {
-                    Ok(written) => io.interim.advance(written),
-                    Err(_) => return Poll::Ready(Some(Err(ContentFault::Gone))),
-                }
-                match ready!(Pin::new(&mut io.stream).poll_flush(context)) {
-                    Ok(()) => continue,
-                    Err(_) => return Poll::Ready(Some(Err(ContentFault::Gone))),
-                }
+            if ready!(io.poll_interim(context)).is_err() {
+                return Poll::Ready(Some(Err(ContentFault::Gone)));
             }
             match ready!(io.stream.poll_read_into(context, &mut io.buffer, CONTENT)) {
                 Ok(0) | Err(_) => {
-                    let _ = decoder.eof();
+                    let _ = io.decoder.as_mut().map(Decoder::eof);
                     return Poll::Ready(Some(Err(ContentFault::Gone)));
                 }
                 Ok(_) => {}

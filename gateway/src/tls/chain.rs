@@ -104,16 +104,27 @@ impl ClientTrust {
         presented: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Arc<ClientIdentity>, ChainRefusal> {
-        let chain = Fingerprint::of(leaf, presented);
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if let Some(identity) = self.verified.get(chain) {
-            self.standing(&identity, seconds)?;
+        let known = self.verified.get(Fingerprint::of(leaf, presented));
+        // Where the path that is remembered no longer counts another one may.
+        if let Some(identity) = known.filter(|known| self.standing(known, seconds).is_ok()) {
             return Ok(identity);
         }
-        let identity = Arc::new(self.verify_anew(leaf, presented, now)?);
+        let identity = self.verify_anew(leaf, presented, now)?;
         self.standing(&identity, seconds)?;
-        self.verified.put(chain, &identity);
-        Ok(identity)
+        Ok(Arc::new(identity))
+    }
+
+    /// Remembers whom a chain names that was verified, once its key is proved: who has only a copy of a
+    /// certificate does not push out others.
+    pub fn remember(
+        &self,
+        leaf: &CertificateDer<'_>,
+        presented: &[CertificateDer<'_>],
+        identity: &Arc<ClientIdentity>,
+    ) {
+        self.verified
+            .put(Fingerprint::of(leaf, presented), identity);
     }
 
     fn verify_anew(
@@ -284,13 +295,16 @@ mod tests {
         )
     }
 
+    /// A handshake: verified, and remembered when it is over.
     fn verify(
         trust: &ClientTrust,
         leaf: &CertificateDer<'_>,
         now: i64,
     ) -> Result<Arc<ClientIdentity>, ChainRefusal> {
         let now = Duration::from_secs(now.try_into().unwrap());
-        trust.verify(leaf, &[], UnixTime::since_unix_epoch(now))
+        let identity = trust.verify(leaf, &[], UnixTime::since_unix_epoch(now))?;
+        trust.remember(leaf, &[], &identity);
+        Ok(identity)
     }
 
     #[test]
@@ -326,6 +340,49 @@ mod tests {
         let later = NOW + 30 * DAY;
         let refused = verify(&trust, &leaf, later).err();
         assert_eq!(refused, Some(ChainRefusal::RevocationStale));
+    }
+
+    /// An authority between whose certificate was renewed: the same name and key, other dates.
+    fn renewed(
+        root: &Ca,
+        until: [(i32, u8); 2],
+    ) -> (KeyPair, CertificateParams, Vec<CaCertificate>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "between");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = date_time_ymd(2025, 1, 1);
+        let both = until.map(|(year, month)| {
+            params.not_after = date_time_ymd(year, month, 1);
+            let certificate = params.signed_by(&key, &root.signer).unwrap();
+            CaCertificate::judge(certificate.der(), NOW).unwrap()
+        });
+        (key, params, both.into())
+    }
+
+    #[test]
+    fn where_the_path_that_is_remembered_ends_another_one_may_lead_on() {
+        let root = usual("devices");
+        let (key, params, between) = renewed(&root, [(2026, 3), (2027, 1)]);
+        let signer = Ca {
+            certificate: root.certificate.clone(),
+            authority: usual("unused").authority,
+            signer: rcgen::Issuer::new(params, key),
+        };
+        let leaf = device(&signer);
+        let name = TrustName::parse("devices").unwrap();
+        let roots = vec![root.authority];
+        let trust = ClientTrust::new(name, NameKind::SanUri, roots, between, Revocation::Off);
+        let first = verify(&trust, &leaf, NOW).unwrap();
+        let later = verify(&trust, &leaf, NOW + 100 * DAY).unwrap();
+        let until = |identity: &ClientIdentity| identity.path()[1].not_after;
+        assert!(until(&first) < until(&later), "the new path is remembered");
+        let again = verify(&trust, &leaf, NOW + 100 * DAY).unwrap();
+        assert!(Arc::ptr_eq(&later, &again));
     }
 
     #[test]

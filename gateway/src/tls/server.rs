@@ -49,6 +49,8 @@ pub struct ServerSide {
 pub struct Evidence {
     /// The leaf that the client presented, good or bad.
     pub presented: OnceLock<CertificateDer<'static>>,
+    /// What it presented above the leaf.
+    pub above: OnceLock<Vec<CertificateDer<'static>>>,
     /// The verdict on it.
     pub verdict: OnceLock<Result<Arc<ClientIdentity>, ChainRefusal>>,
     /// The entry that was shown to the client.
@@ -104,6 +106,20 @@ impl ServerSide {
     pub fn selected(&self, host: &str) -> Option<&Arc<Hosts>> {
         let named = self.entries.iter().find(|entry| entry.hosts().cover(host));
         named.or(self.entries.first()).map(|entry| entry.hosts())
+    }
+
+    /// Notes that a handshake came to its end: its chain need not be verified again.
+    pub fn remember(&self, evidence: &Evidence) {
+        let (Clients::Required(trust) | Clients::Optional(trust)) = &self.clients else {
+            return;
+        };
+        if let (Some(Ok(identity)), Some(leaf), Some(above)) = (
+            evidence.verdict.get(),
+            evidence.presented.get(),
+            evidence.above.get(),
+        ) {
+            trust.remember(leaf, above, identity);
+        }
     }
 
     /// The configuration for one connection, and where its evidence will be.
@@ -219,6 +235,8 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let _ = self.evidence.presented.set(end_entity.clone().into_owned());
+        let above = intermediates.iter().map(|der| der.clone().into_owned());
+        let _ = self.evidence.above.set(above.collect());
         let verdict = self.trust.verify(end_entity, intermediates, now);
         let outcome = match &verdict {
             Ok(_) => Ok(ClientCertVerified::assertion()),
