@@ -330,3 +330,35 @@ pub(crate) fn alert(told: &Told) {
 fn now() -> Time {
     Time::from_system(SystemTime::now())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(since: Duration) -> Load {
+        Load {
+            since: Instant::now().checked_sub(since).unwrap(),
+            entries: 0,
+            is_high: false,
+        }
+    }
+
+    #[test]
+    fn load_is_many_entries_in_a_short_time_and_ends_with_it() {
+        let mut quiet = load(Load::SPAN);
+        quiet.add(Load::MANY - 1);
+        assert!(!quiet.is_high);
+        // As many over a long time are few, and what was high before is so no longer.
+        let mut over = load(100 * Load::SPAN);
+        over.is_high = true;
+        over.add(Load::MANY);
+        assert!(!over.is_high);
+        // Tried again where this thread got no CPU just then.
+        let is_seen = (0..100).any(|_| {
+            let mut busy = load(Load::SPAN);
+            busy.add(Load::MANY);
+            busy.is_high
+        });
+        assert!(is_seen);
+    }
+}

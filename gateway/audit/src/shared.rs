@@ -462,6 +462,34 @@ mod tests {
         assert_eq!(shared.refused.load(Ordering::Relaxed), 1);
     }
 
+    #[test]
+    fn a_batch_wakes_whoever_waits_for_something_in_it_and_a_failure_everybody() {
+        struct Rung(AtomicUsize);
+        impl std::task::Wake for Rung {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let limits = Limits {
+            entries: 10,
+            bytes: 1000,
+        };
+        let shared = Shared::new(limits, 0, None);
+        let rung = [0; 3].map(|_| Arc::new(Rung(AtomicUsize::new(0))));
+        for (rung, wanted) in rung.iter().zip([Some(4), Some(5), None]) {
+            let bell = shared.add_bell();
+            bell.hang(&Waker::from(Arc::clone(rung)));
+            bell.wants(wanted);
+        }
+        let so_often = || rung.each_ref().map(|rung| rung.0.load(Ordering::SeqCst));
+        shared.publish(4);
+        assert_eq!(so_often(), [0, 0, 0]);
+        shared.publish(5);
+        assert_eq!(so_often(), [1, 0, 0]);
+        shared.set_state(State::Unavailable);
+        assert_eq!(so_often(), [2, 1, 1]);
+    }
+
     /// Whoever makes leaves keeps to it as well; a queue that believed him could hold what no batch does.
     #[test]
     fn no_leaf_is_accepted_that_is_longer_than_a_leaf_can_be() {

@@ -73,6 +73,15 @@ pub enum ChainRefusal {
     RootGone,
 }
 
+/// A chain that makes its holder a client.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// Whom it names.
+    pub(super) identity: Arc<ClientIdentity>,
+    /// What to remember it by, if it had to be verified.
+    pub(super) anew: Option<Fingerprint>,
+}
+
 impl ClientTrust {
     /// The trust set with these roots, and with these authorities between roots and leaves that are
     /// known without being sent.
@@ -98,33 +107,32 @@ impl ClientTrust {
     /// Verifies a chain that a client presented: up to a root, in date, for clients, not revoked,
     /// with exactly one name. What was verified before is not verified again, but for what can change:
     /// dates and revocation.
-    pub fn verify(
+    pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         presented: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Arc<ClientIdentity>, ChainRefusal> {
+    ) -> Result<Proven, ChainRefusal> {
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let known = self.verified.get(Fingerprint::of(leaf, presented));
+        let chain = Fingerprint::of(leaf, presented);
+        let known = self.verified.get(chain);
         // Where the path that is remembered no longer counts another one may.
         if let Some(identity) = known.filter(|known| self.standing(known, seconds).is_ok()) {
-            return Ok(identity);
+            let anew = None;
+            return Ok(Proven { identity, anew });
         }
         let identity = self.verify_anew(leaf, presented, now)?;
         self.standing(&identity, seconds)?;
-        Ok(Arc::new(identity))
+        Ok(Proven {
+            identity: Arc::new(identity),
+            anew: Some(chain),
+        })
     }
 
     /// Remembers whom a chain names that was verified, once its key is proved: who has only a copy of a
     /// certificate does not push out others.
-    pub fn remember(
-        &self,
-        leaf: &CertificateDer<'_>,
-        presented: &[CertificateDer<'_>],
-        identity: &Arc<ClientIdentity>,
-    ) {
-        self.verified
-            .put(Fingerprint::of(leaf, presented), identity);
+    pub(super) fn remember(&self, chain: Fingerprint, identity: &Arc<ClientIdentity>) {
+        self.verified.put(chain, identity);
     }
 
     fn verify_anew(
@@ -302,9 +310,11 @@ mod tests {
         now: i64,
     ) -> Result<Arc<ClientIdentity>, ChainRefusal> {
         let now = Duration::from_secs(now.try_into().unwrap());
-        let identity = trust.verify(leaf, &[], UnixTime::since_unix_epoch(now))?;
-        trust.remember(leaf, &[], &identity);
-        Ok(identity)
+        let proven = trust.verify(leaf, &[], UnixTime::since_unix_epoch(now))?;
+        if let Some(chain) = proven.anew {
+            trust.remember(chain, &proven.identity);
+        }
+        Ok(proven.identity)
     }
 
     #[test]

@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::chain::{ChainRefusal, ClientTrust, told};
 use super::own::OwnCertificate;
 use super::profile::{ALPN, hello_policy, provider, versions};
+use super::verified::Fingerprint;
 use crate::hello;
 use crate::hosts::Hosts;
 use crate::identity::ClientIdentity;
@@ -49,10 +50,10 @@ pub struct ServerSide {
 pub struct Evidence {
     /// The leaf that the client presented, good or bad.
     pub presented: OnceLock<CertificateDer<'static>>,
-    /// What it presented above the leaf.
-    pub above: OnceLock<Vec<CertificateDer<'static>>>,
     /// The verdict on it.
     pub verdict: OnceLock<Result<Arc<ClientIdentity>, ChainRefusal>>,
+    /// What to remember its chain by, if that had to be verified.
+    anew: OnceLock<Fingerprint>,
     /// The entry that was shown to the client.
     pub shown: OnceLock<Arc<OwnCertificate>>,
 }
@@ -113,12 +114,8 @@ impl ServerSide {
         let (Clients::Required(trust) | Clients::Optional(trust)) = &self.clients else {
             return;
         };
-        if let (Some(Ok(identity)), Some(leaf), Some(above)) = (
-            evidence.verdict.get(),
-            evidence.presented.get(),
-            evidence.above.get(),
-        ) {
-            trust.remember(leaf, above, identity);
+        if let (Some(Ok(identity)), Some(chain)) = (evidence.verdict.get(), evidence.anew.get()) {
+            trust.remember(*chain, identity);
         }
     }
 
@@ -235,9 +232,11 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let _ = self.evidence.presented.set(end_entity.clone().into_owned());
-        let above = intermediates.iter().map(|der| der.clone().into_owned());
-        let _ = self.evidence.above.set(above.collect());
-        let verdict = self.trust.verify(end_entity, intermediates, now);
+        let proven = self.trust.verify(end_entity, intermediates, now);
+        if let Ok(Some(chain)) = proven.as_ref().map(|proven| proven.anew) {
+            let _ = self.evidence.anew.set(chain);
+        }
+        let verdict = proven.map(|proven| proven.identity);
         let outcome = match &verdict {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(refusal) => Err(told(*refusal)),
