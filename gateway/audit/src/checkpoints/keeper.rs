@@ -172,7 +172,8 @@ impl Keeper {
         self.point()
     }
 
-    /// Reads on, at most up to `durable`, and writes every tile that becomes full.
+    /// Reads on, at most up to `durable`, and writes every tile that became full: all of them behind one
+    /// sync of what they speak of, and before one of their names.
     fn grow(&mut self, durable: u64) -> Result<(), KeepError> {
         let begun = self.edge.size();
         if durable < begun {
@@ -183,6 +184,7 @@ impl Keeper {
         // The entry that hands over to our key is a part of all that it signs.
         let least = self.handover.at.map_or(0, |at| at + 1);
         let enough = least.max(begun.saturating_add(Self::MOST));
+        let mut full = Vec::new();
         while self.edge.size() < durable.min(enough) {
             let at = self.reader.position();
             let unreadable = |fault| KeepError::Unreadable {
@@ -201,13 +203,19 @@ impl Keeper {
                     if sequence > self.edge.size() || sequence + u64::from(count) > durable {
                         return Err(unreadable(Fault::Sequence { found: sequence }));
                     }
-                    self.take(first, sequence, &records)?;
+                    self.take(sequence, &records, &mut full)?;
                 }
                 Step::End => return Err(unreadable(Fault::Blank)),
                 Step::Fault(fault) => return Err(unreadable(fault)),
             }
         }
-        self.sync_segments(first)
+        self.sync_segments(first)?;
+        full.iter()
+            .try_for_each(|(tile, bytes)| self.put(tile, bytes))?;
+        // The full tiles are durable before the partial ones that they replace are gone.
+        self.settle()?;
+        full.iter()
+            .try_for_each(|(tile, _)| self.drop_partials(tile))
     }
 
     /// In a buffered log what is about to be written about is made durable first, or a loss of power
@@ -223,8 +231,13 @@ impl Keeper {
         Ok(())
     }
 
-    fn take(&mut self, first: u64, sequence: u64, records: &[u8]) -> Result<(), KeepError> {
-        let mut full = Vec::new();
+    /// Takes the entries of a batch into the tree; `full` gets the tiles that they fill.
+    fn take(
+        &mut self,
+        sequence: u64,
+        records: &[u8],
+        full: &mut Vec<(Tile, Vec<u8>)>,
+    ) -> Result<(), KeepError> {
         for (sequence, entry) in read::entries(sequence, records) {
             if sequence == self.edge.size() {
                 if self.handover.at == Some(sequence) && !self.hands_over(entry) {
@@ -235,16 +248,7 @@ impl Keeper {
                 });
             }
         }
-        if full.is_empty() {
-            return Ok(());
-        }
-        self.sync_segments(first)?;
-        full.iter()
-            .try_for_each(|(tile, bytes)| self.put(tile, bytes))?;
-        // The full tile is durable before the partial ones that it replaces are gone.
-        self.settle()?;
-        full.iter()
-            .try_for_each(|(tile, _)| self.drop_partials(tile))
+        Ok(())
     }
 
     /// Whether this entry hands over to our key.
