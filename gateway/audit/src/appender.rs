@@ -123,7 +123,7 @@ impl Appender {
         let waiting = &mut *waiting;
         waiting.leaf.clear();
         encode(&mut waiting.encoder, &mut waiting.leaf)?;
-        let sequence = inner.log.push(&waiting.leaf, share)?;
+        let sequence = inner.log.push(&waiting.leaf, share, true)?;
         waiting.queue.push_back(Waiter {
             sequence,
             since: Instant::now(),

@@ -77,6 +77,10 @@ impl Commit {
     /// back, the clock.
     const TICK: Duration = Duration::from_secs(1);
 
+    /// What nobody waits for may wait so long for something that is waited for: mostly it is how an answer
+    /// ended, and the next answer is not far.
+    const LATER: Duration = Duration::from_millis(5);
+
     /// Under load, entries are gathered for so long at the most.
     const MOMENT: Duration = Duration::from_micros(300);
 
@@ -113,8 +117,11 @@ impl Commit {
         let mut looked = Instant::now();
         loop {
             let closing = self.wait();
-            if self.load.is_high && !closing {
-                self.gather();
+            if !closing {
+                self.linger();
+                if self.load.is_high {
+                    self.gather();
+                }
             }
             if looked.elapsed() >= Self::TICK {
                 looked = Instant::now();
@@ -154,6 +161,21 @@ impl Commit {
                 .unwrap_or_else(PoisonError::into_inner),
         );
         self.shared.closing.load(Ordering::Acquire)
+    }
+
+    /// Lets what nobody waits for wait for company.
+    fn linger(&self) {
+        let alone = |queue: &mut Queue| {
+            !queue.is_hurried()
+                && (1..Self::ENOUGH).contains(&queue.waiting())
+                && !self.shared.closing.load(Ordering::Acquire)
+        };
+        drop(
+            self.shared
+                .work
+                .wait_timeout_while(self.shared.queue(), Self::LATER, alone)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// Lets more entries come, as long as they do, for a moment at the most.

@@ -382,7 +382,7 @@ impl Log {
         patience: Duration,
     ) -> Result<Receipt, AppendError> {
         let leaf = self.shared.encode(entry)?;
-        let sequence = self.push(&leaf, Share::Proven)?;
+        let sequence = self.push(&leaf, Share::Proven, true)?;
         self.shared.work.notify_one();
         self.shared.wait_for(sequence, patience)
     }
@@ -393,7 +393,7 @@ impl Log {
     /// [`AppendError`]: it is not recorded; count it, or try again later.
     pub fn append_unwaited(&self, entry: &Entry<'_>, share: Share) -> Result<(), AppendError> {
         let leaf = self.shared.encode(entry)?;
-        self.push(&leaf, share).map(drop)
+        self.push(&leaf, share, false).map(drop)
     }
 
     /// Reserves the place of a record that will be owed.
@@ -461,8 +461,13 @@ impl Log {
         }
     }
 
-    pub(crate) fn push(&self, bytes: &[u8], share: Share) -> Result<u64, AppendError> {
-        let sequence = self.shared.accept(bytes, share)?;
+    pub(crate) fn push(
+        &self,
+        bytes: &[u8],
+        share: Share,
+        is_awaited: bool,
+    ) -> Result<u64, AppendError> {
+        let sequence = self.shared.accept(bytes, share, is_awaited)?;
         self.shared.pending.store(true, Ordering::Release);
         Ok(sequence)
     }

@@ -48,6 +48,8 @@ pub struct Queue {
     records: Vec<u8>,
     /// How many records these are.
     waiting: usize,
+    /// Whether somebody waits for one of them.
+    hurried: bool,
     /// Sequence number of the next entry.
     next: u64,
     all: Account,
@@ -90,6 +92,7 @@ impl Queue {
             limits,
             records: Vec::new(),
             waiting: 0,
+            hurried: false,
             next,
             all: Account::default(),
             unproven: Account::default(),
@@ -139,7 +142,19 @@ impl Queue {
         debug_assert!(out.is_empty());
         std::mem::swap(&mut self.records, out);
         let taken = std::mem::take(&mut self.waiting);
+        self.hurried = false;
         (self.next - taken as u64, taken)
+    }
+
+    /// Notes that somebody waits for what is there.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// Whether somebody waits for what is to be taken.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        self.hurried
     }
 
     /// Frees the room of the next `entries` entries, `bytes` bytes of records, which are durable now:

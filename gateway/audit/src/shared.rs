@@ -224,12 +224,22 @@ impl Shared {
             .retain(|held| !Arc::ptr_eq(held, bell));
     }
 
-    pub(crate) fn accept(&self, bytes: &[u8], share: Share) -> Result<u64, AppendError> {
+    pub(crate) fn accept(
+        &self,
+        bytes: &[u8],
+        share: Share,
+        is_awaited: bool,
+    ) -> Result<u64, AppendError> {
         self.check()?;
         if bytes.len() > sealed::MAX_BYTES {
             return Err(AppendError::TooLong);
         }
-        let accepted = self.queue().push(bytes, share);
+        let mut queue = self.queue();
+        let accepted = queue.push(bytes, share);
+        if is_awaited {
+            queue.hurry();
+        }
+        drop(queue);
         accepted.map_err(|Full| self.refuse(AppendError::Full))
     }
 
@@ -453,12 +463,12 @@ mod tests {
             bytes: 1000,
         };
         let shared = Shared::new(limits, 0, None);
-        let sequence = shared.accept(b"entry", Share::Proven).unwrap();
+        let sequence = shared.accept(b"entry", Share::Proven, true).unwrap();
         shared.set_state(State::Unavailable);
         let waited = shared.wait_for(sequence, Duration::from_millis(1));
         assert!(matches!(waited, Err(AppendError::Unavailable)));
         assert_eq!(shared.refused.load(Ordering::Relaxed), 0);
-        assert!(shared.accept(b"another", Share::Proven).is_err());
+        assert!(shared.accept(b"another", Share::Proven, true).is_err());
         assert_eq!(shared.refused.load(Ordering::Relaxed), 1);
     }
 
@@ -499,8 +509,8 @@ mod tests {
         };
         let shared = Shared::new(limits, 0, None);
         let longest = vec![0; sealed::MAX_BYTES];
-        assert!(shared.accept(&longest, Share::Proven).is_ok());
-        let longer = shared.accept(&[&longest[..], &[0]].concat(), Share::Proven);
+        assert!(shared.accept(&longest, Share::Proven, true).is_ok());
+        let longer = shared.accept(&[&longest[..], &[0]].concat(), Share::Proven, true);
         assert!(matches!(longer, Err(AppendError::TooLong)));
     }
 }

@@ -91,6 +91,33 @@ fn appends_end_in_their_order_and_a_batch_wakes_the_worker_once() {
 }
 
 #[test]
+fn what_nobody_waits_for_goes_with_what_is_waited_for_and_soon_in_any_case() {
+    let (_disk, log, committer) = open(1000);
+    let worker = Appender::new(&log);
+    let rounds = 20;
+    for round in 0..rounds {
+        log.append_unwaited(&entry(2 * round), Share::Proven)
+            .unwrap();
+        log.kick();
+        // Time enough for a committer that would write it at once.
+        std::thread::sleep(Duration::from_micros(500));
+        let waited = worker.append(&entry(2 * round + 1), Share::Proven);
+        let (outcomes, _) = run(&worker, &log, vec![waited.unwrap()]);
+        assert_eq!(outcomes, [Ok(2 * round + 1)]);
+    }
+    let batches = log.status().batches;
+    assert!(batches < rounds * 3 / 2, "{batches} batches");
+    log.append_unwaited(&entry(99), Share::Proven).unwrap();
+    log.kick();
+    let until = Instant::now() + Duration::from_secs(20);
+    while log.status().durable <= 2 * rounds {
+        assert!(Instant::now() < until, "it waits for ever");
+        std::thread::yield_now();
+    }
+    committer.close(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
 fn a_dropped_append_is_recorded_all_the_same() {
     let (disk, log, committer) = open(1000);
     let worker = Appender::new(&log);
