@@ -42,6 +42,8 @@ pub mod ids;
 
 pub mod memory;
 
+pub mod timer;
+
 pub mod runtime;
 
 pub mod buffers;

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::num::NonZeroUsize;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,12 +20,13 @@ use http1::connection::Persistence;
 use http1::encode::{self, Answered, Hop};
 use http1::framing::Framing;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::headers;
 use crate::memory::Held;
 use crate::record::Record;
 use crate::release::{Broken, Parts, Passing, Released, ReleasedContent};
+use crate::timer::unless_late;
 
 /// A client that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_mins(1);
@@ -251,16 +252,12 @@ impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     }
 }
 
-/// Waits for a client that takes something. Most take it at once, and cost no timer.
+/// Waits for a client that takes something.
 async fn unless_stalled<T>(taken: impl Future<Output = io::Result<T>>) -> Result<T, Code> {
-    let mut taken = pin!(taken);
-    let taken = match poll_fn(|context| Poll::Ready(taken.as_mut().poll(context))).await {
-        Poll::Ready(taken) => taken,
-        Poll::Pending => timeout(STALL, taken)
-            .await
-            .map_err(|_| Code::ClientStalled)?,
-    };
-    taken.map_err(|_| Code::ClientGone)
+    let taken = unless_late(STALL, taken).await;
+    taken
+        .map_err(|_| Code::ClientStalled)?
+        .map_err(|_| Code::ClientGone)
 }
 
 /// The next of an answer that passes. Without a record nothing does.

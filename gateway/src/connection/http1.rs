@@ -3,6 +3,7 @@
 //! Heads, content and answers share the connection through a `wire`. Nothing is kept between requests
 //! but what the client sent ahead.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use http1::encode::Answered;
 use http1::framing;
 use http1::{Limits, RequestHead, RequestReader, Version};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::wire::{HeadFault, Wire};
 use super::{Driver, LEAVE, news, now};
@@ -21,6 +22,7 @@ use crate::refusal::Refusal;
 use crate::request::{self, Head, Received};
 use crate::respond::{self, Sent};
 use crate::stream::TlsStream;
+use crate::timer::{Timer, unless_late};
 
 /// Serves requests until the connection ends.
 pub(super) async fn serve(driver: &Driver, stream: TlsStream<TcpStream>) {
@@ -50,16 +52,17 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> End {
     let memory = Memory::default();
     let mut phase = driver.shared.phase.clone();
     phase.mark_unchanged();
+    let mut timer = Timer::default();
     let mut overdue = pin!(sleep_until(driver.oldest() + LEAVE));
     loop {
         if let Some(code) = driver.leaving() {
             return End::Orderly(code);
         }
-        if let Err(code) = quiet(driver, wire, &mut phase).await {
+        if let Err(code) = quiet(driver, wire, &mut phase, &mut timer).await {
             return End::Orderly(code);
         }
         let mut reader = RequestReader::new(limits);
-        let head = match timeout(driver.limits.head, wire.head(&mut reader)).await {
+        let head = match unless_late(driver.limits.head, wire.head(&mut reader)).await {
             Ok(Ok(Some(head))) => head,
             Ok(Ok(None)) => return End::Orderly(Code::ClosedByClient),
             Ok(Err(HeadFault::Gone)) => return End::Orderly(Code::ClientGone),
@@ -103,6 +106,7 @@ async fn quiet(
     driver: &Driver,
     wire: &mut Wire,
     phase: &mut tokio::sync::watch::Receiver<super::Phase>,
+    timer: &mut Timer,
 ) -> Result<(), Code> {
     if wire.has_begun() {
         return Ok(());
@@ -112,13 +116,15 @@ async fn quiet(
     loop {
         tokio::select! {
             biased;
-            filled = timeout_at(limit, wire.fill()) => return match filled {
-                Ok(Ok(0)) => Err(Code::ClosedByClient),
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(_)) => Err(Code::ClientGone),
-                Err(_) if idle <= driver.oldest() => Err(Code::Idle),
-                Err(_) => Err(Code::AgeLimit),
+            filled = wire.fill() => return match filled {
+                Ok(0) => Err(Code::ClosedByClient),
+                Ok(_) => Ok(()),
+                Err(_) => Err(Code::ClientGone),
             },
+            () = poll_fn(|context| timer.poll_until(limit, context)) => {
+                let is_idle = idle <= driver.oldest();
+                return Err(if is_idle { Code::Idle } else { Code::AgeLimit });
+            }
             draining = news(phase) => {
                 if draining {
                     return Err(Code::Drained);

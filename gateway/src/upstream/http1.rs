@@ -6,21 +6,21 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ::http1::body::{Decoder, Frame as Part};
 use ::http1::connection::{Persistence, persistence};
 use ::http1::encode::{self, Hop};
 use ::http1::framing::{self, Framing};
 use ::http1::{Limits, ResponseHead, ResponseReader};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::connect::refused;
-use super::pool::Lent;
-use super::timer::Timer;
+use super::pool::{Connection, Lent};
 use super::upload::{SMALL, Upload, UploadState};
 use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
 use crate::endpoint::Endpoint;
@@ -33,6 +33,9 @@ const MAX_INTERIM: u8 = 8;
 
 /// So much is read at once of what is short, and at the most of what is long, bytes.
 const READ: std::ops::Range<usize> = 16 * 1024..128 * 1024;
+
+/// Room for the head of most requests with a client's certificate, bytes.
+const HEAD: usize = 2048;
 
 /// Sends a request and reads the head of its answer.
 pub(super) async fn exchange(
@@ -49,7 +52,11 @@ pub(super) async fn exchange(
         } => Framing::Length(*length),
         Content::Stream { length: None, .. } => Framing::Chunked,
     };
-    let mut head = BytesMut::with_capacity(1024);
+    let mut lent = lent;
+    // The memory of the request before, on this connection.
+    let mut head = std::mem::take(&mut lent.connection.spare);
+    head.clear();
+    head.reserve(HEAD);
     let hop = Hop::from(Persistence::KeepAlive);
     encode::request(
         &mut head,
@@ -78,7 +85,7 @@ pub(super) async fn exchange(
             state: UploadState::Reading,
         },
         content,
-        timer: Timer::new(patience(endpoint)),
+        patience: patience(endpoint),
     };
     let mut reader = ResponseReader::new(Limits::default());
     let (mut interim, mut attempted) = (0, false);
@@ -165,7 +172,8 @@ struct Exchange {
     lent: Lent,
     upload: Upload,
     content: Content,
-    timer: Timer,
+    /// How long the upstream may do nothing.
+    patience: Duration,
 }
 
 impl Exchange {
@@ -207,10 +215,10 @@ impl Exchange {
     /// Ends when the upstream has done nothing for as long as it may.
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.upload.waits_for_client {
-            self.timer.restart();
+            self.lent.connection.timer.restart();
             return Poll::Pending;
         }
-        self.timer.poll(context)
+        self.lent.connection.timer.poll(self.patience, context)
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
@@ -222,7 +230,7 @@ impl Exchange {
             context,
             &mut connection.buffer
         ));
-        self.timer.restart();
+        connection.timer.restart();
         // What fills the room has more behind it.
         connection.read_next = match read {
             Ok(bytes) if bytes >= room => room * 2,
@@ -263,7 +271,9 @@ impl Exchange {
 
     /// Writes what is at hand.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let transport = &mut self.lent.connection.transport;
+        let Connection {
+            transport, timer, ..
+        } = &mut self.lent.connection;
         while !self.upload.head.is_empty() || !self.upload.piece.is_empty() {
             let in_head = !self.upload.head.is_empty();
             let bytes = if in_head {
@@ -274,7 +284,7 @@ impl Exchange {
             match ready!(Pin::new(&mut *transport).poll_write(context, bytes)) {
                 Ok(written) if written > 0 => {
                     self.upload.sent += written as u64;
-                    self.timer.restart();
+                    timer.restart();
                     if in_head {
                         self.upload.head.advance(written);
                     } else {
@@ -373,11 +383,14 @@ impl Answer {
         let Some(exchange) = self.exchange.take() else {
             return;
         };
-        if self.keep
-            && exchange.upload.state == UploadState::Done
-            && exchange.lent.connection.buffer.is_empty()
-        {
-            exchange.lent.give_back();
+        let Exchange {
+            mut lent, upload, ..
+        } = exchange;
+        if self.keep && upload.state == UploadState::Done && lent.connection.buffer.is_empty() {
+            if upload.sent <= HEAD as u64 {
+                lent.connection.spare = upload.head;
+            }
+            lent.give_back();
         }
     }
 }

@@ -16,12 +16,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::connect::Transport;
-use super::timer::Timer;
 use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
 use crate::endpoint::{Endpoint, Security};
 use crate::headers;
 use crate::request::{Content, ContentFault};
 use crate::runtime::LocalExecutor;
+use crate::timer::Timer;
 
 /// Streams at once on a connection; with more, another connection is opened.
 const STREAMS: usize = 100;
@@ -155,7 +155,8 @@ pub(super) async fn exchange(
         AnswerContent::Http2(Box::new(Answer {
             body,
             watch,
-            timer: Timer::new(patience(endpoint)),
+            timer: Timer::default(),
+            patience: patience(endpoint),
             finished: false,
             _place: place,
         }))
@@ -259,6 +260,7 @@ pub struct Answer {
     body: Incoming,
     watch: Rc<Watch>,
     timer: Timer,
+    patience: Duration,
     finished: bool,
     _place: Place,
 }
@@ -300,7 +302,7 @@ impl Answer {
                 Poll::Pending
             }
             Poll::Pending => {
-                ready!(self.timer.poll(context));
+                ready!(self.timer.poll(self.patience, context));
                 self.finished = true;
                 Poll::Ready(Some(Err(AnswerFault::Stalled)))
             }

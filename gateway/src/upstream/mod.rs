@@ -16,8 +16,6 @@ mod connect;
 
 mod pool;
 
-mod timer;
-
 mod upload;
 
 mod http1;

@@ -18,6 +18,7 @@ use super::connect::{Resolver, Transport, connect};
 use super::{UpstreamRefusal, http2};
 use crate::endpoint::Endpoint;
 use crate::peer::Protocol;
+use crate::timer::Timer;
 
 /// The pools of one worker, each made when a request first needs it.
 #[derive(Debug, Default)]
@@ -74,6 +75,10 @@ struct Idle {
 pub(super) struct Connection {
     pub(super) transport: Transport,
     pub(super) buffer: BytesMut,
+    /// Memory for the head of the next request; of no use to anybody else.
+    pub(super) spare: BytesMut,
+    /// Sees to it that the upstream does not wait too long.
+    pub(super) timer: Timer,
     /// How much may be there to be read, bytes, judged by what was read last.
     pub(super) read_next: usize,
     /// Whether it has carried a request before.
@@ -158,6 +163,8 @@ impl Pool {
                 let connection = Connection {
                     transport,
                     buffer: BytesMut::new(),
+                    spare: BytesMut::new(),
+                    timer: Timer::default(),
                     read_next: 0,
                     kept: false,
                 };
