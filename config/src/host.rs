@@ -3,6 +3,7 @@
 //! A [`HostName`] is the host of RFC 3986 section 3.2.2 in the one spelling that is compared:
 //! lower case, no port, no trailing dot, IPv6 in brackets. Nothing here resolves a name.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -64,6 +65,13 @@ impl HostName {
             Some(address) => address.is_loopback(),
             None => self.0 == "localhost",
         }
+    }
+}
+
+/// A map by host can be asked with a text: only one that is spelled as hosts are compared is found.
+impl Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

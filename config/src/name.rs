@@ -2,9 +2,10 @@
 //!
 //! Each kind of name is a type of its own, made only by `parse`, so that a route's name cannot be
 //! looked up among the roles. Names go into records, metrics and messages: they are short and
-//! plain ASCII.
+//! plain ASCII, and their clones share them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Advice;
 use crate::place::quoted;
@@ -63,7 +64,7 @@ impl std::error::Error for NameError {}
 /// The one word of `allow` that is not a role.
 pub(crate) const ANYONE: &str = "anyone";
 
-fn parse_name(text: &str) -> Result<String, NameError> {
+fn parse_name(text: &str) -> Result<&str, NameError> {
     let first = text.chars().next().ok_or(NameError::Empty)?;
     if text.len() > LONGEST_NAME {
         return Err(NameError::TooLong { length: text.len() });
@@ -76,7 +77,7 @@ fn parse_name(text: &str) -> Result<String, NameError> {
         .find(|c| !c.is_ascii_alphanumeric() && !"-_".contains(*c))
     {
         Some(found) => Err(NameError::Character { found }),
-        None => Ok(text.to_owned()),
+        None => Ok(text),
     }
 }
 
@@ -84,7 +85,7 @@ macro_rules! names {
     ($($(#[doc = $doc:literal])+ $type:ident: $noun:literal, like $example:literal, but not $reserved:expr;)+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Parses a name: letters, digits, `-` and `_`, the first a letter or digit.
@@ -92,7 +93,7 @@ macro_rules! names {
                 let reserved: &[&'static str] = $reserved;
                 match reserved.iter().find(|word| **word == text) {
                     Some(word) => Err(NameError::Reserved { word }),
-                    None => parse_name(text).map(Self),
+                    None => parse_name(text).map(|name| Self(name.into())),
                 }
             }
 
@@ -104,7 +105,7 @@ macro_rules! names {
 
         impl StandIn for $type {
             fn stand_in() -> Self {
-                Self(String::new())
+                Self(Arc::default())
             }
         }
 

@@ -3,6 +3,7 @@
 //! Labels are names from the configuration, codes and status classes: bounded sets. Never a device,
 //! an address, a host or a path: device names are identifiers too (45 CFR 164.514(b)(2)(i)(M)).
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use audit::clock::State;
 use audit::event::{Code, Time};
 use audit::log::Status;
 use audit::ship::witnesses::Stand;
+use config::RouteName;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -173,8 +175,19 @@ impl AuditGauges {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    route: String,
+    route: RouteLabel,
     class: Class,
+}
+
+/// The name of a route; nothing for a request that took none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RouteLabel(Option<RouteName>);
+
+impl EncodeLabelValue for RouteLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = self.0.as_ref().map_or("", RouteName::as_str);
+        EncodeLabelValue::encode(&name, encoder)
+    }
 }
 
 /// The class of a status; `none` for a request that was not answered.
@@ -182,7 +195,7 @@ struct RequestLabels {
 struct Class(u16);
 
 impl EncodeLabelValue for Class {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let class = match self.0 {
             1 => "1xx",
             2 => "2xx",
@@ -323,9 +336,9 @@ impl Metrics {
     }
 
     /// A request ended.
-    pub fn request(&self, route: Option<&str>, status: u16, took: Duration) {
+    pub fn request(&self, route: Option<&RouteName>, status: u16, took: Duration) {
         let labels = RequestLabels {
-            route: route.unwrap_or_default().to_owned(),
+            route: RouteLabel(route.cloned()),
             class: Class(status / 100),
         };
         self.inner.requests.get_or_create(&labels).inc();
@@ -489,7 +502,11 @@ mod tests {
     #[test]
     fn what_happened_is_in_the_text() {
         let metrics = Metrics::new();
-        metrics.request(Some("patients"), 200, Duration::from_millis(1));
+        metrics.request(
+            Some(&RouteName::parse("patients").unwrap()),
+            200,
+            Duration::from_millis(1),
+        );
         metrics.request(None, 0, Duration::from_millis(1));
         metrics.handshakes_refused(Code::PlainHttp);
         metrics.connection_opened("devices");

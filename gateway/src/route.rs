@@ -153,18 +153,15 @@ impl RouteTable {
             .sites
             .get(&peer.listener)
             .ok_or(RouteRefusal::Misdirected)?;
-        let host = HostName::parse(authority.host).map_err(|_| RouteRefusal::Misdirected)?;
-        let site = hosts.get(&host).ok_or(RouteRefusal::Misdirected)?;
+        let (host, site) = found(hosts, authority.host).ok_or(RouteRefusal::Misdirected)?;
         let shown = &peer.channel.shown;
-        let agrees = match &peer.channel.sni {
-            Some(sni) => {
-                shown.cover(sni) && HostName::parse(sni).is_ok_and(|sni| hosts.contains_key(&sni))
-            }
-            None => true,
-        };
         // Certificates are compared by what they are good for: a renewed one is the same. A client
         // that asked for this very host was shown the right one, whatever it can verify.
         let asked = peer.channel.sni.as_deref() == Some(host.as_str());
+        let agrees = match &peer.channel.sni {
+            Some(sni) => shown.cover(sni) && (asked || found(hosts, sni).is_some()),
+            None => true,
+        };
         let selects = asked || selected(host.as_str()).is_some_and(|hosts| hosts == shown);
         if agrees && selects && shown.cover(host.as_str()) {
             Ok(site)
@@ -214,6 +211,13 @@ impl RouteTable {
         }
         Ok(Arc::clone(entry))
     }
+}
+
+/// What is kept for a host, however it is spelled. Most spell it as it is kept.
+fn found<'a, T>(hosts: &'a HashMap<HostName, T>, spelled: &str) -> Option<(&'a HostName, &'a T)> {
+    hosts
+        .get_key_value(spelled)
+        .or_else(|| hosts.get_key_value(&HostName::parse(spelled).ok()?))
 }
 
 impl Node {

@@ -183,7 +183,7 @@ fn trailers(
         *count += 1;
     }
     let section = buffer.split_to(lines.position()).freeze();
-    let fields = fields::parse(&section, 0, *count, base)?;
+    let fields = fields::parse(&section, 0, *count, base, 0)?;
     if fields.keys().all(may_be_trailer) {
         Ok(Step::End(fields))
     } else {

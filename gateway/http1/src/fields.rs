@@ -10,20 +10,19 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-/// Room for fields that whoever passes the message on will add: a map that grows is copied.
-const SPARE: usize = 10;
-
 /// Reads the field lines of `section` that begin at `first` and end with an empty line, which is
 /// its last. `lines` is their number, `base` what faults are counted from. Values are slices of
-/// `section`: nothing is copied.
+/// `section`: nothing is copied. `spare` is room for fields that whoever passes the message on will
+/// add: a map that grows is copied.
 pub(crate) fn parse(
     section: &Bytes,
     first: usize,
     lines: usize,
     base: u64,
+    spare: usize,
 ) -> Result<HeaderMap, Error> {
     let too_many = |_| Error::TooManyFields { limit: lines };
-    let mut fields = HeaderMap::try_with_capacity(lines + SPARE).map_err(too_many)?;
+    let mut fields = HeaderMap::try_with_capacity(lines + spare).map_err(too_many)?;
     let mut start = first;
     for _ in 0..lines {
         let end = memchr::memchr(b'\r', &section[start..])

@@ -145,7 +145,7 @@ impl<S: StartLine> Reader<S> {
         };
         let done = std::mem::replace(&mut self.progress, Progress::new());
         let head = buffer.split_to(done.lines.position()).freeze();
-        let headers = fields::parse(&head, done.fields_start, done.fields, 0)?;
+        let headers = fields::parse(&head, done.fields_start, done.fields, 0, S::SPARE_FIELDS)?;
         Ok(Some((start_line, head, headers)))
     }
 

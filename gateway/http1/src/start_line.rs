@@ -27,6 +27,9 @@ pub(crate) trait StartLine: Sized {
     /// How many empty lines are ignored before the start line.
     const EMPTY_LINES: u8;
 
+    /// Room for fields that whoever passes the message on will add.
+    const SPARE_FIELDS: usize;
+
     /// How long a start line may be at most, with its CRLF.
     fn longest(limits: &Limits) -> usize;
 
@@ -48,6 +51,8 @@ pub(crate) struct RequestLine {
 
 impl StartLine for RequestLine {
     const EMPTY_LINES: u8 = 1;
+    // Who the client is, and where it comes from.
+    const SPARE_FIELDS: usize = 10;
 
     fn longest(limits: &Limits) -> usize {
         const AROUND: usize = METHOD_BYTES + " ".len() + " HTTP/1.1\r\n".len();
@@ -106,6 +111,8 @@ pub(crate) struct StatusLine {
 
 impl StartLine for StatusLine {
     const EMPTY_LINES: u8 = 0;
+    // The id of the request, a date, a digest.
+    const SPARE_FIELDS: usize = 3;
 
     fn longest(limits: &Limits) -> usize {
         limits.head_bytes

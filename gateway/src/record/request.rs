@@ -397,7 +397,8 @@ impl Record {
 
     fn count(&self, status: u16) {
         let metrics = self.recorder.metrics();
-        metrics.request(self.route_name(), status, self.since.elapsed());
+        let route = self.route.as_ref().map(|entry| &entry.route.name.value);
+        metrics.request(route, status, self.since.elapsed());
     }
 
     fn completion(
