@@ -5,11 +5,12 @@
 //! equal when name and parameters are, in whatever order (section 2). `@signature-params` is none:
 //! it covers itself. What it does not do: it takes no value from a message; `base` does.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use http::header::HeaderName;
-use sfv::{ItemSerializer, KeyRef, StringRef, key_ref};
+use sfv::{KeyRef, StringRef, key_ref};
 
 use crate::error::Error;
 use crate::query;
@@ -110,7 +111,7 @@ impl Component {
     pub fn named(name: &str) -> Result<Component, Error> {
         let name = StringRef::from_str(name).map_err(|_| Error::ComponentName { index: 0 })?;
         let item = Item {
-            value: Bare::String(name.into()),
+            value: Bare::String(Cow::Borrowed(name)),
             parameters: Parameters::new(),
         };
         Component::read(&item, 0)
@@ -132,9 +133,7 @@ impl Component {
         let name = name.as_str();
         let given = Given::read(&item.parameters, index)?;
         let mut text = String::with_capacity(name.len() + 8);
-        ItemSerializer::with_buffer(&mut text)
-            .bare_item(&item.value)
-            .parameters(structured::written(&item.parameters));
+        structured::write_item(&mut text, item);
         Ok(Component {
             name: if name.starts_with('@') {
                 derived(name, &given, index)?

@@ -15,7 +15,7 @@ use http::header::HeaderName;
 use sfv::visitor::{
     DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor, ParameterVisitor,
 };
-use sfv::{BareItemFromInput, DictSerializer, ItemSerializer, KeyRef, ListSerializer, Parser};
+use sfv::{BareItemFromInput, ItemSerializer, KeyRef, Parser};
 
 use crate::error::Fault;
 
@@ -147,22 +147,19 @@ pub(crate) fn byte_members(text: &[u8]) -> Result<Vec<(&str, Vec<u8>)>, Fault> {
 }
 
 /// Writes a dictionary canonically (RFC 9651 4.1.2); one without members is the empty text.
-pub(crate) fn write_dictionary(out: &mut String, members: &[(&KeyRef, Member<'_>)]) {
-    let mut writer = DictSerializer::with_buffer(out);
-    for (key, member) in members {
+pub(crate) fn write_dictionary(out: &mut String, members: &Dictionary<'_>) {
+    for (index, (key, member)) in members.iter().enumerate() {
+        if index > 0 {
+            out.push_str(", ");
+        }
+        out.push_str(key.as_str());
         match member {
-            Member::Item(item) => {
-                writer
-                    .bare_item(key, &item.value)
-                    .parameters(written(&item.parameters));
+            Member::Item(item) if item.value.as_boolean() == Some(true) => {
+                write_parameters(out, &item.parameters);
             }
-            Member::InnerList(inner) => {
-                let mut list = writer.inner_list(key);
-                for item in &inner.items {
-                    list.bare_item(&item.value)
-                        .parameters(written(&item.parameters));
-                }
-                list.finish().parameters(written(&inner.parameters));
+            member => {
+                out.push('=');
+                write_member(out, member);
             }
         }
     }
@@ -183,34 +180,40 @@ pub(crate) fn write_member(out: &mut String, member: &Member<'_>) {
     match member {
         Member::Item(item) => write_item(out, item),
         Member::InnerList(inner) => {
-            // A writer of its own, because it puts a space before an item by what it sees in front.
-            let mut text = String::new();
-            let mut writer = ListSerializer::with_buffer(&mut text);
-            let mut list = writer.inner_list();
-            for item in &inner.items {
-                list.bare_item(&item.value)
-                    .parameters(written(&item.parameters));
+            out.push('(');
+            for (index, item) in inner.items.iter().enumerate() {
+                if index > 0 {
+                    out.push(' ');
+                }
+                write_item(out, item);
             }
-            list.finish().parameters(written(&inner.parameters));
-            out.push_str(&text);
+            out.push(')');
+            write_parameters(out, &inner.parameters);
         }
     }
 }
 
 /// Writes an item canonically (RFC 9651 4.1.3).
 pub(crate) fn write_item(out: &mut String, item: &Item<'_>) {
-    let mut text = String::new();
-    ItemSerializer::with_buffer(&mut text)
-        .bare_item(&item.value)
-        .parameters(written(&item.parameters));
-    out.push_str(&text);
+    write_bare(out, &item.value);
+    write_parameters(out, &item.parameters);
 }
 
-/// Parameters as the library writes them.
-pub(crate) fn written<'p, 'a>(
-    parameters: &'p Parameters<'a>,
-) -> impl Iterator<Item = (&'a KeyRef, &'p Bare<'a>)> {
-    parameters.iter().map(|(key, value)| (*key, value))
+/// Writes a value canonically (RFC 9651 4.1.3.1).
+pub(crate) fn write_bare(out: &mut String, value: &Bare<'_>) {
+    let _ = ItemSerializer::with_buffer(out).bare_item(value);
+}
+
+/// Writes parameters canonically (RFC 9651 4.1.1.2).
+pub(crate) fn write_parameters(out: &mut String, parameters: &Parameters<'_>) {
+    for (key, value) in parameters {
+        out.push(';');
+        out.push_str(key.as_str());
+        if value.as_boolean() != Some(true) {
+            out.push('=');
+            write_bare(out, value);
+        }
+    }
 }
 
 /// What has been read so far, and why reading stopped where it was not the grammar.
