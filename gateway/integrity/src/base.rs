@@ -16,16 +16,11 @@ use http::header::{HeaderName, SET_COOKIE};
 use crate::component::{Component, Form, Name};
 use crate::error::{Error, Fault};
 use crate::fields::{self, Kind};
+use crate::limits::{BASE, FIELD};
 use crate::message::{Message, Request};
 use crate::params::Input;
 use crate::query::{self, QueryError};
 use crate::structured;
-
-/// How long a signature base may become, in bytes.
-pub const BASE: usize = 64 * 1024;
-
-/// How long the value of a field may be that is parsed, in bytes.
-const FIELD: usize = 16 * 1024;
 
 /// The signature base of a message. It holds what the message says: not for logs.
 #[derive(Clone, PartialEq, Eq)]

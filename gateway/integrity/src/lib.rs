@@ -1,5 +1,7 @@
 //! RFC 9530 digests and RFC 9421 signatures over http types.
 
+pub mod limits;
+
 mod error;
 
 mod structured;
@@ -16,8 +18,14 @@ mod message;
 
 mod base;
 
+pub mod digest;
+
+pub mod keys;
+
 pub use base::Base;
 pub use component::{Component, Form, Name};
+pub use digest::{DigestAlgorithm, Digests, Hasher, Want};
 pub use error::{DigestError, Error, Fault, KeyError};
+pub use keys::{Algorithm, Algorithms, JwkSet, SigningKey, VerifyingKey};
 pub use message::{Message, Request, Response};
 pub use params::{Input, Params};

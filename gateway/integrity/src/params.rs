@@ -9,13 +9,8 @@ use std::fmt;
 
 use crate::component::Component;
 use crate::error::{Error, Fault};
+use crate::limits::{COMPONENTS, TEXT};
 use crate::structured::{self, Bare, InnerList, Member};
-
-/// How many components one signature may cover.
-pub const COMPONENTS: usize = 64;
-
-/// How long a label or a text parameter may be, in bytes.
-pub const TEXT: usize = 256;
 
 const FIELD: &str = "signature-input";
 

@@ -18,12 +18,7 @@ use sfv::visitor::{
 use sfv::{BareItemFromInput, ItemSerializer, KeyRef, Parser};
 
 use crate::error::Fault;
-
-/// Keys of one dictionary, and parameters of one item. Each is compared with those before it.
-pub(crate) const KEYS: usize = 64;
-
-/// Members of a list, and items of an inner list.
-pub(crate) const ITEMS: usize = 1024;
+use crate::limits::{ITEMS, KEYS};
 
 /// A value without parameters.
 pub(crate) type Bare<'a> = BareItemFromInput<'a>;
