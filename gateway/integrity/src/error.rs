@@ -294,13 +294,58 @@ errors! {
         "publish fewer keys";
 }
 
+errors! {
+    /// Why a window against replays does not take a message. Every variant fails closed: the
+    /// message is not accepted.
+    ReplayError;
+
+    Replayed = "replayed", "RFC 9421 7.2.2",
+        "the message was here before",
+        "send each message once, each with its own nonce; to send it again, sign it anew";
+    Full { entries: usize } = "replay_window_full", "RFC 9421 7.2.2",
+        "the window holds as many messages or identities as it may, and forgets none before its time",
+        "let the window hold more, or accept messages for a shorter time";
+    ShareFull { share: usize } = "replay_share_full", "RFC 9421 7.2.2",
+        "the identity has as many messages in the window as it may",
+        "send fewer messages, or give each identity a greater share";
+    OutOfWindow { until: u64, clock: u64, horizon: u64 } = "replay_out_of_window", "RFC 9421 7.2.2",
+        "the message could be accepted at a time that the window does not reach, in seconds",
+        "let the window reach as far as signatures are accepted; if the clock was set back, wait for it";
+}
+
+errors! {
+    /// Why a window against replays cannot be restored. The caller decides whether to begin with an
+    /// empty one; until the horizon has passed it does not know what was here before.
+    SnapshotError;
+
+    Length = "replay_snapshot_length", "phigate replay 1",
+        "the snapshot or journal entry has not the length that it says",
+        "it was cut off: use an older one";
+    Version = "replay_snapshot_version", "phigate replay 1",
+        "the snapshot is none, or one of another version",
+        "begin with an empty window, and wait for one horizon before messages are accepted";
+    Checksum = "replay_snapshot_checksum", "phigate replay 1",
+        "the snapshot or journal entry is damaged",
+        "begin with an empty window, and wait for one horizon before messages are accepted";
+    Content = "replay_snapshot_content", "phigate replay 1",
+        "the snapshot holds what no window held, or more than this one may hold",
+        "give the window the limits that it had";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_code_is_there_once_and_in_the_spelling_of_the_house() {
-        let codes = [Error::CODES, DigestError::CODES, KeyError::CODES].concat();
+        let codes = [
+            Error::CODES,
+            DigestError::CODES,
+            KeyError::CODES,
+            ReplayError::CODES,
+            SnapshotError::CODES,
+        ];
+        let codes = codes.concat();
         let mut sorted = codes.clone();
         sorted.sort_unstable();
         sorted.dedup();

@@ -57,6 +57,14 @@ impl<'a> Message<'a> {
             Message::Response(response) => response.headers,
         }
     }
+
+    /// The trailer fields, once they are known.
+    pub fn trailers(&self) -> Option<&'a HeaderMap> {
+        match self {
+            Message::Request(request) => request.trailers,
+            Message::Response(response) => response.trailers,
+        }
+    }
 }
 
 impl<'a> Request<'a> {
