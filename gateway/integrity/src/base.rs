@@ -96,7 +96,11 @@ pub(crate) fn write_value(
         (Message::Request(request), false) => write_derived(out, request, component),
         (Message::Response(response), true) => {
             let request = response.request.as_ref();
-            write_derived(out, request.ok_or_else(|| no_request(component))?, component)
+            write_derived(
+                out,
+                request.ok_or_else(|| no_request(component))?,
+                component,
+            )
         }
         (Message::Request(_), true) => Err(misplaced()),
     }

@@ -293,11 +293,26 @@ mod tests {
             ("sha-256=:AAE=:;a", Fault::Type),
             ("sha-256=(:AAE=:)", Fault::Type),
             ("sha-256=:AAE=:", Fault::Length),
-            ("sha-512=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:", Fault::Length),
-            ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPF=:", Fault::Base64),
-            ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE:", Fault::Base64),
-            ("sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE==:", Fault::Syntax),
-            ("SHA-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:", Fault::Syntax),
+            (
+                "sha-512=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:",
+                Fault::Length,
+            ),
+            (
+                "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPF=:",
+                Fault::Base64,
+            ),
+            (
+                "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE:",
+                Fault::Base64,
+            ),
+            (
+                "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE==:",
+                Fault::Syntax,
+            ),
+            (
+                "SHA-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:",
+                Fault::Syntax,
+            ),
             ("sha-256=:AAE=:, md5=1", Fault::Type),
             ("md5=:AAE=:, md5=:AAE=:", Fault::Duplicate),
         ] {
@@ -309,7 +324,10 @@ mod tests {
     #[test]
     fn every_digest_that_stands_there_must_be_right() {
         let right = Hasher::digest(&DigestAlgorithm::ALL, b"abc");
-        assert_eq!(right.check(&Hasher::digest(&DigestAlgorithm::ALL, b"abc")), Ok(()));
+        assert_eq!(
+            right.check(&Hasher::digest(&DigestAlgorithm::ALL, b"abc")),
+            Ok(())
+        );
         let mut half = right.clone();
         half.sha512 = sha512_of(b"abd");
         let mismatch = |algorithm| Err(DigestError::Mismatch { algorithm });
@@ -330,7 +348,10 @@ mod tests {
         assert_eq!(Digests::read(&headers, &CONTENT_DIGEST), Ok(None));
         headers.append(CONTENT_DIGEST, "md5=:AAE=:".parse().unwrap());
         headers.append(CONTENT_DIGEST, sha256(b"abc").header_value());
-        assert_eq!(Digests::read(&headers, &CONTENT_DIGEST), Ok(Some(sha256(b"abc"))));
+        assert_eq!(
+            Digests::read(&headers, &CONTENT_DIGEST),
+            Ok(Some(sha256(b"abc")))
+        );
         headers.append(CONTENT_DIGEST, sha256(b"abd").header_value());
         let fault = Fault::Duplicate;
         let error = Digests::read(&headers, &CONTENT_DIGEST).unwrap_err();
@@ -356,7 +377,13 @@ mod tests {
             let want = Want::parse(text.as_bytes()).unwrap();
             assert_eq!(want.preferred(), preferred, "{text}");
         }
-        for text in ["sha-256", "sha-256=11", "sha-256=-1", "sha-256=1.0", "md5=a"] {
+        for text in [
+            "sha-256",
+            "sha-256=11",
+            "sha-256=-1",
+            "sha-256=1.0",
+            "md5=a",
+        ] {
             let fault = Fault::Type;
             let error = Want::parse(text.as_bytes()).unwrap_err();
             assert_eq!(error, DigestError::Malformed { fault }, "{text}");

@@ -245,7 +245,11 @@ mod tests {
 
         let other = input(r#"("@path" "@method" "@authority");created=2"#);
         let third = Explanation::of_input(&request(&get, "/a", &headers), &other);
-        let texts: Vec<_> = first.differences(&third).iter().map(ToString::to_string).collect();
+        let texts: Vec<_> = first
+            .differences(&third)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(texts[..2], ["- \"@scheme\"", "+ \"@authority\""]);
         assert!(texts[2].starts_with("- \"@signature-params\": ("));
     }

@@ -77,7 +77,10 @@ impl<'a> Request<'a> {
             authority,
             path: parts.uri.path(),
             query: parts.uri.query(),
-            target: parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str),
+            target: parts
+                .uri
+                .path_and_query()
+                .map(http::uri::PathAndQuery::as_str),
             headers: &parts.headers,
             trailers: None,
         }

@@ -147,7 +147,7 @@ impl Params {
         let times = [("created", self.created), ("expires", self.expires)];
         for (parameter, seconds) in times {
             if let Some(seconds) = seconds {
-                out.push_str(&format!(";{parameter}={seconds}"));
+                out.extend([";", parameter, "=", &seconds.to_string()]);
             }
         }
         let texts = [
@@ -160,7 +160,7 @@ impl Params {
             if let Some(text) = text {
                 let text = sfv::StringRef::from_str(text)
                     .map_err(|_| Error::ParameterType { parameter })?;
-                out.push_str(&format!(";{parameter}="));
+                out.extend([";", parameter, "="]);
                 structured::write_bare(out, &Bare::String(Cow::Borrowed(text)));
             }
         }
@@ -262,11 +262,15 @@ mod tests {
         let limit = COMPONENTS;
         let error = list(COMPONENTS + 1).unwrap_err();
         assert_eq!(error, Error::TooManyComponents { limit });
-        let nonce = |length| Input::parse(format!("();nonce=\"{}\"", "a".repeat(length)).as_bytes());
+        let nonce =
+            |length| Input::parse(format!("();nonce=\"{}\"", "a".repeat(length)).as_bytes());
         assert!(nonce(TEXT).is_ok());
         assert!(matches!(
             nonce(TEXT + 1).unwrap_err(),
-            Error::ParameterTooLong { parameter: "nonce", .. }
+            Error::ParameterTooLong {
+                parameter: "nonce",
+                ..
+            }
         ));
     }
 

@@ -103,10 +103,7 @@ mod tests {
             "this%20is%20a%20big%0Amultiline%20value"
         );
         assert_eq!(value(query, "bar").unwrap(), "with%20plus%20whitespace");
-        assert_eq!(
-            value(query, "fa%C3%A7ade%22%3A%20").unwrap(),
-            "something"
-        );
+        assert_eq!(value(query, "fa%C3%A7ade%22%3A%20").unwrap(), "something");
     }
 
     #[test]

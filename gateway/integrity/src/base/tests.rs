@@ -73,7 +73,10 @@ fn derived_components_are_as_in_the_standard() {
     let sample = Sample::new();
     for (component, expected) in [
         (r#""@method""#, "POST"),
-        (r#""@target-uri""#, "https://www.example.com/path?param=value"),
+        (
+            r#""@target-uri""#,
+            "https://www.example.com/path?param=value",
+        ),
         (r#""@authority""#, "www.example.com"),
         (r#""@scheme""#, "https"),
         (r#""@request-target""#, "/path?param=value"),
@@ -87,18 +90,28 @@ fn derived_components_are_as_in_the_standard() {
 
 #[test]
 fn a_target_in_another_form_stands_there_as_it_was() {
-    for target in ["https://www.example.com/path?param=value", "www.example.com:80", "*"] {
+    for target in [
+        "https://www.example.com/path?param=value",
+        "www.example.com:80",
+        "*",
+    ] {
         let mut sample = Sample::new();
         sample.target = Some(target);
         assert_eq!(sample.value(r#""@request-target""#).unwrap(), target);
     }
     let mut sample = Sample::new();
     (sample.path, sample.query, sample.target) = ("", None, Some("*"));
-    assert_eq!(sample.value(r#""@target-uri""#).unwrap(), "https://www.example.com");
+    assert_eq!(
+        sample.value(r#""@target-uri""#).unwrap(),
+        "https://www.example.com"
+    );
     assert_eq!(sample.value(r#""@path""#).unwrap(), "/");
     assert_eq!(sample.value(r#""@query""#).unwrap(), "?");
     sample.target = None;
-    assert_eq!(sample.value(r#""@target-uri""#).unwrap(), "https://www.example.com/");
+    assert_eq!(
+        sample.value(r#""@target-uri""#).unwrap(),
+        "https://www.example.com/"
+    );
     let component = name("@request-target");
     let error = sample.value(r#""@request-target""#).unwrap_err();
     assert_eq!(error, Error::ComponentAbsent { component });
@@ -126,7 +139,10 @@ fn an_authority_is_lower_case_and_without_the_port_that_goes_without_saying() {
         let message = Message::Request(request);
         assert_eq!(value(&message, r#""@authority""#).unwrap(), expected);
         let uri = value(&message, r#""@target-uri""#).unwrap();
-        assert_eq!(uri, format!("{}://{expected}/path?param=value", scheme.to_lowercase()));
+        assert_eq!(
+            uri,
+            format!("{}://{expected}/path?param=value", scheme.to_lowercase())
+        );
     }
     let mut sample = Sample::new();
     sample.authority = ":443";
@@ -165,7 +181,10 @@ fn fields_are_as_in_the_standard() {
         (r#""accept-ch";sf"#, "a, b, c;x=1.5"),
         (r#""client-cert";sf"#, ":AAE=:"),
         (r#""x-header""#, "value, with, lots, of, commas"),
-        (r#""x-header";bs"#, ":dmFsdWUsIHdpdGgsIGxvdHM=:, :b2YsIGNvbW1hcw==:"),
+        (
+            r#""x-header";bs"#,
+            ":dmFsdWUsIHdpdGgsIGxvdHM=:, :b2YsIGNvbW1hcw==:",
+        ),
     ] {
         assert_eq!(sample.value(component).unwrap(), expected, "{component}");
     }
@@ -177,18 +196,33 @@ fn a_trailer_is_no_header_and_a_header_no_trailer() {
     let component = || name("expires");
     assert_eq!(sample.value(r#""expires""#).unwrap(), "in the head");
     let error = sample.value(r#""expires";tr"#).unwrap_err();
-    assert_eq!(error, Error::ComponentAbsent { component: component() });
+    assert_eq!(
+        error,
+        Error::ComponentAbsent {
+            component: component()
+        }
+    );
     sample.trailers.append("expires", "behind".parse().unwrap());
     assert_eq!(sample.value(r#""expires";tr"#).unwrap(), "behind");
     sample.headers.clear();
     let error = sample.value(r#""expires""#).unwrap_err();
-    assert_eq!(error, Error::ComponentAbsent { component: component() });
+    assert_eq!(
+        error,
+        Error::ComponentAbsent {
+            component: component()
+        }
+    );
     let unread = Message::Request(Request {
         trailers: None,
         ..sample.view()
     });
     let error = value(&unread, r#""expires";tr"#).unwrap_err();
-    assert_eq!(error, Error::ComponentAbsent { component: component() });
+    assert_eq!(
+        error,
+        Error::ComponentAbsent {
+            component: component()
+        }
+    );
 }
 
 #[test]
@@ -203,20 +237,31 @@ fn what_cannot_be_a_value_is_refused_by_its_reason() {
         ("accept-ch", b"("),
     ]);
     sample.query = Some("a=1&a=2&b=%ff");
-    let byte = |component: &str| Error::ValueByte { component: name(component) };
+    let byte = |component: &str| Error::ValueByte {
+        component: name(component),
+    };
     let malformed = |component: &str, fault| Error::ValueMalformed {
         component: name(component),
         fault,
     };
-    let ambiguous = |component: &str| Error::ValueAmbiguous { component: name(component) };
-    let misplaced = |component: &str| Error::ComponentMisplaced { component: name(component) };
-    let not_structured = |component: &str| Error::NotStructured { component: name(component) };
+    let ambiguous = |component: &str| Error::ValueAmbiguous {
+        component: name(component),
+    };
+    let misplaced = |component: &str| Error::ComponentMisplaced {
+        component: name(component),
+    };
+    let not_structured = |component: &str| Error::NotStructured {
+        component: name(component),
+    };
     for (component, expected) in [
         (r#""x-latin""#, byte("x-latin")),
         (r#""x-utf8""#, byte("x-utf8")),
         (r#""set-cookie""#, ambiguous("set-cookie")),
         (r#""priority";sf"#, malformed("priority", Fault::Duplicate)),
-        (r#""priority";key="a""#, malformed("priority", Fault::Duplicate)),
+        (
+            r#""priority";key="a""#,
+            malformed("priority", Fault::Duplicate),
+        ),
         (r#""accept-ch";sf"#, malformed("accept-ch", Fault::Syntax)),
         (r#""accept-ch";key="a""#, not_structured("accept-ch")),
         (r#""date";sf"#, not_structured("date")),
@@ -227,13 +272,20 @@ fn what_cannot_be_a_value_is_refused_by_its_reason() {
         (r#""@method";req"#, misplaced("@method;req")),
         (r#""date";req"#, misplaced("date;req")),
     ] {
-        assert_eq!(sample.value(component).unwrap_err(), expected, "{component}");
+        assert_eq!(
+            sample.value(component).unwrap_err(),
+            expected,
+            "{component}"
+        );
     }
     assert_eq!(sample.value(r#""x-latin";bs"#).unwrap(), ":Y2Fm6Q==:");
     sample.path = "/a b";
     assert_eq!(sample.value(r#""@path""#).unwrap_err(), byte("@path"));
     sample.path = "/a\nb";
-    assert_eq!(sample.value(r#""@target-uri""#).unwrap_err(), byte("@target-uri"));
+    assert_eq!(
+        sample.value(r#""@target-uri""#).unwrap_err(),
+        byte("@target-uri")
+    );
 }
 
 #[test]
@@ -256,7 +308,9 @@ fn a_response_has_a_status_and_what_it_answers_with_req() {
             Some((name, req)) => format!("\"{name}\";{req}"),
             None => format!("\"{component}\""),
         };
-        let expected = Error::ComponentMisplaced { component: name(component) };
+        let expected = Error::ComponentMisplaced {
+            component: name(component),
+        };
         assert_eq!(value(&message, &text).unwrap_err(), expected);
     }
     response.request = None;

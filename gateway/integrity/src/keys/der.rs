@@ -77,15 +77,16 @@ pub(super) fn rsa(key: &[u8]) -> Result<Public<'_>, KeyError> {
     Ok(Public::Rsa { n, e })
 }
 
-/// Which kind of private key a PKCS#8 document holds.
-pub(super) fn private(pkcs8: &[u8]) -> Result<Kind, KeyError> {
+/// Which kind of private key a PKCS#8 document holds, and the key inside.
+pub(super) fn private(pkcs8: &[u8]) -> Result<(Kind, &[u8]), KeyError> {
     let mut body = Der::whole(pkcs8)?;
     body.take(INTEGER)?;
-    kind(&mut body)
+    Ok((kind(&mut body)?, body.take(OCTET_STRING)?))
 }
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 
@@ -168,10 +169,22 @@ mod tests {
 
     #[test]
     fn a_length_in_a_longer_form_than_it_needs_is_refused() {
-        assert_eq!(rsa(&[0x30, 6, 2, 1, 5, 2, 1, 3]), Ok(Public::Rsa { n: &[5], e: &[3] }));
-        assert_eq!(rsa(&[0x30, 0x81, 6, 2, 1, 5, 2, 1, 3]), Err(KeyError::Encoding));
-        assert_eq!(rsa(&[0x30, 7, 2, 2, 0, 5, 2, 1, 3]), Err(KeyError::Encoding));
-        assert_eq!(rsa(&[0x30, 6, 2, 1, 0x85, 2, 1, 3]), Err(KeyError::Encoding));
+        assert_eq!(
+            rsa(&[0x30, 6, 2, 1, 5, 2, 1, 3]),
+            Ok(Public::Rsa { n: &[5], e: &[3] })
+        );
+        assert_eq!(
+            rsa(&[0x30, 0x81, 6, 2, 1, 5, 2, 1, 3]),
+            Err(KeyError::Encoding)
+        );
+        assert_eq!(
+            rsa(&[0x30, 7, 2, 2, 0, 5, 2, 1, 3]),
+            Err(KeyError::Encoding)
+        );
+        assert_eq!(
+            rsa(&[0x30, 6, 2, 1, 0x85, 2, 1, 3]),
+            Err(KeyError::Encoding)
+        );
         assert_eq!(rsa(&[0x30, 5, 2, 0, 2, 1, 3]), Err(KeyError::Encoding));
     }
 

@@ -243,9 +243,15 @@ mod tests {
     #[test]
     fn thumbprints_are_as_in_the_standards() {
         let rsa = VerifyingKey::from_jwk(RSA.as_bytes()).unwrap();
-        assert_eq!(rsa.thumbprint().unwrap(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(
+            rsa.thumbprint().unwrap(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
         let okp = VerifyingKey::from_jwk(OKP.as_bytes()).unwrap();
-        assert_eq!(okp.thumbprint().unwrap(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(
+            okp.thumbprint().unwrap(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
     }
 
     #[test]
@@ -275,7 +281,10 @@ mod tests {
         assert_eq!(JwkSet::write([&shared]).unwrap_err(), KeyError::Secret);
         for secret in [
             r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#,
-            &OKP.replace("}", r#","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#),
+            &OKP.replace(
+                "}",
+                r#","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#,
+            ),
         ] {
             let set = format!(r#"{{"keys":[{EC},{secret}]}}"#);
             assert_eq!(JwkSet::parse(set.as_bytes()).unwrap_err(), KeyError::Secret);
@@ -312,17 +321,38 @@ mod tests {
             (&EC.replace("\"x\"", "\"z\""), member("x")),
             (&EC.replace("x_FEz", "x_"), member("y")),
             (&EC.replace("x_FE", "y_FE"), KeyError::Rejected),
-            (&EC.replace('}', r#","alg":"ES384"}"#), KeyError::Algorithm { key: "ecdsa-p256-sha256" }),
+            (
+                &EC.replace('}', r#","alg":"ES384"}"#),
+                KeyError::Algorithm {
+                    key: "ecdsa-p256-sha256",
+                },
+            ),
             (&RSA.replace("n\":\"0vx7", "n\":\"AAAA"), member("n")),
-            (&format!(r#"{{"kty":"RSA","e":"AQAB","{short}"}}"#), KeyError::TooShort { bits: 17, least: 2048 }),
+            (
+                &format!(r#"{{"kty":"RSA","e":"AQAB","{short}"}}"#),
+                KeyError::TooShort {
+                    bits: 17,
+                    least: 2048,
+                },
+            ),
         ] {
-            assert_eq!(VerifyingKey::from_jwk(jwk.as_bytes()).unwrap_err(), error, "{jwk}");
+            assert_eq!(
+                VerifyingKey::from_jwk(jwk.as_bytes()).unwrap_err(),
+                error,
+                "{jwk}"
+            );
         }
         let set = format!(r#"{{"keys":[{RSA},{RSA}]}}"#);
-        assert_eq!(JwkSet::parse(set.as_bytes()).unwrap_err(), KeyError::SameKeyId);
+        assert_eq!(
+            JwkSet::parse(set.as_bytes()).unwrap_err(),
+            KeyError::SameKeyId
+        );
         let large = vec![b' '; SET + 1];
         let limit = SET;
-        assert_eq!(JwkSet::parse(&large).unwrap_err(), KeyError::SetTooLarge { limit });
+        assert_eq!(
+            JwkSet::parse(&large).unwrap_err(),
+            KeyError::SetTooLarge { limit }
+        );
     }
 
     proptest! {

@@ -28,14 +28,15 @@ enum Key {
     P384(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     RsaPss(rsa::KeyPair),
-    Shared(hmac::Key),
+    Shared(Box<hmac::Key>),
 }
 
 impl SigningKey {
     /// Reads a private key in PKCS#8 DER. An RSA key is taken for `rsa-pss-sha512`. The caller
     /// clears the bytes.
     pub fn from_pkcs8(der: &[u8]) -> Result<SigningKey, KeyError> {
-        let key = match der::private(der)? {
+        let (kind, inside) = der::private(der)?;
+        let key = match kind {
             Kind::P256 => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Key::P256)
             }
@@ -43,7 +44,8 @@ impl SigningKey {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der).map(Key::P384)
             }
             Kind::Ed25519 => Ed25519KeyPair::from_pkcs8(der).map(Key::Ed25519),
-            Kind::Rsa => rsa::KeyPair::from_pkcs8(der).map(Key::RsaPss),
+            // The library does not know the name id-RSASSA-PSS; the key inside is the same.
+            Kind::Rsa => rsa::KeyPair::from_der(inside).map(Key::RsaPss),
         };
         let key = SigningKey(key.map_err(|_| KeyError::Rejected)?);
         // An RSA key that is too short to be verified with is too short to sign with.
@@ -60,10 +62,10 @@ impl SigningKey {
                 least: HMAC_LEAST_BYTES * 8,
             });
         }
-        Ok(SigningKey(Key::Shared(hmac::Key::new(
+        Ok(SigningKey(Key::Shared(Box::new(hmac::Key::new(
             hmac::HMAC_SHA256,
             secret,
-        ))))
+        )))))
     }
 
     /// Its algorithm.
@@ -89,7 +91,7 @@ impl SigningKey {
                 let public = key.public_key();
                 VerifyingKey::from_public(&der::rsa(public.as_ref())?, rsa)
             }
-            Key::Shared(key) => Ok(VerifyingKey::shared(key.clone())),
+            Key::Shared(key) => Ok(VerifyingKey::shared(hmac::Key::clone(key))),
         }
     }
 
@@ -184,12 +186,21 @@ mod tests {
         let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let der = p256.to_pkcs8v1().unwrap();
         let der = der.as_ref();
-        assert_eq!(SigningKey::from_pkcs8(&der[1..]).unwrap_err(), KeyError::Encoding);
-        assert_eq!(SigningKey::from_pkcs8(&der[..9]).unwrap_err(), KeyError::Encoding);
+        assert_eq!(
+            SigningKey::from_pkcs8(&der[1..]).unwrap_err(),
+            KeyError::Encoding
+        );
+        assert_eq!(
+            SigningKey::from_pkcs8(&der[..9]).unwrap_err(),
+            KeyError::Encoding
+        );
         let mut zero = der.to_vec();
         // The scalar stands behind 36 bytes of names and lengths.
         zero[36..68].fill(0);
-        assert_eq!(SigningKey::from_pkcs8(&zero).unwrap_err(), KeyError::Rejected);
+        assert_eq!(
+            SigningKey::from_pkcs8(&zero).unwrap_err(),
+            KeyError::Rejected
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA512, RsaPublicKeyComponents,
 };
 
-use super::der::{self, Kind, Public};
 use super::Algorithm;
+use super::der::{self, Kind, Public};
 use crate::error::{Error, KeyError};
 use crate::limits::{HMAC_LEAST_BYTES, RSA_LEAST_BITS, RSA_MOST_BITS};
 
@@ -24,15 +24,18 @@ pub struct VerifyingKey {
 }
 
 enum Key {
-    Public(Box<ParsedPublicKey>, Material),
-    Shared(hmac::Key),
+    Public(ParsedPublicKey, Material),
+    Shared(Box<hmac::Key>),
 }
 
 /// The numbers of a public key, to publish.
 pub(super) enum Material {
     /// An uncompressed point, or the 32 bytes of Ed25519.
     Raw(Box<[u8]>),
-    Rsa { n: Box<[u8]>, e: Box<[u8]> },
+    Rsa {
+        n: Box<[u8]>,
+        e: Box<[u8]>,
+    },
 }
 
 impl VerifyingKey {
@@ -71,7 +74,7 @@ impl VerifyingKey {
     pub(super) fn shared(key: hmac::Key) -> VerifyingKey {
         VerifyingKey {
             algorithm: Algorithm::HmacSha256,
-            key: Key::Shared(key),
+            key: Key::Shared(Box::new(key)),
         }
     }
 
@@ -101,7 +104,7 @@ impl VerifyingKey {
         };
         Ok(VerifyingKey {
             algorithm,
-            key: Key::Public(Box::new(parsed), material),
+            key: Key::Public(parsed, material),
         })
     }
 

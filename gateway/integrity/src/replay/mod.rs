@@ -202,19 +202,21 @@ impl Replay {
 
     /// Every entry, in no order that means anything.
     fn held(&self) -> impl Iterator<Item = Entry> {
-        (self.clock..).take(self.seconds.len()).flat_map(move |second| {
-            let mut next = self.seconds[self.place(second)];
-            std::iter::from_fn(move || {
-                let index = next.checked_sub(1)?;
-                let held = self.entries.get(index);
-                next = held.also;
-                Some(Entry {
-                    identity: *self.identities.key(held.identity),
-                    key: *self.entries.key(index),
-                    until: second,
+        (self.clock..)
+            .take(self.seconds.len())
+            .flat_map(move |second| {
+                let mut next = self.seconds[self.place(second)];
+                std::iter::from_fn(move || {
+                    let index = next.checked_sub(1)?;
+                    let held = self.entries.get(index);
+                    next = held.also;
+                    Some(Entry {
+                        identity: *self.identities.key(held.identity),
+                        key: *self.entries.key(index),
+                        until: second,
+                    })
                 })
             })
-        })
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct Slab<T> {
     multiplier: u64,
 }
 
+#[derive(Clone, Copy)]
 struct Node<T> {
     key: Hash,
     next: u32,
@@ -125,16 +126,8 @@ impl<T: Copy> Slab<T> {
         let product = word.wrapping_mul(self.multiplier);
         // The highest bits; the number of chains is a power of two, and at most 2^32.
         let chains = self.chains.len() as u64;
-        usize::try_from(u128::from(product) * u128::from(chains) >> 64)
+        usize::try_from((u128::from(product) * u128::from(chains)) >> 64)
             .expect("it is less than the number of chains")
-    }
-}
-
-impl<T: Copy> Copy for Node<T> {}
-
-impl<T: Copy> Clone for Node<T> {
-    fn clone(&self) -> Self {
-        *self
     }
 }
 
@@ -162,7 +155,10 @@ mod tests {
             let index = slab.find(&key(first)).unwrap();
             assert_eq!(slab.remove(index), first);
             assert_eq!(slab.find(&key(first)), None);
-            assert_eq!(slab.find(&key(second)).map(|index| slab.get(index)), Some(second));
+            assert_eq!(
+                slab.find(&key(second)).map(|index| slab.get(index)),
+                Some(second)
+            );
             assert_eq!(slab.insert(key(first), first), index);
             assert_eq!(slab.nodes.len(), 3);
         }

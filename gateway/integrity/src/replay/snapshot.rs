@@ -71,8 +71,12 @@ fn read(bytes: &[u8]) -> Result<(u64, Vec<Entry>), SnapshotError> {
     if !bytes.starts_with(VERSION) {
         return Err(SnapshotError::Version);
     }
-    let (body, sum) = bytes.split_last_chunk::<SUM>().ok_or(SnapshotError::Length)?;
-    let (head, entries) = body.split_first_chunk::<HEAD>().ok_or(SnapshotError::Length)?;
+    let (body, sum) = bytes
+        .split_last_chunk::<SUM>()
+        .ok_or(SnapshotError::Length)?;
+    let (head, entries) = body
+        .split_first_chunk::<HEAD>()
+        .ok_or(SnapshotError::Length)?;
     if digest(&SHA256, body).as_ref() != sum {
         return Err(SnapshotError::Checksum);
     }

@@ -30,7 +30,9 @@ fn a_message_is_known_to_the_end_of_its_last_second_and_not_longer() {
         let again = window.insert(now, b"pump", b"1", NOW + 10);
         assert_eq!(again.unwrap_err(), ReplayError::Replayed, "{now}");
     }
-    let late = window.insert(NOW + 11, b"pump", b"1", NOW + 10).unwrap_err();
+    let late = window
+        .insert(NOW + 11, b"pump", b"1", NOW + 10)
+        .unwrap_err();
     assert!(matches!(late, ReplayError::OutOfWindow { .. }));
     assert!(window.is_empty());
     assert_eq!(window.identities(), 0);
@@ -69,7 +71,11 @@ fn one_identity_cannot_push_out_the_others() {
     assert_eq!(window.insert(NOW, b"a", b"3", NOW), share);
     window.insert(NOW, b"b", b"1", NOW + 1).unwrap();
     let full = Err(ReplayError::Full { entries: 9 });
-    assert_eq!(window.insert(NOW, b"c", b"1", NOW), full, "no third identity");
+    assert_eq!(
+        window.insert(NOW, b"c", b"1", NOW),
+        full,
+        "no third identity"
+    );
     // Its share comes back as its messages expire.
     window.insert(NOW + 1, b"a", b"3", NOW + 1).unwrap();
     window.insert(NOW + 2, b"c", b"1", NOW + 2).unwrap();
@@ -202,7 +208,10 @@ fn a_window_prints_no_identity() {
     let mut window = window(9, 9, 9);
     let entry = window.insert(NOW, b"a", b"1", NOW + 10).unwrap();
     let text = format!("{window:?} {entry:?}");
-    assert!(text.contains("entries: 1") && text.ends_with("Entry(until 1700000010)"), "{text}");
+    assert!(
+        text.contains("entries: 1") && text.ends_with("Entry(until 1700000010)"),
+        "{text}"
+    );
 }
 
 /// What the window is, told plainly.

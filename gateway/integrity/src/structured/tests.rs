@@ -6,25 +6,70 @@ use serde_json::Value;
 use super::*;
 
 const FILES: &[(&str, &str)] = &[
-    ("binary", include_str!("../../vectors/structured/binary.json")),
-    ("boolean", include_str!("../../vectors/structured/boolean.json")),
+    (
+        "binary",
+        include_str!("../../vectors/structured/binary.json"),
+    ),
+    (
+        "boolean",
+        include_str!("../../vectors/structured/boolean.json"),
+    ),
     ("date", include_str!("../../vectors/structured/date.json")),
-    ("dictionary", include_str!("../../vectors/structured/dictionary.json")),
-    ("display-string", include_str!("../../vectors/structured/display-string.json")),
-    ("examples", include_str!("../../vectors/structured/examples.json")),
+    (
+        "dictionary",
+        include_str!("../../vectors/structured/dictionary.json"),
+    ),
+    (
+        "display-string",
+        include_str!("../../vectors/structured/display-string.json"),
+    ),
+    (
+        "examples",
+        include_str!("../../vectors/structured/examples.json"),
+    ),
     ("item", include_str!("../../vectors/structured/item.json")),
-    ("key-generated", include_str!("../../vectors/structured/key-generated.json")),
+    (
+        "key-generated",
+        include_str!("../../vectors/structured/key-generated.json"),
+    ),
     ("list", include_str!("../../vectors/structured/list.json")),
-    ("listlist", include_str!("../../vectors/structured/listlist.json")),
-    ("number", include_str!("../../vectors/structured/number.json")),
-    ("number-generated", include_str!("../../vectors/structured/number-generated.json")),
-    ("param-dict", include_str!("../../vectors/structured/param-dict.json")),
-    ("param-list", include_str!("../../vectors/structured/param-list.json")),
-    ("param-listlist", include_str!("../../vectors/structured/param-listlist.json")),
-    ("string", include_str!("../../vectors/structured/string.json")),
-    ("string-generated", include_str!("../../vectors/structured/string-generated.json")),
+    (
+        "listlist",
+        include_str!("../../vectors/structured/listlist.json"),
+    ),
+    (
+        "number",
+        include_str!("../../vectors/structured/number.json"),
+    ),
+    (
+        "number-generated",
+        include_str!("../../vectors/structured/number-generated.json"),
+    ),
+    (
+        "param-dict",
+        include_str!("../../vectors/structured/param-dict.json"),
+    ),
+    (
+        "param-list",
+        include_str!("../../vectors/structured/param-list.json"),
+    ),
+    (
+        "param-listlist",
+        include_str!("../../vectors/structured/param-listlist.json"),
+    ),
+    (
+        "string",
+        include_str!("../../vectors/structured/string.json"),
+    ),
+    (
+        "string-generated",
+        include_str!("../../vectors/structured/string-generated.json"),
+    ),
     ("token", include_str!("../../vectors/structured/token.json")),
-    ("token-generated", include_str!("../../vectors/structured/token-generated.json")),
+    (
+        "token-generated",
+        include_str!("../../vectors/structured/token-generated.json"),
+    ),
 ];
 
 /// Cases in which a key stands twice: the RFC lets the last one win, we refuse.
@@ -51,7 +96,11 @@ fn the_tests_of_the_working_group_pass() {
             } else if read == Err(Fault::Duplicate) {
                 refused.push(name.to_owned());
             } else if case["can_fail"] != true || read.is_ok() {
-                let expected = if case["canonical"].is_null() { &case["raw"] } else { &case["canonical"] };
+                let expected = if case["canonical"].is_null() {
+                    &case["raw"]
+                } else {
+                    &case["canonical"]
+                };
                 assert_eq!(read.as_deref(), Ok(&*lines(expected).join(", ")), "{says}");
             }
             passed += 1;
@@ -103,18 +152,31 @@ fn more_members_than_the_limit_are_refused_and_as_many_are_not() {
     assert!(canonical("dictionary", &keys(KEYS, ",")).is_ok());
     assert_eq!(canonical("dictionary", &keys(KEYS + 1, ",")), limit(KEYS));
     assert!(canonical("item", &format!("1;{}", keys(KEYS, ";"))).is_ok());
-    assert_eq!(canonical("item", &format!("1;{}", keys(KEYS + 1, ";"))), limit(KEYS));
+    assert_eq!(
+        canonical("item", &format!("1;{}", keys(KEYS + 1, ";"))),
+        limit(KEYS)
+    );
     assert!(canonical("list", &keys(ITEMS, ",")).is_ok());
     assert_eq!(canonical("list", &keys(ITEMS + 1, ",")), limit(ITEMS));
     assert!(canonical("list", &format!("({})", keys(ITEMS, " "))).is_ok());
-    assert_eq!(canonical("list", &format!("({})", keys(ITEMS + 1, " "))), limit(ITEMS));
+    assert_eq!(
+        canonical("list", &format!("({})", keys(ITEMS + 1, " "))),
+        limit(ITEMS)
+    );
 }
 
 #[test]
 fn a_byte_sequence_whose_spelling_matters_has_one() {
     let read = |text: &'static str| byte_members(text.as_bytes());
-    assert_eq!(read("a=:AAE=:,\tb=:AAEC:").unwrap(), [("a", vec![0, 1]), ("b", vec![0, 1, 2])]);
-    assert_eq!(read("a=:AAF=:").unwrap_err(), Fault::Base64, "bits that nobody reads");
+    assert_eq!(
+        read("a=:AAE=:,\tb=:AAEC:").unwrap(),
+        [("a", vec![0, 1]), ("b", vec![0, 1, 2])]
+    );
+    assert_eq!(
+        read("a=:AAF=:").unwrap_err(),
+        Fault::Base64,
+        "bits that nobody reads"
+    );
     assert_eq!(read("a=:AAE:").unwrap_err(), Fault::Base64, "no padding");
     assert_eq!(read("a=:AAE=:;x").unwrap_err(), Fault::Type);
     assert_eq!(read("a=AAE").unwrap_err(), Fault::Type);
@@ -129,9 +191,15 @@ fn lines_of_a_field_are_one_text_within_the_limit() {
     let mut headers = HeaderMap::new();
     assert!(joined(&headers, &name, 10).unwrap().is_none());
     headers.append(&name, "a=1".parse().unwrap());
-    assert!(matches!(joined(&headers, &name, 3), Ok(Some(Cow::Borrowed(b"a=1")))));
+    assert!(matches!(
+        joined(&headers, &name, 3),
+        Ok(Some(Cow::Borrowed(b"a=1")))
+    ));
     assert!(joined(&headers, &name, 2).is_err());
     headers.append(&name, "b=2".parse().unwrap());
-    assert_eq!(joined(&headers, &name, 8).unwrap().as_deref(), Some(&b"a=1, b=2"[..]));
+    assert_eq!(
+        joined(&headers, &name, 8).unwrap().as_deref(),
+        Some(&b"a=1, b=2"[..])
+    );
     assert!(joined(&headers, &name, 7).is_err());
 }
