@@ -16,7 +16,7 @@ use http::header::{HeaderName, SET_COOKIE};
 use crate::component::{Component, Form, Name};
 use crate::error::{Error, Fault};
 use crate::fields::{self, Kind};
-use crate::limits::{BASE, FIELD};
+use crate::limits::{BASE, FIELD, PARSED};
 use crate::message::{Message, Request};
 use crate::params::Input;
 use crate::query::{self, QueryError};
@@ -30,7 +30,12 @@ impl Base {
     /// Builds the base of this message for what is covered.
     pub fn build(message: &Message<'_>, input: &Input) -> Result<Base, Error> {
         let mut out = String::with_capacity(512);
+        let mut parsed = 0;
         for component in input.components() {
+            parsed += cost(message, component);
+            if parsed > PARSED {
+                return Err(Error::BaseTooLarge { limit: PARSED });
+            }
             out.push_str(component.as_str());
             out.push_str(": ");
             write_value(&mut out, message, component)?;
@@ -59,6 +64,29 @@ impl Base {
 impl std::fmt::Debug for Base {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Base({} bytes)", self.0.len())
+    }
+}
+
+/// How many bytes must be parsed for a component: a short list of components can ask for a long
+/// field many times.
+fn cost(message: &Message<'_>, component: &Component) -> usize {
+    let request = match message {
+        Message::Request(request) => Some(request),
+        Message::Response(response) => response.request.as_ref(),
+    };
+    match component.name() {
+        Name::QueryParam(_) => request
+            .and_then(|request| request.query)
+            .map_or(0, str::len),
+        Name::Field {
+            name,
+            form: Form::Strict | Form::Member { .. },
+            trailer,
+        } => section(message, component, *trailer).map_or(0, |fields| {
+            let lines = fields.get_all(name).iter();
+            lines.map(http::HeaderValue::len).sum()
+        }),
+        _ => 0,
     }
 }
 

@@ -3,6 +3,8 @@
 //! What it does not do: how long a window of nonces is and how many it holds is for whoever makes
 //! one ([`Limits`](crate::replay::Limits)).
 
+use std::time::Duration;
+
 /// How long `Signature-Input` and `Signature` may each be, in bytes, their lines together; also a
 /// field that is covered with `sf` or `key`.
 pub const FIELD: usize = 16 * 1024;
@@ -18,6 +20,13 @@ pub const TEXT: usize = 256;
 
 /// How long a signature base may become, in bytes.
 pub const BASE: usize = 64 * 1024;
+
+/// How many bytes of fields and queries may be parsed for one signature base, those that are parsed
+/// for several components counted as often.
+pub const PARSED: usize = 64 * 1024;
+
+/// How far ahead a window against replays reaches at most: four bytes are held for each second.
+pub const HORIZON: Duration = Duration::from_hours(24);
 
 /// How long a digest field may be, in bytes, its lines together.
 pub const DIGEST_FIELD: usize = 4 * 1024;

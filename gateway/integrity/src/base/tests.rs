@@ -330,6 +330,28 @@ fn a_base_has_a_limit() {
     assert_eq!(error, Error::BaseTooLarge { limit: BASE });
 }
 
+#[test]
+fn a_short_list_of_components_cannot_ask_for_much_work() {
+    let space = " ".repeat(12 * 1024);
+    let value = format!("a=1, b=2, c=3, d=(1 1){space}, e=1");
+    let mut sample = Sample::with(&[("priority", value.as_bytes())]);
+    let build = |sample: &Sample, text: &str| {
+        let input = Input::parse(text.as_bytes()).unwrap();
+        Base::build(&Message::Request(sample.view()), &input).map(|_| ())
+    };
+    let too_large = Err(Error::BaseTooLarge { limit: PARSED });
+    let five = r#"("priority";key="a" "priority";key="b" "priority";key="c" "priority";key="d" "priority";key="e")"#;
+    assert_eq!(build(&sample, five), Ok(()));
+    let six = five.replace(')', r#" "priority";sf)"#);
+    assert_eq!(build(&sample, &six), too_large);
+    let query = format!("a=1&{}b=2", "x&".repeat(12 * 1024));
+    sample.query = Some(query.leak());
+    let two = r#"("@query-param";name="a" "@query-param";name="b")"#;
+    assert_eq!(build(&sample, two), Ok(()));
+    let three = r#"("@query-param";name="a" "@query-param";name="b" "@query-param";name="c")"#;
+    assert_eq!(build(&sample, three), too_large);
+}
+
 proptest! {
     /// No value makes a line of its own, whatever is in it (RFC 9421 7.5.5).
     #[test]

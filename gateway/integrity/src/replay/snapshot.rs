@@ -16,6 +16,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::entry::{BODY, Entry};
 use super::{Limits, Replay};
 use crate::error::{ReplayError, SnapshotError};
+use crate::limits::HORIZON;
 
 const VERSION: &[u8; 16] = b"phigate replay 1";
 const HEAD: usize = 32;
@@ -48,10 +49,10 @@ impl Replay {
         let (clock, entries) = read(bytes)?;
         let clock = clock.max(now);
         let farthest = entries.iter().map(Entry::until).max().unwrap_or(clock);
-        // An earlier horizon was a matter of minutes or hours; without a limit a file could ask
-        // for any amount of memory.
+        // Without a limit a file could ask for any amount of memory.
+        let limits = limits.within();
         let reach = farthest.saturating_sub(clock);
-        if reach > limits.horizon.as_secs().max(LONGEST) {
+        if reach > HORIZON.as_secs() {
             return Err(SnapshotError::Content);
         }
         let reach = reach.max(limits.horizon.as_secs());
@@ -63,9 +64,6 @@ impl Replay {
         Ok(replay)
     }
 }
-
-/// How far an earlier window may have reached, in seconds: a day.
-const LONGEST: u64 = 24 * 60 * 60;
 
 fn read(bytes: &[u8]) -> Result<(u64, Vec<Entry>), SnapshotError> {
     if !bytes.starts_with(VERSION) {
