@@ -50,6 +50,8 @@ mod schema;
 
 mod collect;
 
+mod choices;
+
 mod file;
 
 // From tables to what comes out.

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Context, Draft, must_exist, rationale};
+use crate::choices::CertificateUse;
 use crate::collect::Optional;
 use crate::error::Report;
-use crate::file::{self, CertificateUse};
+use crate::file;
 use crate::model::{Admin, Certificate, Clients, Limits, Listener};
 use crate::name::TrustName;
 use crate::place::{Place, Placed};

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, must_exist, rationale};
+use crate::choices::RatePer;
 use crate::collect::{List, Optional, Rows};
 use crate::error::Report;
 use crate::file;
@@ -144,11 +145,11 @@ fn rate(table: Optional<file::Rate>) -> Rate {
                 },
             ..
         }) => match (per.value, requests, every) {
-            (file::RatePer::Client, Some(requests), Some(every)) => Rate::PerClient {
+            (RatePer::Client, Some(requests), Some(every)) => Rate::PerClient {
                 requests: requests.value,
                 every: every.value,
             },
-            (file::RatePer::Client, ..) => Rate::Unlimited,
+            (RatePer::Client, ..) => Rate::Unlimited,
         },
         Optional::Absent | Optional::Wrong => Rate::Unlimited,
     }

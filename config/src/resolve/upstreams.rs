@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::{Context, must_exist, rationale};
+use crate::choices::ProtocolWord;
 use crate::collect::Optional;
 use crate::error::Report;
-use crate::file::{self, ProtocolWord};
+use crate::file;
 use crate::host::HostName;
 use crate::model::{FhirBase, FilePath, Protocol, Server, Upstream, UpstreamIdentity};
 use crate::name::{CertificateName, TrustName};
