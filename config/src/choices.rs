@@ -2,6 +2,7 @@
 //!
 //! One row a word. What the words do to each other is not decided here.
 
+use crate::integrity::{Answers, Demand};
 use crate::model::{AccessLog, Durability, NameKind, TlsPolicy, WhenStale};
 use crate::word::choice;
 
@@ -27,6 +28,38 @@ choice!(
             "buffered",
             Self::Buffered,
             "Records survive a crash of the gateway, not of the machine."
+        ),
+    ]
+);
+
+choice!(
+    Demand,
+    "a demand",
+    [
+        (
+            "required",
+            Self::Required,
+            "A request without it is refused, and so is one with a wrong one."
+        ),
+        (
+            "when-present",
+            Self::WhenPresent,
+            "A request with a wrong one is refused; one without it passes."
+        ),
+        ("off", Self::Off, "Nobody looks at it."),
+    ]
+);
+
+choice!(
+    Answers,
+    "what is added to answers",
+    [
+        ("plain", Self::Plain, "Nothing."),
+        ("digest", Self::Digest, "The digest of their content."),
+        (
+            "signed",
+            Self::Signed,
+            "The digest, and a signature with the gateway's own key."
         ),
     ]
 );

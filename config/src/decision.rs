@@ -24,6 +24,8 @@ pub enum Control {
     PlainUpstream,
     /// An upstream with ePHI cannot tell the gateway from anybody else who connects.
     UnprovenGateway,
+    /// What a request states of its content is not compared with the content.
+    UncheckedDigest,
     /// A revocation list past its next update counts.
     StaleCrl,
     /// Certificates cannot be revoked.
@@ -50,6 +52,7 @@ impl Control {
             Self::OptionalClientCertificates => "optional-client-certificates",
             Self::PlainUpstream => "plain-upstream",
             Self::UnprovenGateway => "unproven-gateway",
+            Self::UncheckedDigest => "unchecked-digest",
             Self::StaleCrl => "stale-crl",
             Self::RevocationOff => "revocation-off",
             Self::UnsignedAudit => "unsigned-audit",

@@ -11,16 +11,18 @@ use serde_json::{Value as Json, json};
 
 use crate::choices::{CertificateUse, ProtocolWord, RatePer};
 use crate::collect::{List, Named, NonEmpty, Read, Rows, Value, table};
+use crate::component::Component;
 use crate::error::Report;
 use crate::host::HostName;
+use crate::integrity::{Answers, Demand};
 use crate::method::Method;
 use crate::model::{AccessLog, Durability, NameKind, TlsPolicy, WhenStale};
 use crate::name::{
-    AllowWord, CertificateName, ClassName, ListenerName, PurposeText, RationaleText, RoleName,
-    RouteName, TrustName, UpstreamName,
+    AllowWord, CertificateName, ClassName, KeyName, ListenerName, PurposeText, RationaleText,
+    RoleName, RouteName, TrustName, UpstreamName,
 };
 use crate::path::PathPrefix;
-use crate::pattern::ClientPattern;
+use crate::pattern::{ClientName, ClientPattern};
 use crate::secret::{PathText, SecretText};
 use crate::server::{AdminWord, BaseUrl, ServerUrl};
 use crate::units::ByteSize;
@@ -47,6 +49,9 @@ table! {
         listeners: Named<ListenerName, Listener> => inner;
         /// Clients that may do the same things, by name.
         roles: Named<RoleName, Role> => inner;
+        /// What signatures of messages have in common. Needed when a route asks for signatures, or
+        /// when the gateway signs.
+        signatures: Signatures => inner;
         /// What stands behind the gateway, by name.
         upstreams: Named<UpstreamName, Upstream> => inner;
         /// Which requests go where, and who may make them. Their order means nothing.
@@ -215,6 +220,30 @@ table! {
         trust: TrustName => optional;
     }
 
+    /// What signatures of messages (RFC 9421) have in common.
+    Signatures {
+        /// The folder in which the window of what was accepted is kept across restarts, so that
+        /// nothing is accepted twice. Needed when a route takes signatures.
+        replay: PathText => optional;
+        /// How many accepted signatures are remembered at once. When all are taken, further signed
+        /// requests are refused.
+        window: NonZeroU32 => or_default(count(1_000_000)), within count(1000), count(100_000_000);
+        /// Where the gateway's own private key (PKCS#8 in PEM; P-256, P-384, Ed25519 or RSA) is:
+        /// file:PATH, env:NAME or credential:NAME (systemd). Needed when the gateway signs.
+        key: SecretText => optional;
+        /// Registered keys, which count beside those of certificates. The name is the keyid.
+        keys: Named<KeyName, SignatureKey> => inner;
+    }
+
+    /// A registered key.
+    SignatureKey {
+        /// File with the public key (SubjectPublicKeyInfo in PEM).
+        public: PathText => required("\"lab-robot.pub.pem\"");
+        /// The only client, by the name that its certificate proves, whose requests the key may
+        /// sign. Without it, those of any client.
+        client: ClientName => optional;
+    }
+
     /// What stands behind the gateway.
     Upstream {
         /// Its server: https://HOST:PORT, http://HOST:PORT or unix:PATH. Off loopback, http needs
@@ -242,6 +271,11 @@ table! {
         connections: NonZeroU32 => or_default(count(256)), within count(1), count(100_000);
         /// The base URL of a FHIR server, under which its patients are known.
         fhir_base: BaseUrl => optional;
+        /// Whether requests to it carry the gateway's own signature.
+        signed: bool => or_default(false);
+        /// File with the public key (PEM) with which it signs its answers. With it, signed answers
+        /// are verified.
+        answer_key: PathText => optional;
         /// Why it is spoken to without TLS, or cannot tell the gateway from others.
         rationale: RationaleText => optional;
     }
@@ -283,7 +317,28 @@ table! {
         rate: Rate => optional;
         /// Let "%2F" stand in a path. It never divides segments.
         encoded_slash: bool => or_default(false);
-        /// Why it carries no ePHI, or why anyone may use it.
+        /// Whether requests with content state its digest (RFC 9530). "off" needs a rationale.
+        digest: Demand => or_default(Demand::WhenPresent);
+        /// Whether requests are signed (RFC 9421). Without it, "off".
+        signature: Demand => optional;
+        /// Components that a signature has to cover, spelled without quotes around the name. Without
+        /// it, "@method", "@authority", "@path" and "@query". "@query" counts only when there is a
+        /// query; of a request with content, content-digest and content-type are covered besides.
+        signature_covers: NonEmpty<Component> => optional;
+        /// The oldest a signature may be, by its `created`. Without it, 300s.
+        signature_age: Duration => optional, within seconds(1), hours(1);
+        /// How far ahead a client's clock may be. Without it, 30s.
+        signature_skew: Duration => optional, within seconds(0), minutes(5);
+        /// Registered keys, by name, that count beside the key of the client's certificate.
+        signature_keys: List<KeyName> => optional;
+        /// Content up to this size is checked before any of it is forwarded.
+        buffer: ByteSize => or_default(ByteSize::mib(1)), within ByteSize::bytes(0), ByteSize::mib(16);
+        /// Whether larger content passes where a signature is required: while it is checked, its
+        /// last part withheld. Without it, it is refused with 413.
+        stream: bool => or_default(false);
+        /// What the gateway adds to answers.
+        answers: Answers => or_default(Answers::Plain);
+        /// Why it carries no ePHI, why anyone may use it, or why digests are not compared.
         rationale: RationaleText => optional;
     }
 

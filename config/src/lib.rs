@@ -30,6 +30,8 @@ mod pattern;
 
 mod method;
 
+mod component;
+
 mod host;
 
 mod server;
@@ -39,6 +41,8 @@ mod secret;
 // What comes out.
 
 mod decision;
+
+mod integrity;
 
 mod model;
 
@@ -61,18 +65,23 @@ mod resolve;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub use component::{Component, ComponentError, Parameter};
 pub use decision::{Control, Decision};
 pub use error::{Finding, Findings, MAX_FINDINGS, Severity};
 pub use host::{HostError, HostName};
+pub use integrity::{
+    AnswerKey, Answers, Demand, KeyClient, RegisteredKey, Replay, SignatureRule, Signatures,
+    SigningKey,
+};
 pub use method::{Method, MethodError};
 pub use model::{
     AccessLog, Admin, Allow, Audit, Certificate, Class, Clients, Config, Durability, FhirBase,
-    FilePath, Limits, Listener, NameKind, Patterns, Protocol, Purpose, Rate, Rationale, Revocation,
-    Role, Route, Secret, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, Witness,
-    WorkerCount, Workers,
+    Limits, Listener, NameKind, Patterns, Protocol, Purpose, Rate, Rationale, Revocation, Role,
+    Route, Server, TlsPolicy, Trust, Upstream, UpstreamIdentity, WhenStale, Witness, WorkerCount,
+    Workers,
 };
 pub use name::{
-    CertificateName, ClassName, ListenerName, NameError, RoleName, RouteName, Sentence,
+    CertificateName, ClassName, KeyName, ListenerName, NameError, RoleName, RouteName, Sentence,
     SentenceError, TrustName, UpstreamName,
 };
 pub use path::{PathError, PathPrefix};
@@ -80,6 +89,7 @@ pub use pattern::{ClientError, ClientName, ClientPattern};
 pub use place::{Place, Placed};
 pub use resolve::Outside;
 pub use resolve::addressable::{ADDRESSABLE, Addressable};
+pub use secret::{FilePath, Secret};
 pub use server::{Authority, BaseUrl, UrlError};
 pub use units::{ByteSize, UnitError, parse_duration, show_duration};
 

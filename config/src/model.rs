@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::decision::Decision;
 use crate::error::Findings;
 use crate::host::HostName;
+use crate::integrity::{AnswerKey, Answers, Demand, SignatureRule, Signatures};
 use crate::method::Method;
 use crate::name::{
     CertificateName, ClassName, ListenerName, RoleName, RouteName, Sentence, TrustName,
@@ -22,6 +23,7 @@ use crate::name::{
 use crate::path::PathPrefix;
 use crate::pattern::ClientPattern;
 use crate::place::{Place, Placed};
+use crate::secret::{FilePath, Secret};
 use crate::server::{Authority, BaseUrl};
 use crate::units::ByteSize;
 
@@ -50,6 +52,8 @@ pub struct Config {
     pub listeners: BTreeMap<ListenerName, Listener>,
     /// Which clients may do the same things.
     pub roles: BTreeMap<RoleName, Role>,
+    /// What signatures of messages have in common.
+    pub signatures: Signatures,
     /// What stands behind the gateway.
     pub upstreams: BTreeMap<UpstreamName, Upstream>,
     /// Which requests go where, in the order of the file, which means nothing: no two routes
@@ -86,26 +90,6 @@ pub enum WorkerCount {
     PerCore,
     /// This many.
     Fixed(NonZeroUsize),
-}
-
-/// A file or folder, already joined to the folder of the configuration. Nobody has opened it yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilePath {
-    /// The path to open.
-    pub path: PathBuf,
-    /// Who asked for it.
-    pub place: Place,
-}
-
-/// Where a secret is. The secret itself is never part of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Secret {
-    /// The content of a file.
-    File(FilePath),
-    /// The value of an environment variable of this name.
-    Env(Placed<String>),
-    /// The file of this name in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
-    Credential(Placed<String>),
 }
 
 /// Whether somebody wrote down why a control is weakened.
@@ -426,6 +410,10 @@ pub struct Upstream {
     pub connections: NonZeroU32,
     /// Under which base URL its patients are known.
     pub fhir_base: FhirBase,
+    /// Whether requests to it carry the gateway's own signature.
+    pub signed: Placed<bool>,
+    /// With which key it signs its answers.
+    pub answer_key: AnswerKey,
     /// Covers plain HTTP off loopback and an upstream that cannot tell the gateway from others.
     pub rationale: Rationale,
 }
@@ -523,7 +511,18 @@ pub struct Route {
     pub rate: Rate,
     /// Whether `%2F` may stand in a path of this route. It never divides segments.
     pub encoded_slash: bool,
-    /// Covers `ephi = false` and `anyone`.
+    /// Whether requests with content state its digest (RFC 9530).
+    pub digest: Placed<Demand>,
+    /// Whether requests are signed, and how.
+    pub signature: SignatureRule,
+    /// Content up to this size is checked before any of it is forwarded.
+    pub buffer: ByteSize,
+    /// Whether larger content passes where a signature is required, its last part withheld until it
+    /// is checked. If not, it is refused.
+    pub stream: bool,
+    /// What the gateway adds to answers.
+    pub answers: Placed<Answers>,
+    /// Covers `ephi = false`, `anyone` and `digest = "off"`.
     pub rationale: Rationale,
 }
 

@@ -177,6 +177,20 @@ impl ClientError {
     }
 }
 
+impl Word for ClientName {
+    const NOUN: &'static str = "a client's name";
+    const EXAMPLE: &'static str = "urn:example:robot-7";
+
+    fn parse_word(text: &str) -> Result<Self, Advice> {
+        // As a name it would be good, and match nobody.
+        if text.contains('*') {
+            let message = "a name with \"*\" in it, where one client is meant";
+            return Err(Advice::new(message, ClientError::Empty.hint()));
+        }
+        Self::parse(text).map_err(|error| Advice::new(&error, error.hint()))
+    }
+}
+
 impl Word for ClientPattern {
     const NOUN: &'static str = "a client's name or a pattern of names";
     const EXAMPLE: &'static str = "urn:example:pump-*";

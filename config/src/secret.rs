@@ -5,9 +5,41 @@
 //! by mistake, so nothing in this file repeats what was written. Nothing is opened or read here.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::error::Advice;
+use crate::place::{Place, Placed};
 use crate::word::Word;
+
+/// A file or folder, already joined to the folder of the configuration. Nobody has opened it yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath {
+    /// The path to open.
+    pub path: PathBuf,
+    /// Who asked for it.
+    pub place: Place,
+}
+
+/// Where a secret is. The secret itself is never part of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// The content of a file.
+    File(FilePath),
+    /// The value of an environment variable of this name.
+    Env(Placed<String>),
+    /// The file of this name in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+    Credential(Placed<String>),
+}
+
+impl Secret {
+    /// Who asked for it.
+    pub fn place(&self) -> &Place {
+        match self {
+            Self::File(path) => &path.place,
+            Self::Env(name) | Self::Credential(name) => &name.place,
+        }
+    }
+}
 
 /// A path as written, not yet joined to the folder of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -241,13 +241,15 @@ fn toml() -> impl Strategy<Value = String> {
         "audit|admin|trust|certificates|listeners|roles|upstreams|routes|workers|access_log|drain",
         "directory|listen|roots|revocation|chain|key|clients|limits|servers|trust|name|hosts|path",
         "methods|allow|upstream|rate|ephi|rationale|crls|when_stale|identity|certificates|protocol",
+        "signatures|replay|window|keys|public|client|digest|signature|signature_covers|signature_keys",
+        "signature_age|buffer|stream|answers|signed|answer_key",
         "[a-z]{1,3}",
         "\"[a-z. ]{0,4}\"",
     ];
     let value = prop_oneof![
         "\"[a-z0-9:/.*-]{0,12}\"",
         "-?[0-9]{1,12}|true|false|1\\.5|2026-11-21|\\[\\]|\\{\\}|\\[\\[\\]\\]",
-        "\"(10s|1MiB|off|required|none|anyone|modern|file:a|unix:/a|https://a|127\\.0\\.0\\.1:1)\"",
+        "\"(10s|1MiB|off|required|when-present|signed|@method|x;tr|none|anyone|modern|file:a|unix:/a|https://a|127\\.0\\.0\\.1:1)\"",
         "\\[\"[a-z]{0,3}\", \"[a-z]{0,3}\"\\]",
         "\\{ (clients|certificates|crls|per|trust) = (\\[\"a\"\\]|\"none\"|1), b = \\{ \\} \\}",
     ];

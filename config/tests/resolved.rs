@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{
-    AccessLog, Admin, Allow, ByteSize, Clients, Config, Control, Durability, FhirBase, Findings,
-    MAX_FILE_BYTES, NameKind, Protocol, Purpose, Rate, Rationale, Revocation, Secret, Server,
-    TlsPolicy, UpstreamIdentity, WhenStale, WorkerCount,
+    AccessLog, Admin, Allow, AnswerKey, Answers, ByteSize, Clients, Config, Control, Demand,
+    Durability, FhirBase, Findings, KeyClient, MAX_FILE_BYTES, NameKind, Protocol, Purpose, Rate,
+    Rationale, Replay, Revocation, Secret, Server, SignatureRule, SigningKey, TlsPolicy,
+    UpstreamIdentity, WhenStale, WorkerCount,
 };
 
 #[test]
@@ -121,6 +122,137 @@ fn absent_keys_have_their_defaults() {
         (route.body_rate, &route.rate),
         (ByteSize::kib(1), &Rate::Unlimited)
     );
+}
+
+#[test]
+fn absent_keys_ask_for_no_signature_and_for_digests_that_are_right() {
+    let config = minimal();
+    let signatures = &config.signatures;
+    assert_eq!(signatures.replay, Replay::Unstated);
+    assert_eq!(signatures.key, SigningKey::Unstated);
+    assert_eq!(
+        (signatures.window.get(), signatures.keys.len()),
+        (1_000_000, 0)
+    );
+
+    let route = only(&config.routes);
+    assert_eq!(route.digest.value, Demand::WhenPresent);
+    assert_eq!(route.signature.demand.value, Demand::Off);
+    assert_eq!((route.buffer, route.stream), (ByteSize::mib(1), false));
+    assert_eq!(route.answers.value, Answers::Plain);
+
+    let upstream = only(config.upstreams.values());
+    assert!(!upstream.signed.value);
+    assert_eq!(upstream.answer_key, AnswerKey::Unstated);
+}
+
+#[test]
+fn a_route_that_only_asks_for_signatures_has_the_defaults_of_their_rule() {
+    let upstream = "upstream  = \"fhir\"\n";
+    let config = with(&[
+        ("[roles]", "[signatures]\nreplay = \"replay\"\n\n[roles]"),
+        (
+            upstream,
+            &format!("{upstream}signature = \"when-present\"\n"),
+        ),
+    ])
+    .unwrap();
+    let rule = &only(&config.routes).signature;
+    assert_eq!(rule.demand.value, Demand::WhenPresent);
+    assert_eq!(covered(rule), ["@method", "@authority", "@path", "@query"]);
+    assert_eq!((rule.age, rule.skew), (secs(300), secs(30)));
+    assert!(rule.keys.is_empty());
+}
+
+#[test]
+fn what_is_said_of_signatures_is_kept_with_its_place() {
+    let changes = [
+        (
+            "[roles]",
+            "[signatures]\nreplay = \"replay\"\nwindow = 2000\nkey = \"env:SIGNING\"\n\n\
+             [signatures.keys.any]\npublic = \"any.pem\"\n\n\
+             [signatures.keys.one]\npublic = \"one.pem\"\nclient = \"urn:example:pump-1\"\n\n[roles]",
+        ),
+        (
+            "servers = [\"unix:/run/fhir.sock\"]",
+            "servers = [\"unix:/run/fhir.sock\"]\nsigned = true\nanswer_key = \"fhir.pem\"",
+        ),
+        (
+            "upstream  = \"fhir\"\n",
+            "upstream = \"fhir\"\ndigest = \"required\"\nsignature = \"required\"\n\
+             signature_covers = ['cookie;key=\"a\"', \"@path\"]\nsignature_age = \"1h\"\n\
+             signature_skew = \"0s\"\nsignature_keys = [\"one\", \"any\"]\nbuffer = \"0B\"\n\
+             stream = true\nanswers = \"digest\"\n",
+        ),
+    ];
+    let config = with(&changes).unwrap();
+    assert!(config.warnings.is_empty(), "{}", config.warnings);
+
+    let signatures = &config.signatures;
+    let Replay::Kept(folder) = &signatures.replay else {
+        panic!("a folder")
+    };
+    assert_eq!(folder.path, Path::new("replay"));
+    assert_eq!(folder.place.key, "signatures.replay");
+    let SigningKey::Stated(key) = &signatures.key else {
+        panic!("a key")
+    };
+    assert_eq!(key.place().key, "signatures.key");
+    assert_eq!(signatures.window.get(), 2000);
+    let [(_, any), (_, one)] = signatures.keys.iter().collect::<Vec<_>>()[..] else {
+        panic!("two keys")
+    };
+    assert_eq!(any.client, KeyClient::Any);
+    assert_eq!(one.public.place.key, "signatures.keys.one.public");
+    let KeyClient::Only(client) = &one.client else {
+        panic!("a client")
+    };
+    assert_eq!(client.value.as_str(), "urn:example:pump-1");
+
+    let upstream = only(config.upstreams.values());
+    assert!(upstream.signed.value);
+    let AnswerKey::Stated(file) = &upstream.answer_key else {
+        panic!("a file")
+    };
+    assert_eq!(file.place.key, "upstreams.fhir.answer_key");
+
+    let route = only(&config.routes);
+    let rule = &route.signature;
+    assert_eq!(
+        (route.digest.value, rule.demand.value, route.answers.value),
+        (Demand::Required, Demand::Required, Answers::Digest)
+    );
+    assert_eq!(covered(rule), ["cookie;key=\"a\"", "@path"]);
+    assert_eq!((rule.age, rule.skew), (secs(3600), secs(0)));
+    let keys: Vec<&str> = rule.keys.iter().map(|key| key.value.as_str()).collect();
+    assert_eq!(keys, ["one", "any"]);
+    assert_eq!((route.buffer, route.stream), (ByteSize::bytes(0), true));
+}
+
+#[test]
+fn digests_that_nobody_compares_are_a_decision() {
+    let upstream = "upstream  = \"fhir\"\n";
+    let off = "digest = \"off\"\nrationale = \"old pumps write wrong digests; review 2027-01\"\n";
+    let config = with(&[(upstream, &format!("{upstream}{off}"))]).unwrap();
+    let decision = only(&config.decisions);
+    assert_eq!(decision.control, Control::UncheckedDigest);
+    assert_eq!(decision.paragraph, "45 CFR 164.312(c)(2)");
+    assert_eq!(decision.place.key, "routes.observations.digest");
+}
+
+/// On a listener whose clients may come without a certificate, those who have one can sign.
+#[test]
+fn a_listener_with_optional_certificates_can_take_signatures() {
+    let upstream = "upstream  = \"fhir\"\n";
+    let config = with(&[
+        (
+            "certificates = \"required\", trust = \"devices\"",
+            "certificates = \"optional\", trust = \"devices\", rationale = \"while pumps are enrolled\"",
+        ),
+        ("[roles]", "[signatures]\nreplay = \"replay\"\n\n[roles]"),
+        (upstream, &format!("{upstream}signature = \"required\"\n")),
+    ]);
+    assert!(config.unwrap().warnings.is_empty());
 }
 
 #[test]
@@ -321,6 +453,13 @@ fn a_file_of_more_than_the_limit_is_not_read_on() {
     *text.last_mut().unwrap() = 0xff;
     let told = load_bytes(&text).unwrap_err().to_string();
     assert!(told.contains("gateway.toml: larger than 1MiB"), "{told}");
+}
+
+fn covered(rule: &SignatureRule) -> Vec<String> {
+    let covers = rule.covers.iter();
+    covers
+        .map(|component| component.value.to_string())
+        .collect()
 }
 
 fn load_bytes(bytes: &[u8]) -> Result<Config, Findings> {

@@ -68,6 +68,11 @@ fn the_schema_refuses_values_of_another_kind() {
         ("/certificates/api/key", json!("api.key.pem")),
         ("/listeners/devices/listen", json!([])),
         ("/routes/0/path", json!("fhir")),
+        ("/routes/0/signature", json!(true)),
+        ("/routes/0/signature_covers", json!(["Content-Type"])),
+        ("/routes/0/signature_covers", json!([])),
+        ("/signatures/window", json!(999)),
+        ("/signatures/key", json!("signing.pem")),
         ("/routes/0/methods", json!(["G ET"])),
         ("/trust/devices/revocation", json!("none")),
     ] {

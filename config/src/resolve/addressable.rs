@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use super::Draft;
 use crate::decision::{Control, Decision};
 use crate::error::{Finding, Report, Severity};
+use crate::integrity::Demand;
 use crate::model::{
     Allow, Audit, Clients, Config, Durability, Rationale, Revocation, Route, Server,
     UpstreamIdentity, WhenStale,
@@ -90,6 +91,13 @@ pub const ADDRESSABLE: &[Addressable] = &[
         weakened: "this upstream cannot tell the gateway from anybody else who connects",
         instead: "give it a client_certificate over https, or a unix socket",
         found: Found::Here(unproven_gateway),
+    },
+    Addressable {
+        control: Control::UncheckedDigest,
+        paragraph: "45 CFR 164.312(c)(2)",
+        weakened: "content passes that is not what its digest says",
+        instead: "write digest = \"when-present\"",
+        found: Found::Here(unchecked_digest),
     },
     Addressable {
         control: Control::StaleCrl,
@@ -290,6 +298,14 @@ fn unproven_gateway(draft: &Draft) -> Vec<Weak<'_>> {
                 ..weak(&upstream.server.place, &upstream.rationale)
             })
         })
+        .collect()
+}
+
+fn unchecked_digest(draft: &Draft) -> Vec<Weak<'_>> {
+    let routes = draft.routes.iter();
+    let unchecked = routes.filter(|route| route.digest.value == Demand::Off);
+    unchecked
+        .map(|route| weak(&route.digest.place, &route.rationale))
         .collect()
 }
 

@@ -11,6 +11,7 @@ mod house;
 mod listeners;
 pub(crate) mod reach;
 mod routes;
+mod signatures;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,16 +23,17 @@ use crate::collect::{Named, Optional};
 use crate::decision::Decision;
 use crate::error::{Advice, Findings, Report, did_you_mean, nearest};
 use crate::file::File;
+use crate::integrity::Signatures;
 use crate::model::{
-    AccessLog, Admin, Audit, Certificate, Config, FilePath, Listener, Rationale, Role, Route,
-    Secret, Server, Trust, Upstream, Workers,
+    AccessLog, Admin, Audit, Certificate, Config, Listener, Rationale, Role, Route, Server, Trust,
+    Upstream, Workers,
 };
 use crate::name::{
-    CertificateName, ClassName, ListenerName, RationaleText, RoleName, Sentence, TrustName,
-    UpstreamName,
+    CertificateName, ClassName, KeyName, ListenerName, RationaleText, RoleName, Sentence,
+    TrustName, UpstreamName,
 };
 use crate::place::{Place, Placed, quoted};
-use crate::secret::{PathText, SecretText};
+use crate::secret::{FilePath, PathText, Secret, SecretText};
 use crate::word::StandIn;
 
 /// What could be resolved, before it is known whether all of it could.
@@ -45,6 +47,7 @@ pub(crate) struct Draft {
     certificates: BTreeMap<CertificateName, Certificate>,
     listeners: BTreeMap<ListenerName, Listener>,
     roles: BTreeMap<RoleName, Role>,
+    signatures: Option<Signatures>,
     upstreams: BTreeMap<UpstreamName, Upstream>,
     routes: Vec<Route>,
 }
@@ -59,6 +62,11 @@ pub(crate) fn resolve(file: File, path: &Path, report: &mut Report) -> Draft {
         roles: names(file.roles.as_ref()),
         upstreams: names(file.upstreams.as_ref()),
         classes: house::class_names(file.audit.as_ref()),
+        signature_keys: names(
+            file.signatures
+                .as_ref()
+                .and_then(|table| table.keys.as_ref()),
+        ),
         report,
     };
     if context.listeners.as_ref().is_some_and(BTreeSet::is_empty) {
@@ -83,12 +91,16 @@ pub(crate) fn resolve(file: File, path: &Path, report: &mut Report) -> Draft {
             listeners::listener(table, &mut context)
         }),
         roles: each(file.roles, |role| clients::role(role, &mut context)),
+        signatures: file
+            .signatures
+            .map(|table| signatures::signatures(table, &mut context)),
         upstreams: each(file.upstreams, |table| {
             upstreams::upstream(table, &mut context)
         }),
         routes: routes::routes(file.routes, &mut context),
     };
     listeners::refuse_shared_addresses(&draft, context.report);
+    signatures::refuse_impossible(&draft, context.report);
     draft
 }
 
@@ -116,6 +128,7 @@ impl Draft {
             certificates: self.certificates,
             listeners: self.listeners,
             roles: self.roles,
+            signatures: self.signatures.expect(REPORTED),
             upstreams: self.upstreams,
             routes: self.routes,
             decisions,
@@ -179,6 +192,7 @@ struct Context<'r> {
     roles: Option<BTreeSet<RoleName>>,
     upstreams: Option<BTreeSet<UpstreamName>>,
     classes: Option<BTreeSet<ClassName>>,
+    signature_keys: Option<BTreeSet<KeyName>>,
     report: &'r mut Report,
 }
 

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::error::Report;
+use crate::integrity::{Answers, Demand, Replay, SigningKey};
 use crate::model::{Allow, NameKind, Role, Route, Server, UpstreamIdentity};
-use crate::name::{CertificateName, ListenerName, RoleName, TrustName, UpstreamName};
+use crate::name::{CertificateName, KeyName, ListenerName, RoleName, TrustName, UpstreamName};
 use crate::place::{Place, quoted};
 
 /// Notes everything that nobody reaches.
@@ -76,6 +77,25 @@ fn unused(draft: &Draft, report: &mut Report) {
         let is_used = used.certificates.contains(name);
         say(is_used, &certificate.place, message, hint);
     }
+    let Some(signatures) = &draft.signatures else {
+        return;
+    };
+    for (name, key) in &signatures.keys {
+        let message = "no route takes signatures of this key";
+        let hint = "name it in the signature_keys of a route, or leave it out";
+        say(used.keys.contains(name), &key.place, message, hint);
+    }
+    if let Replay::Kept(folder) = &signatures.replay {
+        let message = "no route takes signatures, so nothing is kept here";
+        let hint = "write signature = \"required\" in a route, or leave it out";
+        say(used.takes_signatures, &folder.place, message, hint);
+    }
+    if let SigningKey::Stated(key) = &signatures.key {
+        let message = "nothing is signed with this key";
+        let hint =
+            "write answers = \"signed\" in a route, signed = true in an upstream, or leave it out";
+        say(used.signs, key.place(), message, hint);
+    }
 }
 
 /// What something names.
@@ -84,6 +104,9 @@ struct Used<'d> {
     upstreams: BTreeSet<&'d UpstreamName>,
     trust: BTreeSet<&'d TrustName>,
     certificates: BTreeSet<&'d CertificateName>,
+    keys: BTreeSet<&'d KeyName>,
+    takes_signatures: bool,
+    signs: bool,
 }
 
 impl<'d> Used<'d> {
@@ -109,6 +132,16 @@ impl<'d> Used<'d> {
                 .filter_map(|listener| listener.trust())
                 .collect(),
             certificates: shown.chain(proved).map(|name| &name.value).collect(),
+            keys: routes()
+                .flat_map(|route| &route.signature.keys)
+                .map(|name| &name.value)
+                .collect(),
+            takes_signatures: routes().any(|route| route.signature.demand.value != Demand::Off),
+            signs: routes().any(|route| route.answers.value == Answers::Signed)
+                || draft
+                    .upstreams
+                    .values()
+                    .any(|upstream| upstream.signed.value),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::signatures::RuleKeys;
 use super::{Context, must_exist, rationale};
 use crate::choices::RatePer;
 use crate::collect::{List, Optional, Rows};
@@ -59,6 +60,17 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Route {
             .error(&extra.place, message, "divide the route");
         methods.truncate(MOST_METHODS);
     }
+    let signature = RuleKeys {
+        table: &table.place,
+        digest: &table.digest,
+        demand: table.signature,
+        covers: table.signature_covers,
+        age: table.signature_age,
+        skew: table.signature_skew,
+        keys: table.signature_keys,
+        stream: &table.stream,
+    };
+    let signature = signature.resolve(context);
     Route {
         allow: allow(table.allow, context),
         name: or_stand_in(table.name, &table.place),
@@ -76,6 +88,11 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Route {
         body_rate: table.body_rate.value,
         rate: rate(table.rate),
         encoded_slash: table.encoded_slash.value,
+        digest: table.digest,
+        signature,
+        buffer: table.buffer.value,
+        stream: table.stream.value,
+        answers: table.answers,
         rationale: rationale(table.rationale, &table.place),
         place: table.place,
     }

@@ -11,10 +11,11 @@ use crate::collect::Optional;
 use crate::error::Report;
 use crate::file;
 use crate::host::HostName;
-use crate::model::{FhirBase, FilePath, Protocol, Server, Upstream, UpstreamIdentity};
+use crate::integrity::AnswerKey;
+use crate::model::{FhirBase, Protocol, Server, Upstream, UpstreamIdentity};
 use crate::name::{CertificateName, TrustName};
 use crate::place::{Place, Placed, quoted};
-use crate::secret::PathText;
+use crate::secret::{FilePath, PathText};
 use crate::server::{Authority, ServerUrl};
 
 /// `None`: it is not known what its server is, and that is noted.
@@ -71,6 +72,11 @@ pub(super) fn upstream(table: file::Upstream, context: &mut Context<'_>) -> Opti
             .fhir_base
             .into_given()
             .map_or(FhirBase::Unstated, FhirBase::Stated),
+        signed: table.signed,
+        answer_key: match table.answer_key {
+            Optional::Given(path) => AnswerKey::Stated(context.file(path)),
+            Optional::Absent | Optional::Wrong => AnswerKey::Unstated,
+        },
         rationale: rationale(table.rationale, &table.place),
         place: table.place,
     })
