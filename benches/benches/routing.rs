@@ -13,6 +13,7 @@ use bytes::Bytes;
 use config::{ClientName, Config, HostName, ListenerName, TrustName};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gateway::authorize;
+use gateway::demands::Demands;
 use gateway::endpoint::{Address, Endpoint, Security};
 use gateway::request::{Head, Version};
 use gateway::route::{RouteEntry, RouteTable};
@@ -78,6 +79,7 @@ fn table(routes: usize) -> RouteTable {
             connections: 1,
         };
         Arc::new(RouteEntry {
+            demands: Demands::default(),
             route,
             endpoint: Arc::new(endpoint),
             rates: None,

@@ -27,6 +27,7 @@ fn release(time: Time) -> Entry<'static> {
         interaction: None,
         subjects: None,
         target: None,
+        integrity: None,
     };
     Entry {
         time,

@@ -29,6 +29,7 @@ pub struct Admitted {
 /// the refusal that follows says how it ended.
 pub async fn admit(verified: Verified, record: &mut Record) -> Result<Admitted, AppendError> {
     record.permitted(verified.rule())?;
+    record.proved(verified.proof());
     let needs_intent = needs_intent(verified.received(), verified.route());
     let (mut received, route) = verified.into_parts();
     received.content = record.read_along(received.content, &received.head.headers);

@@ -7,8 +7,10 @@
 //! Fails closed: none, two, or a name that could be read in two ways is no identity.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use config::{ClientName, NameKind, TrustName};
+use integrity::VerifyingKey;
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -27,6 +29,9 @@ pub struct ClientIdentity {
     path: Vec<Link>,
     header: http::HeaderValue,
     chain_header: Option<http::HeaderValue>,
+    /// The SubjectPublicKeyInfo of the leaf, and the key once somebody asked for it.
+    spki: Box<[u8]>,
+    key: OnceLock<Option<VerifyingKey>>,
 }
 
 impl ClientIdentity {
@@ -39,9 +44,9 @@ impl ClientIdentity {
         issuers: &[IssuerKey],
     ) -> Result<ClientIdentity, IdentityRefusal> {
         let (leaf, above) = path.split_first().ok_or(IdentityRefusal::Malformed)?;
-        let name = {
+        let (name, spki) = {
             let parsed = parse(leaf)?;
-            one_name(&parsed, kind)?
+            (one_name(&parsed, kind)?, parsed.public_key().raw.into())
         };
         let links: Result<Vec<Link>, IdentityRefusal> = path
             .iter()
@@ -57,6 +62,8 @@ impl ClientIdentity {
             path,
             header: client_cert(leaf),
             chain_header: client_cert_chain(above),
+            spki,
+            key: OnceLock::new(),
         })
     }
 
@@ -88,6 +95,12 @@ impl ClientIdentity {
     /// The value of `Client-Cert` (RFC 9440 2.2).
     pub fn header(&self) -> &http::HeaderValue {
         &self.header
+    }
+
+    /// The key that its certificate is for, if it is one that signs messages.
+    pub fn key(&self) -> Option<&VerifyingKey> {
+        let read = || VerifyingKey::from_spki(&self.spki).ok();
+        self.key.get_or_init(read).as_ref()
     }
 
     /// The value of `Client-Cert-Chain` (RFC 9440 2.3), when there is anything between leaf and root.

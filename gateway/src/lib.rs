@@ -66,6 +66,10 @@ pub mod handshake;
 
 pub mod limit;
 
+pub mod replays;
+
+pub mod demands;
+
 // The stages of a request.
 
 pub mod request;

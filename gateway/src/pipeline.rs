@@ -71,7 +71,7 @@ impl Pipeline {
                 .map_err(Refusal::Rate)?;
         }
 
-        let verified = message::verify(permitted).map_err(Refusal::Message)?;
+        let verified = message::verify(permitted).await.map_err(Refusal::Message)?;
 
         let admitted = admission::admit(verified, record)
             .await

@@ -11,6 +11,9 @@ use std::time::Duration;
 use audit::error::AppendError;
 use audit::event::Code;
 use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+use integrity::DigestError;
+use integrity::digest::WANT_CONTENT_DIGEST;
 
 use crate::authorize::AuthorizeRefusal;
 use crate::checks::{CheckRefusal, PathFault};
@@ -19,6 +22,7 @@ use crate::hello::HelloRefusal;
 use crate::identity::IdentityRefusal;
 use crate::limit::{ConnectionRefusal, RateRefusal};
 use crate::message::MessageRefusal;
+use crate::replays::ReplayRefusal;
 use crate::request::ContentFault;
 use crate::route::RouteRefusal;
 use crate::tls::ChainRefusal;
@@ -101,7 +105,7 @@ impl Refusal {
                 | AuthorizeRefusal::Standing(_)
                 | AuthorizeRefusal::TrustGone,
             ) => StatusCode::FORBIDDEN,
-            Refusal::Message(MessageRefusal::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Message(refusal) => message_status(refusal),
             Refusal::Audit(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Upstream(refusal) => match refusal {
                 UpstreamRefusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -148,7 +152,7 @@ impl Refusal {
                 AuthorizeRefusal::CertificateMissing => Code::CertificateMissing,
             },
             Refusal::Rate(_) => Code::RateLimited,
-            Refusal::Message(MessageRefusal::TooLarge { .. }) => Code::BodyTooLarge,
+            Refusal::Message(refusal) => message_code(refusal),
             Refusal::Audit(_) => Code::AuditUnavailable,
             Refusal::Upstream(refusal) => match refusal {
                 UpstreamRefusal::Busy => Code::UpstreamBusy,
@@ -196,9 +200,7 @@ impl Refusal {
             Refusal::Check(CheckRefusal::Path(fault))
             | Refusal::Route(RouteRefusal::Path(fault)) => Some(path_detail(*fault).into()),
             Refusal::Check(CheckRefusal::FieldRefused { field }) => Some((*field).into()),
-            Refusal::Message(MessageRefusal::TooLarge { declared, limit }) => {
-                Some(format!("{declared} bytes declared, {limit} allowed").into())
-            }
+            Refusal::Message(refusal) => message_detail(refusal),
             Refusal::Audit(error) => Some(error.to_string().into()),
             Refusal::Upstream(refusal) => match refusal {
                 UpstreamRefusal::Unreachable { error } => Some(error.to_string().into()),
@@ -227,6 +229,12 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Refusal::Rate(RateRefusal { wait }) => Some(*wait),
+            Refusal::Message(
+                MessageRefusal::NoRoom
+                | MessageRefusal::Replay(
+                    ReplayRefusal::Full | ReplayRefusal::Share | ReplayRefusal::Unavailable { .. },
+                ),
+            ) => Some(Duration::from_secs(1)),
             Refusal::Audit(_) | Refusal::Upstream(UpstreamRefusal::Busy) => {
                 Some(Duration::from_secs(1))
             }
@@ -239,6 +247,33 @@ impl Refusal {
             | Refusal::Upstream(_)
             | Refusal::Internal => None,
         }
+    }
+
+    /// Fields that tell the client what it would have to send.
+    pub fn asks(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let Refusal::Message(refusal) = self else {
+            return Vec::new();
+        };
+        let mut fields = Vec::new();
+        if let MessageRefusal::Digest(DigestError::Missing | DigestError::NoKnownAlgorithm) =
+            refusal
+        {
+            // RFC 9530 4: sha-256 is wanted.
+            let wanted = HeaderValue::from_static("sha-256=10");
+            fields.push((WANT_CONTENT_DIGEST, wanted));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            // RFC 9110 11.6.1 asks for a challenge; what is asked for in detail has a field of its own
+            // (RFC 9421 5.1).
+            let scheme = HeaderValue::from_static("Signature");
+            fields.push((header::WWW_AUTHENTICATE, scheme));
+        }
+        if let MessageRefusal::Signature { asks, .. } = refusal
+            && let Ok(asks) = HeaderValue::from_str(asks)
+        {
+            fields.push((HeaderName::from_static("accept-signature"), asks));
+        }
+        fields
     }
 
     /// The methods that would have been served (RFC 9110 10.2.1).
@@ -271,6 +306,7 @@ impl Refusal {
                 | AuthorizeRefusal::CertificateMissing,
             ) => true,
             Refusal::Upstream(UpstreamRefusal::Content(_)) => true,
+            Refusal::Message(MessageRefusal::Content(_)) => true,
             Refusal::Route(RouteRefusal::ListenerGone) => true,
             Refusal::Route(_)
             | Refusal::Authorize(_)
@@ -289,6 +325,7 @@ fn content_status(fault: &ContentFault) -> StatusCode {
         ContentFault::Stream | ContentFault::Gone => StatusCode::BAD_REQUEST,
         ContentFault::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         ContentFault::Stalled | ContentFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        ContentFault::Altered => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -299,6 +336,121 @@ pub fn content_code(fault: &ContentFault) -> Code {
         ContentFault::Stream | ContentFault::Gone => Code::ClientGone,
         ContentFault::TooLarge { .. } => Code::BodyTooLarge,
         ContentFault::Stalled | ContentFault::TooSlow => Code::BodyTimeout,
+        ContentFault::Altered => Code::DigestMismatch,
+    }
+}
+
+fn message_status(refusal: &MessageRefusal) -> StatusCode {
+    match refusal {
+        MessageRefusal::TooLarge { .. } | MessageRefusal::Unbuffered { .. } => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        MessageRefusal::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+        MessageRefusal::Content(fault) => content_status(fault),
+        MessageRefusal::Digest(_) => StatusCode::BAD_REQUEST,
+        MessageRefusal::Signature { error, .. } => match signature_code(error) {
+            Code::SignatureMalformed => StatusCode::BAD_REQUEST,
+            _ => StatusCode::UNAUTHORIZED,
+        },
+        MessageRefusal::Replay(refusal) => match refusal {
+            ReplayRefusal::Replayed | ReplayRefusal::Unknown | ReplayRefusal::OutOfWindow => {
+                StatusCode::UNAUTHORIZED
+            }
+            ReplayRefusal::Share => StatusCode::TOO_MANY_REQUESTS,
+            ReplayRefusal::Full | ReplayRefusal::Unavailable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        },
+    }
+}
+
+fn message_code(refusal: &MessageRefusal) -> Code {
+    match refusal {
+        MessageRefusal::TooLarge { .. } | MessageRefusal::Unbuffered { .. } => Code::BodyTooLarge,
+        MessageRefusal::NoRoom => Code::BodyNoRoom,
+        MessageRefusal::Content(fault) => content_code(fault),
+        MessageRefusal::Digest(error) => match error {
+            DigestError::Missing => Code::DigestMissing,
+            DigestError::TooLarge { .. }
+            | DigestError::Malformed { .. }
+            | DigestError::NoKnownAlgorithm => Code::DigestMalformed,
+            DigestError::Mismatch { .. } => Code::DigestMismatch,
+        },
+        MessageRefusal::Signature { error, .. } => signature_code(error),
+        MessageRefusal::Replay(refusal) => match refusal {
+            ReplayRefusal::Replayed => Code::SignatureReplayed,
+            ReplayRefusal::Unknown => Code::ReplayUnknown,
+            ReplayRefusal::OutOfWindow => Code::SignatureTime,
+            ReplayRefusal::Full | ReplayRefusal::Share => Code::ReplayWindowFull,
+            ReplayRefusal::Unavailable { .. } => Code::ReplayUnavailable,
+        },
+    }
+}
+
+fn message_detail(refusal: &MessageRefusal) -> Option<Cow<'static, str>> {
+    match refusal {
+        MessageRefusal::TooLarge { declared, limit } => {
+            Some(format!("{declared} bytes declared, {limit} allowed").into())
+        }
+        MessageRefusal::Unbuffered { limit } => Some(
+            format!("more than the {limit} bytes that are checked before they are forwarded")
+                .into(),
+        ),
+        MessageRefusal::Digest(error) => Some(error.to_string().into()),
+        // Names of components and times: the library's errors hold no value of a message.
+        MessageRefusal::Signature { error, .. } => Some(error.to_string().into()),
+        MessageRefusal::Replay(ReplayRefusal::Unavailable { error }) => {
+            Some(error.to_string().into())
+        }
+        MessageRefusal::Replay(ReplayRefusal::Share) => {
+            Some("the client has its share of the window".into())
+        }
+        MessageRefusal::Content(_) | MessageRefusal::NoRoom | MessageRefusal::Replay(_) => None,
+    }
+}
+
+/// One code for each thing that whoever signs can do about it.
+fn signature_code(error: &integrity::Error) -> Code {
+    use integrity::Error;
+    match error {
+        Error::SignatureMissing => Code::SignatureMissing,
+        Error::FieldTooLarge { .. }
+        | Error::FieldMalformed { .. }
+        | Error::TooManySignatures { .. }
+        | Error::Unpaired { .. }
+        | Error::NotFound
+        | Error::SeveralFound { .. }
+        | Error::TooManyComponents { .. }
+        | Error::ComponentUnknown { .. }
+        | Error::ComponentName { .. }
+        | Error::ComponentParameter { .. }
+        | Error::ComponentConflict { .. }
+        | Error::ComponentTwice { .. }
+        | Error::ComponentMisplaced { .. }
+        | Error::ParameterType { .. }
+        | Error::ParameterTooLong { .. }
+        | Error::ExpiresFirst { .. }
+        | Error::ComponentAbsent { .. }
+        | Error::NoRequest { .. }
+        | Error::ValueByte { .. }
+        | Error::ValueMalformed { .. }
+        | Error::ValueAmbiguous { .. }
+        | Error::NotStructured { .. }
+        | Error::BaseTooLarge { .. }
+        | Error::LabelMalformed
+        | Error::LabelTaken => Code::SignatureMalformed,
+        Error::NothingCovered
+        | Error::NotCovered { .. }
+        | Error::ParameterMissing { .. }
+        | Error::TagNotAccepted
+        | Error::AlgorithmNotAccepted { .. }
+        | Error::AlgorithmUnknown
+        | Error::AlgorithmMismatch { .. } => Code::SignatureInsufficient,
+        Error::NotYetValid { .. } | Error::TooOld { .. } | Error::Expired { .. } => {
+            Code::SignatureTime
+        }
+        Error::KeyUnknown => Code::SignatureKeyUnknown,
+        Error::Invalid { .. } | Error::SigningFailed => Code::SignatureInvalid,
     }
 }
 

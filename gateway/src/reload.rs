@@ -14,7 +14,7 @@ use audit::event::{
 };
 use audit::log::Log;
 use audit::queue::Share;
-use config::{Config, FilePath, Finding, Findings, Place, Secret};
+use config::{Config, FilePath, Finding, Findings, Place, Replay, Secret};
 use tokio::sync::oneshot;
 
 use crate::digest::sha256;
@@ -100,6 +100,7 @@ async fn prepare(
     let bound = fleet
         .bind(&site)
         .map_err(|errors| refused(errors.iter().map(finding).collect()))?;
+    open_replays(&site).map_err(|finding| refused([finding].into_iter().collect()))?;
     let site = Arc::new(site);
     let recorded = {
         let (site, log) = (Arc::clone(&site), log.clone());
@@ -133,6 +134,27 @@ fn read(source: &Source, current: &Site) -> Result<Loaded, Refused> {
         return Err(Refused { findings, digest });
     }
     load::load(config, Some(current)).map_err(|findings| Refused { findings, digest })
+}
+
+/// Opens the window of accepted messages, if there is one and it is not open.
+///
+/// # Errors
+/// [`Finding`]: no signed message could be accepted.
+pub(crate) fn open_replays(site: &Site) -> Result<(), Finding> {
+    let Some(replays) = &site.replays else {
+        return Ok(());
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    replays.open(now).map_err(|error| {
+        let directory = replays.directory().display();
+        let hint = match error.kind() {
+            io::ErrorKind::WouldBlock => "give each gateway a directory of its own",
+            _ => "let the user that the gateway runs as write there",
+        };
+        let message = format!("which messages were accepted cannot be known: {directory}: {error}");
+        Finding::error(&site.config.signatures.place, message, Some(hint))
+    })
 }
 
 /// Does something that takes its time on a thread of its own.
@@ -192,6 +214,14 @@ fn fixed(new: &Config, old: &Config) -> Vec<Finding> {
     };
     if admin(new) != admin(old) {
         findings.push(restart(&whole, "the admin listener"));
+    }
+    if let (Replay::Kept(new_directory), Replay::Kept(old_directory)) =
+        (&new.signatures.replay, &old.signatures.replay)
+        && (&new_directory.path, new.signatures.window)
+            != (&old_directory.path, old.signatures.window)
+    {
+        let place = &new.signatures.place;
+        findings.push(restart(place, "the window of accepted signatures"));
     }
     if new.access_log != old.access_log {
         findings.push(restart(&whole, "the access log"));

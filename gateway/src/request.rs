@@ -160,6 +160,8 @@ pub enum ContentFault {
     Stalled,
     /// It comes slower than the route allows.
     TooSlow,
+    /// It is not what its digest says.
+    Altered,
 }
 
 impl std::fmt::Display for ContentFault {
@@ -171,6 +173,7 @@ impl std::fmt::Display for ContentFault {
             ContentFault::TooLarge { limit } => write!(f, "more than {limit} bytes"),
             ContentFault::Stalled => f.write_str("nothing came for too long"),
             ContentFault::TooSlow => f.write_str("slower than allowed"),
+            ContentFault::Altered => f.write_str("not what its digest says"),
         }
     }
 }

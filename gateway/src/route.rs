@@ -14,6 +14,7 @@ use config::{HostName, ListenerName, Route};
 use http1::Authority;
 
 use crate::checks::{self, PathFault};
+use crate::demands::Demands;
 use crate::endpoint::Endpoint;
 use crate::hosts::Hosts;
 use crate::limit::Rates;
@@ -38,6 +39,8 @@ pub struct RouteEntry {
     pub endpoint: Arc<Endpoint>,
     /// The clients' rates, if it limits them.
     pub rates: Option<Arc<Rates>>,
+    /// What it asks of messages.
+    pub demands: Demands,
     /// Within what an id of its upstream's patients is unique: the upstream's `fhir_base`, or where
     /// that is not said a URN with the upstream's name.
     pub patients: Box<str>,
@@ -292,6 +295,7 @@ mod tests {
                 route,
                 endpoint,
                 rates: None,
+                demands: Demands::default(),
                 patients: Box::default(),
             })
         }))

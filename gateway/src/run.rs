@@ -194,6 +194,8 @@ impl Running {
         let asked =
             witnesses::ask(&site).map_err(|(place, error)| RunError::Witness { place, error })?;
         let (log, committer) = open_log(&site)?;
+        reload::open_replays(&site)
+            .map_err(|finding| RunError::Findings([finding].into_iter().collect()))?;
         let metrics = Metrics::new();
         let access = match site.config.access_log {
             Access::Off => AccessLog::off(metrics.clone()),
@@ -327,6 +329,11 @@ impl Running {
             time: Time::from_system(SystemTime::now()),
             event: Event::Stop(Stop { reason }),
         };
+        if let Some(replays) = &self.common.site.load().replays
+            && let Err(error) = replays.close()
+        {
+            tracing::warn!(%error, "which signed messages were accepted is not synced: should the machine lose power now, the next start does not know");
+        }
         let recorded = log.append_blocking(&stop, AUDIT_PATIENCE);
         let closed = self.committer.close(AUDIT_PATIENCE);
         // Behind the last checkpoint, so that nothing is left that no witness saw.

@@ -12,6 +12,7 @@ use audit::ship::submit::Witness;
 use config::{ListenerName, Role, RoleName, UpstreamName};
 
 use crate::endpoint::Endpoint;
+use crate::replays::Replays;
 use crate::route::RouteTable;
 use crate::tls::{ClientTrust, OwnCertificate, ServerSide};
 
@@ -36,6 +37,8 @@ pub struct Site {
     pub roles: BTreeMap<RoleName, Role>,
     /// Upstreams.
     pub upstreams: HashMap<UpstreamName, Arc<Endpoint>>,
+    /// Which signed messages were accepted; nothing where no route takes any.
+    pub replays: Option<Arc<Replays>>,
     /// The keys of the audit log. A reload does not change them.
     pub audit_keys: AuditKeys,
     /// Its witnesses. A reload does not change them.

@@ -140,5 +140,6 @@ fn request(number: u64, of: u64, method: &'static str) -> Request<'static> {
         interaction: Some("create"),
         subjects: Some(subjects),
         target: None,
+        integrity: None,
     }
 }

@@ -124,6 +124,24 @@ codes! {
     115 ListenerGone              "listener_gone"               "The listener of this connection is no longer configured."
     116 TrustGone                 "trust_gone"                  "The trust set that vouched for the client is no longer configured, or has changed."
 
+    // What was sent is what arrived, once (RFC 9530, RFC 9421).
+    120 DigestMissing             "digest_missing"              "The route asks for a digest of the content and there is none (RFC 9530 2)."
+    121 DigestMalformed           "digest_malformed"            "A digest field is malformed, or of no algorithm that is trusted (RFC 9530 5)."
+    122 DigestMismatch            "digest_mismatch"             "The content is not what its digest says (RFC 9530 2)."
+    123 SignatureMissing          "signature_missing"           "The route asks for a signature and there is none (RFC 9421 4)."
+    124 SignatureMalformed        "signature_malformed"         "The signature, or what it covers, is malformed (RFC 9421 4)."
+    125 SignatureInsufficient     "signature_insufficient"      "The signature does not cover what the route asks for, lacks a parameter, or is of an algorithm that is not accepted (RFC 9421 3.2.1)."
+    126 SignatureTime             "signature_time"              "The signature is too old, expired, or of the future (RFC 9421 3.2.1)."
+    127 SignatureKeyUnknown       "signature_key_unknown"       "The signature is not by the key of the client's certificate, nor by one that is registered for the route."
+    128 SignatureInvalid          "signature_invalid"           "The signature does not verify (RFC 9421 3.2)."
+    129 SignatureReplayed         "signature_replayed"          "A message with this nonce was accepted before (RFC 9421 7.2.2)."
+    137 AnswerDigestMismatch      "answer_digest_mismatch"      "The content of the upstream's answer is not what its digest says (RFC 9530 2)."
+    138 AnswerSignatureInvalid    "answer_signature_invalid"    "The signature of the upstream's answer does not verify, or is missing (RFC 9421 3.2)."
+    152 ReplayWindowFull          "replay_window_full"          "So many signed messages were accepted of late that no further one can be remembered."
+    139 BodyNoRoom                "body_no_room"                "The connection holds so much content already that there is no room to check more."
+    154 ReplayUnavailable         "replay_unavailable"          "That the message was accepted could not be written down, so it was not."
+    153 ReplayUnknown             "replay_unknown"              "The message was signed before the gateway could know which ones it had accepted: sign it again."
+
     // Upstream.
     130 UpstreamUnreachable       "upstream_unreachable"        "No connection to the upstream could be made."
     131 UpstreamConnectTimeout    "upstream_connect_timeout"    "The upstream did not accept a connection in time."

@@ -95,6 +95,7 @@ mod tests {
                     interaction: None,
                     subjects: None,
                     target: None,
+                    integrity: None,
                 },
                 status,
                 bytes,

@@ -448,6 +448,7 @@ mod tests {
             interaction: None,
             subjects,
             target: None,
+            integrity: None,
         }
     }
 

@@ -10,6 +10,8 @@ mod prepare;
 
 mod sample;
 
+mod signed;
+
 mod story;
 
 use std::fmt::Write as _;

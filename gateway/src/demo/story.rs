@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::credentials::DEVICE;
 use super::prepare::Prepared;
+use super::signed;
 use crate::tls;
 
 /// No step takes longer.
@@ -86,8 +87,19 @@ enum Act {
     Forge,
     /// A hello of this version, which says that it fell back or not.
     Hello(u16, bool),
+    /// The device sends what it signed, then again, or altered, or without its signature.
+    Signed(Mischief),
     /// No TLS.
     Plain,
+}
+
+/// What becomes of a signed request on its way.
+#[derive(Clone, Copy)]
+enum Mischief {
+    None,
+    Altered,
+    Repeated,
+    Unsigned,
 }
 
 /// What is done, what is expected, and what that shows.
@@ -98,6 +110,10 @@ const STORY: &[(Act, &str, &str)] = &[
     (Act::Forge,                                     "stripped",                           "a forged identity header does not reach the API"),
     (Act::Device("GET /fhir/%2e%2e/admin", ""),      "400",                                "a path that reads in two ways is refused"),
     (Act::Device("DELETE /fhir/Patient/1", ""),      "405",                                "a method that the route does not serve is refused"),
+    (Act::Signed(Mischief::None),                    "201",                                "what the device signed is taken"),
+    (Act::Signed(Mischief::Unsigned),                "401",                                "without the signature that the route asks for it is refused (RFC 9421)"),
+    (Act::Signed(Mischief::Altered),                 "400",                                "content that was altered on its way is refused (RFC 9530)"),
+    (Act::Signed(Mischief::Repeated),                "401",                                "what was accepted once is not accepted again"),
     (Act::Nobody("GET /fhir/Patient/1"),             "alert certificate_required (116)",   "a client without a certificate gets nowhere"),
     (Act::Revoked("GET /fhir/Patient/1"),            "alert certificate_revoked (44)",     "a revoked device gets nowhere"),
     (Act::Hello(0x0302, false),                      "alert protocol_version (70)",        "a client that can do no better than TLS 1.1 is refused"),
@@ -229,6 +245,11 @@ fn recorded(directory: &Path) -> String {
         "release patients GET 200".to_owned(),
         "intent observations POST".to_owned(),
         "release observations POST 201".to_owned(),
+        "intent signed POST".to_owned(),
+        "release signed POST 201".to_owned(),
+        "refusal signature_missing".to_owned(),
+        "refusal digest_mismatch".to_owned(),
+        "refusal signature_replayed".to_owned(),
         "refusal path_refused".to_owned(),
         "refusal method_not_allowed".to_owned(),
         "handshake_refused certificate_missing".to_owned(),
@@ -271,6 +292,7 @@ impl Client {
             Act::Revoked(line) => self.request(Some(&self.revoked), line, "").await,
             Act::Nobody(line) => self.request(None, line, "").await,
             Act::Forge => self.forge().await,
+            Act::Signed(mischief) => self.signed(mischief).await,
             Act::Hello(version, fallback) => self.hello(version, fallback).await,
             Act::Plain => self.plain().await,
         }
@@ -306,6 +328,37 @@ impl Client {
             Ok(_) => "stripped".to_owned(),
             Err(error) => error,
         }
+    }
+
+    async fn signed(&self, mischief: Mischief) -> String {
+        let (line, path) = ("POST /signed/fhir/Observation", "/signed/fhir/Observation");
+        let (chain, key) = &self.device;
+        let Some(certificate) = chain.first() else {
+            return "no certificate".to_owned();
+        };
+        let fields = match mischief {
+            Mischief::Unsigned => Ok(String::new()),
+            _ => signed::fields((certificate, key), path, WRITTEN),
+        };
+        let fields = match fields {
+            Ok(fields) => fields,
+            Err(error) => return error,
+        };
+        let altered = WRITTEN.replace("Observation", "observation");
+        let (content, times) = match mischief {
+            Mischief::Altered => (altered.as_str(), 1),
+            Mischief::Repeated => (WRITTEN, 2),
+            Mischief::None | Mischief::Unsigned => (WRITTEN, 1),
+        };
+        let mut happened = String::new();
+        for _ in 0..times {
+            let answer = self.exchange(Some(&self.device), line, &fields, content);
+            happened = match answer.await {
+                Ok(answer) => answer.split(' ').nth(1).unwrap_or("nothing").to_owned(),
+                Err(error) => error,
+            };
+        }
+        happened
     }
 
     async fn exchange(

@@ -22,6 +22,8 @@ mod endpoints;
 
 mod listeners;
 
+mod signatures;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -167,7 +169,8 @@ impl Loader {
         let trust = self.trust_sets(&config.trust, previous);
         let upstreams = self.upstreams(&config, &entries, previous);
         let listeners = self.listeners(&config, &entries, &trust);
-        let routes = routes(&config, &upstreams, previous);
+        let means = self.signatures(&config, previous);
+        let routes = self.routes(&config, &upstreams, &means, previous);
         self.findings.extend(descriptors::judge(&config));
         Site {
             generation: previous.map_or(1, |site| site.generation + 1),
@@ -178,11 +181,40 @@ impl Loader {
             routes,
             roles: config.roles.clone(),
             upstreams,
+            replays: means.replays,
             audit_keys,
             witnesses,
             decisions,
             config,
         }
+    }
+
+    /// The routes, each with the upstream that it holds. What `previous` counted for a route is kept.
+    fn routes(
+        &mut self,
+        config: &Config,
+        upstreams: &HashMap<UpstreamName, Arc<Endpoint>>,
+        means: &signatures::Means,
+        previous: Option<&Site>,
+    ) -> RouteTable {
+        let routes = config.routes.iter().filter_map(|route| {
+            let kept = previous.and_then(|site| {
+                site.routes
+                    .rates()
+                    .find(|(known, _)| known.name.value == route.name.value)
+            });
+            let demands = self.demands(route, means);
+            // An upstream that is missing has been reported where it is configured.
+            let endpoint = upstreams.get(&route.upstream.value)?;
+            Some(Arc::new(RouteEntry {
+                rates: rates(&route.rate, kept.map(|(_, rates)| rates)),
+                endpoint: Arc::clone(endpoint),
+                patients: patients(config, &route.upstream.value),
+                demands,
+                route: route.clone(),
+            }))
+        });
+        RouteTable::build(routes.collect::<Vec<_>>())
     }
 
     /// What lies under the audit log.
@@ -208,30 +240,6 @@ impl Loader {
             }
         }
     }
-}
-
-/// The routes, each with the upstream that it holds. What `previous` counted for a route is kept.
-fn routes(
-    config: &Config,
-    upstreams: &HashMap<UpstreamName, Arc<Endpoint>>,
-    previous: Option<&Site>,
-) -> RouteTable {
-    let routes = config.routes.iter().filter_map(|route| {
-        let kept = previous.and_then(|site| {
-            site.routes
-                .rates()
-                .find(|(known, _)| known.name.value == route.name.value)
-        });
-        // An upstream that is missing has been reported where it is configured.
-        let endpoint = upstreams.get(&route.upstream.value)?;
-        Some(Arc::new(RouteEntry {
-            rates: rates(&route.rate, kept.map(|(_, rates)| rates)),
-            endpoint: Arc::clone(endpoint),
-            patients: patients(config, &route.upstream.value),
-            route: route.clone(),
-        }))
-    });
-    RouteTable::build(routes.collect::<Vec<_>>())
 }
 
 /// Within what an id of a patient on this upstream is unique.

@@ -7,8 +7,8 @@ use std::time::Instant;
 use audit::appender::Append;
 use audit::error::AppendError;
 use audit::event::{
-    Code, Completion, Digest, Entry, Event, Id, Intent, Passage, Refusal, Release, Request,
-    Subjects, Unknown,
+    Code, Completion, Digest, Entry, Event, Id, Integrity, Intent, Passage, Refusal, Release,
+    Request, Subjects, Unknown,
 };
 use audit::log::Slot;
 use http::{HeaderMap, Method, StatusCode};
@@ -18,6 +18,7 @@ use super::subjects::Concerned;
 use super::{ConnectionRecord, Recorder, now};
 use crate::authorize::Rule;
 use crate::checks;
+use crate::message::Proof;
 use crate::peer::{Client, Peer};
 use crate::reading::{Part, Reading};
 use crate::request::{Content, Head};
@@ -40,6 +41,8 @@ pub struct Record {
     resource: Option<&'static str>,
     /// Whom the request concerns; on FHIR routes.
     concerned: Option<Box<Concerned>>,
+    /// What was proved of its message, if anything.
+    proof: Option<Box<Proof>>,
     attempts: u8,
     since: Instant,
     /// Bytes of the answer's content that were handed to the connection.
@@ -98,6 +101,7 @@ impl Record {
             rule: None,
             resource: None,
             concerned: None,
+            proof: None,
             attempts: 0,
             since: Instant::now(),
             sent: 0,
@@ -160,6 +164,11 @@ impl Record {
         }
         self.rule = Some(rule.clone());
         Ok(())
+    }
+
+    /// Notes what was proved of the message.
+    pub fn proved(&mut self, proof: &Proof) {
+        self.proof = (*proof != Proof::default()).then(|| Box::new(proof.clone()));
     }
 
     /// Notes that an upstream connection may have seen some of the request.
@@ -429,6 +438,7 @@ impl Record {
             subjects,
             // Set where the entry is sealed, if it is.
             target: None,
+            integrity: self.proof.as_deref().map(integrity),
         }
     }
 
@@ -452,6 +462,15 @@ impl Record {
         } else {
             "(other)"
         }
+    }
+}
+
+fn integrity(proof: &Proof) -> Integrity<'_> {
+    let signer = proof.signer.as_ref();
+    Integrity {
+        content: proof.content,
+        key: signer.map(|signer| signer.key.as_deref().unwrap_or("certificate")),
+        algorithm: signer.map(|signer| signer.algorithm),
     }
 }
 

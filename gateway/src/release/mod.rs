@@ -201,6 +201,9 @@ fn problem(refusal: &Refusal, id: &RequestId) -> Released {
     {
         headers.insert(header::ALLOW, allow);
     }
+    for (name, value) in refusal.asks() {
+        headers.insert(name, value);
+    }
     if let Some(wait) = refusal.retry_after() {
         // Whole seconds, rounded up: coming earlier would be in vain.
         headers.insert(

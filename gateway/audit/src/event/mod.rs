@@ -17,6 +17,8 @@ mod connection;
 
 mod subjects;
 
+mod integrity;
+
 mod request;
 
 use minicbor::{Decode, Encode};
@@ -28,6 +30,7 @@ pub use house::{
     Clock, Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, LogRead,
     Recovered, Revocation, SigningKey, Start, Stop, UnsignedTail, Witness,
 };
+pub use integrity::{Content, Integrity};
 pub use keeping::{Backup, By, Destruction, Hold, Kept, MAX_REASON, Restored, Retention};
 pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
 pub use subjects::{Pseudonym, Subjects, Unknown};

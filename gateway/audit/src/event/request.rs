@@ -6,7 +6,7 @@ use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::{Code, Digest, Id, Subjects};
+use super::{Code, Digest, Id, Integrity, Subjects};
 
 /// What every record of a request says of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -49,6 +49,10 @@ pub struct Request<'a> {
     #[cbor(b(10))]
     #[serde(skip)]
     pub target: Option<&'a ByteSlice>,
+    /// What was proved of its message.
+    #[cbor(b(11))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Integrity<'a>>,
 }
 
 /// `intent`: written before a request with effects is forwarded.

@@ -370,6 +370,7 @@ mod tests {
             interaction: None,
             subjects: Some(subjects),
             target: None,
+            integrity: None,
         }
     }
 

@@ -214,6 +214,7 @@ impl Writer {
             interaction: Some("search-type"),
             subjects: Some(Subjects::new()),
             target: None,
+            integrity: None,
         }
     }
 

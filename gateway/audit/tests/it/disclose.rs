@@ -37,6 +37,7 @@ fn request(number: u8) -> Request<'static> {
         interaction: Some("read"),
         subjects: None,
         target: None,
+        integrity: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn request(number: u8, method: &'static str) -> Request<'static> {
         interaction: None,
         subjects: None,
         target: None,
+        integrity: None,
     }
 }
 

@@ -48,6 +48,7 @@ fn release() -> Entry<'static> {
         interaction: None,
         subjects: None,
         target: None,
+        integrity: None,
     };
     Entry {
         time: Time(1_795_000_000_123_456_789),

@@ -79,6 +79,7 @@ pub(super) fn request<'a>(id: u8, method: &'a str, client: &'a str) -> Request<'
         interaction: None,
         subjects: None,
         target: None,
+        integrity: None,
     }
 }
 

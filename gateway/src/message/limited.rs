@@ -1,11 +1,9 @@
-//! The content of a request under the limits of its route: length, pauses, rate.
+//! Content held to the limits of its route: length, pauses, rate.
 //!
-//! Nothing is buffered: content is passed on as it comes, and a limit that is exceeded is an error
-//! of the body, never its end. The proof that content is what was sent (RFC 9530, RFC 9421) has its
-//! place here and comes with message integrity.
+//! Nothing is buffered: content is passed on as it comes, and a limit that is exceeded is an error of the
+//! body, never its end.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,78 +11,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::authorize::{Permitted, Rule};
 use crate::headers;
-use crate::request::{Content, ContentFault, Received};
-use crate::route::RouteEntry;
-
-/// A permitted request whose content is held to the limits of its route.
-#[derive(Debug)]
-pub struct Verified {
-    received: Received,
-    route: Arc<RouteEntry>,
-    rule: Rule,
-}
-
-/// Why the message is refused before anything of its content was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessageRefusal {
-    /// It declares more content than the route allows.
-    TooLarge {
-        /// What it declares, bytes.
-        declared: u64,
-        /// The limit, bytes.
-        limit: u64,
-    },
-}
-
-/// Holds the content of a permitted request to the limits of its route.
-pub fn verify(permitted: Permitted) -> Result<Verified, MessageRefusal> {
-    let (mut received, route, rule) = permitted.into_parts();
-    let limit = route.route.body_limit.get();
-    if let Content::Stream { length, body } = received.content {
-        if let Some(declared) = length
-            && declared > limit
-        {
-            return Err(MessageRefusal::TooLarge { declared, limit });
-        }
-        let limits = ContentLimits {
-            limit,
-            idle: route.route.body_idle,
-            rate: route.route.body_rate.get(),
-        };
-        received.content = Content::Stream {
-            length,
-            body: Box::pin(Limited::new(body, limits)),
-        };
-    }
-    Ok(Verified {
-        received,
-        route,
-        rule,
-    })
-}
-
-impl Verified {
-    /// The request.
-    pub fn received(&self) -> &Received {
-        &self.received
-    }
-
-    /// Its route.
-    pub fn route(&self) -> &Arc<RouteEntry> {
-        &self.route
-    }
-
-    /// What permitted it.
-    pub fn rule(&self) -> &Rule {
-        &self.rule
-    }
-
-    pub(crate) fn into_parts(self) -> (Received, Arc<RouteEntry>) {
-        (self.received, self.route)
-    }
-}
+use crate::request::ContentFault;
 
 /// What content is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +31,7 @@ impl ContentLimits {
 }
 
 /// Content that ends in a fault when it exceeds its limits.
-struct Limited<B> {
+pub(super) struct Limited<B> {
     body: B,
     limits: ContentLimits,
     seen: u64,
@@ -116,7 +44,7 @@ struct Limited<B> {
 }
 
 impl<B> Limited<B> {
-    fn new(body: B, limits: ContentLimits) -> Limited<B> {
+    pub(super) fn new(body: B, limits: ContentLimits) -> Limited<B> {
         Limited {
             body,
             limits,

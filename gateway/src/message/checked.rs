@@ -1,0 +1,363 @@
+//! Content compared with its digests: gathered and compared as a whole, or while it passes, with its last
+//! part withheld.
+//!
+//! Memory is bounded either way: what is gathered by the route's buffer and by what the connection may
+//! hold, what passes by one piece of it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use integrity::{DigestError, Digests, Hasher};
+
+use crate::memory::{Held, Memory};
+use crate::request::ContentFault;
+
+/// Content as it comes.
+type Stream = Pin<Box<dyn Body<Data = Bytes, Error = ContentFault>>>;
+
+/// What the content must be. Never nothing.
+#[derive(Debug)]
+pub(super) struct Expected {
+    stated: Vec<Digests>,
+}
+
+impl Expected {
+    pub(super) fn of(
+        content: Option<Digests>,
+        representation: Option<Digests>,
+    ) -> Option<Expected> {
+        let stated: Vec<Digests> = content.into_iter().chain(representation).collect();
+        (!stated.is_empty()).then_some(Expected { stated })
+    }
+
+    fn hasher(&self) -> Hasher {
+        let algorithms: Vec<_> = self.stated.iter().flat_map(Digests::algorithms).collect();
+        Hasher::new(&algorithms)
+    }
+
+    fn check(&self, computed: Hasher) -> Result<(), DigestError> {
+        let computed = computed.finish();
+        self.stated
+            .iter()
+            .try_for_each(|stated| stated.check(&computed))
+    }
+
+    /// Of a message without content.
+    pub(super) fn check_nothing(&self) -> Result<(), DigestError> {
+        self.check(self.hasher())
+    }
+}
+
+/// What was read of content.
+pub(super) enum Gathered {
+    /// All of it.
+    Whole(Whole),
+    /// More follows than there is a buffer for.
+    Beginning(Beginning),
+    /// Nothing: the connection has no room.
+    NoRoom,
+}
+
+/// Content that is in hand.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pieces: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+    held: Held,
+}
+
+/// The beginning of content, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    pieces: VecDeque<Bytes>,
+    held: Option<Held>,
+}
+
+/// Reads content up to so many bytes, as far as the connection has room for it.
+///
+/// # Errors
+/// [`ContentFault`]: it did not come to its end.
+pub(super) async fn gather(
+    body: &mut Stream,
+    most: usize,
+    memory: &Memory,
+) -> Result<Gathered, ContentFault> {
+    if !memory.has_room() {
+        return Ok(Gathered::NoRoom);
+    }
+    let mut held = memory.hold(0);
+    let (mut pieces, mut bytes) = (VecDeque::new(), 0);
+    let mut trailers = None;
+    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await
+    {
+        match frame?.into_data() {
+            Ok(data) => {
+                bytes += data.len();
+                held.set(bytes);
+                if !data.is_empty() {
+                    pieces.push_back(data);
+                }
+                if bytes > most {
+                    let held = Some(held);
+                    return Ok(Gathered::Beginning(Beginning { pieces, held }));
+                }
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(Gathered::Whole(Whole {
+        pieces,
+        trailers,
+        held,
+    }))
+}
+
+impl Whole {
+    /// # Errors
+    /// [`DigestError`]: it is not what was expected.
+    #[expect(clippy::needless_pass_by_value, reason = "it is compared once")]
+    pub(super) fn check(&self, expected: Expected) -> Result<(), DigestError> {
+        let mut hasher = expected.hasher();
+        self.pieces.iter().for_each(|piece| hasher.update(piece));
+        expected.check(hasher)
+    }
+
+    pub(super) fn into_body(self) -> Stream {
+        Box::pin(self)
+    }
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = ContentFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+        if let Some(piece) = self.pieces.pop_front() {
+            let left = self.pieces.iter().map(Bytes::len).sum();
+            self.held.set(left);
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        Poll::Ready(
+            self.trailers
+                .take()
+                .map(|trailers| Ok(Frame::trailers(trailers))),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.pieces.iter().map(|piece| piece.len() as u64).sum())
+    }
+}
+
+/// Lets content pass while it is compared. Its last part passes only once all of it was found to be what
+/// was expected; if it is not, the content ends in a fault.
+pub(super) fn withhold(beginning: Beginning, body: Stream, expected: Expected) -> Stream {
+    Box::pin(Withheld {
+        hasher: Some(expected.hasher()),
+        expected,
+        beginning,
+        body,
+        last: None,
+        trailers: None,
+    })
+}
+
+struct Withheld {
+    expected: Expected,
+    /// Nothing once the end was seen.
+    hasher: Option<Hasher>,
+    beginning: Beginning,
+    body: Stream,
+    /// What came last, and has not left.
+    last: Option<Bytes>,
+    /// What follows it.
+    trailers: Option<HeaderMap>,
+}
+
+impl Withheld {
+    /// The next of the content; the beginning first.
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+        if let Some(piece) = self.beginning.pieces.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        self.beginning.held = None;
+        self.body.as_mut().poll_frame(context)
+    }
+}
+
+impl Body for Withheld {
+    type Data = Bytes;
+    type Error = ContentFault;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
+        let this = self.get_mut();
+        loop {
+            let Some(hasher) = &mut this.hasher else {
+                // All of it was compared: what is left may leave.
+                let last = this.last.take().map(Frame::data);
+                let frame = last.or_else(|| this.trailers.take().map(Frame::trailers));
+                return Poll::Ready(frame.map(Ok));
+            };
+            // Borrowed anew behind the poll.
+            let _ = hasher;
+            let next = match ready!(this.poll_next(context)) {
+                Some(Ok(frame)) => Some(frame),
+                Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
+                None => None,
+            };
+            let data = match next.map(Frame::into_data) {
+                Some(Ok(data)) => Some(data),
+                Some(Err(frame)) => {
+                    this.trailers = frame.into_trailers().ok();
+                    None
+                }
+                None => None,
+            };
+            match data {
+                Some(data) if data.is_empty() => {}
+                Some(data) => {
+                    if let Some(hasher) = &mut this.hasher {
+                        hasher.update(&data);
+                    }
+                    if let Some(before) = this.last.replace(data) {
+                        return Poll::Ready(Some(Ok(Frame::data(before))));
+                    }
+                }
+                None => {
+                    let computed = this.hasher.take();
+                    let checked = computed.map(|computed| this.expected.check(computed));
+                    if let Some(Err(_)) = checked {
+                        (this.last, this.trailers) = (None, None);
+                        return Poll::Ready(Some(Err(ContentFault::Altered)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.hasher.is_none() && self.last.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, StreamBody};
+    use integrity::DigestAlgorithm;
+    use proptest::prelude::*;
+
+    fn body(pieces: Vec<Vec<u8>>) -> Stream {
+        let frames = pieces
+            .into_iter()
+            .map(|piece| Ok(Frame::data(Bytes::from(piece))));
+        Box::pin(StreamBody::new(futures_util::stream::iter(frames)))
+    }
+
+    fn expecting(content: &[u8]) -> Expected {
+        let digests = Hasher::digest(&[DigestAlgorithm::Sha256], content);
+        Expected::of(Some(digests), None).unwrap()
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    proptest! {
+        #[test]
+        fn content_that_is_what_was_sent_passes_whole(pieces: Vec<Vec<u8>>, most in 0..40usize) {
+            let content = pieces.concat();
+            let passed = run(async {
+                let memory = Memory::default();
+                let mut stream = body(pieces);
+                let passing = match gather(&mut stream, most, &memory).await.unwrap() {
+                    Gathered::Whole(whole) => {
+                        whole.check(expecting(&content)).unwrap();
+                        whole.into_body()
+                    }
+                    Gathered::Beginning(beginning) => withhold(beginning, stream, expecting(&content)),
+                    Gathered::NoRoom => unreachable!("nothing else is held"),
+                };
+                passing.collect().await.unwrap().to_bytes()
+            });
+            prop_assert_eq!(passed, content);
+        }
+
+        #[test]
+        fn of_content_that_was_altered_the_last_part_never_passes(
+            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 1..8),
+            at: prop::sample::Index,
+            bit in 0..8u8,
+        ) {
+            let sent = pieces.concat();
+            let mut altered = pieces;
+            let place = at.index(sent.len());
+            let (mut piece, mut offset) = (0, place);
+            while offset >= altered[piece].len() {
+                offset -= altered[piece].len();
+                piece += 1;
+            }
+            altered[piece][offset] ^= 1 << bit;
+            let last = altered.last().unwrap().len();
+            let (passed, ended) = run(async {
+                let mut passing = withhold(Beginning::default(), body(altered), expecting(&sent));
+                let mut passed = 0;
+                loop {
+                    match passing.frame().await {
+                        Some(Ok(frame)) => passed += frame.into_data().unwrap().len(),
+                        other => break (passed, other.map(Result::err)),
+                    }
+                }
+            });
+            prop_assert_eq!(ended, Some(Some(ContentFault::Altered)));
+            prop_assert_eq!(passed, sent.len() - last);
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_is_counted_and_a_connection_that_is_full_gathers_nothing() {
+        run(async {
+            let memory = Memory::default();
+            let full = memory.hold(Memory::MOST);
+            let mut stream = body(vec![vec![7; 10]]);
+            let gathered = gather(&mut stream, 100, &memory).await.unwrap();
+            assert!(matches!(gathered, Gathered::NoRoom));
+            drop(full);
+            let mut large = body(vec![vec![7; Memory::MOST]]);
+            let gathered = gather(&mut large, Memory::MOST, &memory).await.unwrap();
+            let Gathered::Whole(whole) = gathered else {
+                unreachable!("it fits")
+            };
+            assert!(!memory.has_room());
+            assert_eq!(
+                whole.into_body().collect().await.unwrap().to_bytes().len(),
+                Memory::MOST
+            );
+            assert!(memory.has_room());
+        });
+    }
+}

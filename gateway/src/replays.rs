@@ -1,0 +1,503 @@
+//! Which signed messages were accepted, so that none is accepted twice: the window of `integrity`, and the
+//! journal that outlives the process.
+//!
+//! ```text
+//! accepted.<n>   boot id of the machine, then an entry for each message; a mark when it was closed
+//! lock           held by the one process that writes
+//! ```
+//!
+//! An entry is written before its message is forwarded, and not synced. What survives: a process that is
+//! killed loses nothing, since what it wrote is the operating system's. A machine that loses power may lose
+//! the last entries. So a journal of another boot that has no mark is not known to be whole: then nothing
+//! counts that was signed before this process started, for as long as it could have been accepted (fail
+//! closed). A signer that signs anew is not held up.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use integrity::replay::{Entry, Limits};
+use integrity::{Replay, ReplayError};
+
+/// How far ahead a message may be accepted, seconds: the greatest `signature_age` and twice the greatest
+/// `signature_skew`.
+pub const REACH: u64 = 3600 + 2 * 300;
+
+/// What a journal begins with; the boot id follows.
+const MAGIC: &[u8; 16] = b"phigate-replay-1";
+
+/// A boot id, as Linux writes it.
+const BOOT: usize = 36;
+
+/// What follows the last entry of a journal that was closed.
+const CLOSED: [u8; Entry::LENGTH] = [0xff; Entry::LENGTH];
+
+/// A journal is followed by another one after so many seconds.
+const LONGEST: u64 = 600;
+
+/// The window of a process. All workers share it, and all configurations that name its directory.
+#[derive(Debug)]
+pub struct Replays {
+    directory: PathBuf,
+    capacity: usize,
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    window: Replay,
+    journal: Journal,
+    /// Earlier journals, each with the last second at which one of its messages could be accepted.
+    earlier: Vec<(u64, u64)>,
+    /// Nothing counts that was signed up to here, seconds since 1970, skew not counted.
+    unknown_before: Option<u64>,
+    _lock: File,
+}
+
+struct Journal {
+    number: u64,
+    file: File,
+    began: u64,
+    entries: usize,
+    until: u64,
+}
+
+/// Why a message that verified is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayRefusal {
+    /// It was accepted before.
+    Replayed,
+    /// It was signed before this process started, which does not know what was accepted then.
+    Unknown,
+    /// The window is full.
+    Full,
+    /// The client has its share of it.
+    Share,
+    /// It could be accepted at a time that the window does not reach.
+    OutOfWindow,
+    /// It could not be written down.
+    Unavailable {
+        /// What the operating system said.
+        error: io::ErrorKind,
+    },
+}
+
+impl Replays {
+    /// A window for so many messages that is kept in this directory. It accepts nothing until it is open.
+    pub fn new(directory: PathBuf, capacity: usize) -> Replays {
+        Replays {
+            directory,
+            capacity,
+            open: Mutex::default(),
+        }
+    }
+
+    /// Whether this is the window of that directory and size.
+    pub fn is(&self, directory: &Path, capacity: usize) -> bool {
+        self.directory == directory && self.capacity == capacity
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads what is known and begins a journal, if that was not done. `now` in seconds since 1970.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::WouldBlock`] when another process has it open.
+    pub fn open(&self, now: u64) -> io::Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_none() {
+            *open = Some(Open::begin(&self.directory, self.capacity, now)?);
+        }
+        Ok(())
+    }
+
+    /// Accepts a message that verified, once. `created` is when it says that it was signed, `until` the last
+    /// second at which it could be accepted.
+    ///
+    /// # Errors
+    /// [`ReplayRefusal`]: it must not be forwarded.
+    pub fn accept(
+        &self,
+        now: u64,
+        (created, skew): (u64, u64),
+        identity: &[u8],
+        key: &[u8],
+        until: u64,
+    ) -> Result<(), ReplayRefusal> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = &mut *open else {
+            return Err(ReplayRefusal::Unknown);
+        };
+        if open
+            .unknown_before
+            .is_some_and(|before| created <= before.saturating_add(skew))
+        {
+            return Err(ReplayRefusal::Unknown);
+        }
+        let entry = open.window.insert(now, identity, key, until);
+        let entry = entry.map_err(|error| match error {
+            ReplayError::Replayed => ReplayRefusal::Replayed,
+            ReplayError::Full { .. } => ReplayRefusal::Full,
+            ReplayError::ShareFull { .. } => ReplayRefusal::Share,
+            ReplayError::OutOfWindow { .. } => ReplayRefusal::OutOfWindow,
+        })?;
+        let written = open.write(&self.directory, self.capacity, now, &entry);
+        written.map_err(|error| ReplayRefusal::Unavailable {
+            error: error.kind(),
+        })
+    }
+
+    /// Ends the journal, so that the next start knows that it is whole, also after a loss of power.
+    ///
+    /// # Errors
+    /// The operating system's: the next start of the machine will then not know.
+    pub fn close(&self) -> io::Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.take().map_or(Ok(()), |mut open| open.journal.close())
+    }
+}
+
+impl Open {
+    fn begin(directory: &Path, capacity: usize, now: u64) -> io::Result<Open> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+        let lock = lock(directory)?;
+        let boot = boot_id()?;
+        let mut seed = [0; 8];
+        aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
+        let limits = Limits {
+            entries: capacity,
+            share: (capacity / 10).max(1000),
+            identities: capacity,
+            horizon: Duration::from_secs(REACH),
+        };
+        let mut window = Replay::new(limits, u64::from_ne_bytes(seed), now);
+        let (mut earlier, mut whole, mut last) = (Vec::new(), true, 0);
+        for number in journals(directory)? {
+            last = last.max(number);
+            let (mut until, mut all_taken) = (0, true);
+            let is_whole = read(&path(directory, number), &boot, |entry| {
+                until = until.max(entry.until());
+                // What is there already, or has expired, is passed over. One that the window does not
+                // reach was accepted by another clock: it could not be remembered.
+                all_taken &= entry.until() < now
+                    || matches!(
+                        window.apply(now, &entry),
+                        Ok(()) | Err(ReplayError::Replayed)
+                    );
+            });
+            whole &= is_whole? && all_taken;
+            earlier.push((number, until));
+        }
+        if !whole {
+            tracing::warn!(
+                "what was accepted before this start is not known: signed messages count once they were signed after it"
+            );
+        }
+        Ok(Open {
+            window,
+            journal: Journal::begin(directory, last + 1, &boot, now)?,
+            earlier,
+            unknown_before: (!whole).then_some(now),
+            _lock: lock,
+        })
+    }
+
+    fn write(
+        &mut self,
+        directory: &Path,
+        capacity: usize,
+        now: u64,
+        entry: &Entry,
+    ) -> io::Result<()> {
+        let journal = &mut self.journal;
+        if journal.entries >= capacity || now.saturating_sub(journal.began) >= LONGEST {
+            journal.close()?;
+            self.earlier.push((journal.number, journal.until));
+            *journal = Journal::begin(directory, journal.number + 1, &boot_id()?, now)?;
+            // What could not be removed is tried again at the next turn.
+            self.earlier
+                .retain(|&(number, until)| until >= now || remove(directory, number).is_err());
+        }
+        journal.write(&entry.encode())?;
+        journal.entries += 1;
+        journal.until = journal.until.max(entry.until());
+        Ok(())
+    }
+}
+
+impl Journal {
+    fn begin(directory: &Path, number: u64, boot: &[u8; BOOT], now: u64) -> io::Result<Journal> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path(directory, number))?;
+        let mut journal = Journal {
+            number,
+            file,
+            began: now,
+            entries: 0,
+            until: 0,
+        };
+        journal.write(&[&MAGIC[..], boot].concat())?;
+        // Its name, before anything in it counts.
+        journal.file.sync_all()?;
+        File::open(directory)?.sync_all()?;
+        Ok(journal)
+    }
+
+    /// In one call: it is there, or it is not. What a full disk left of an entry is taken away again.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        self.file.write_all(bytes).inspect_err(|_| {
+            // If that fails too, what follows is not read as entries: the journal is not whole.
+            let _ = self.file.set_len(length);
+        })
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.write(&CLOSED)?;
+        self.file.sync_all()
+    }
+}
+
+/// Reads the entries of a journal, and says whether they are all that there were.
+fn read(path: &Path, boot: &[u8; BOOT], mut take: impl FnMut(Entry)) -> io::Result<bool> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut head = [0; MAGIC.len() + BOOT];
+    let filled = fill(&mut file, &mut head)?;
+    if filled < head.len() {
+        // Ended before anything could be accepted, or none of ours.
+        let begun = filled.min(MAGIC.len());
+        return Ok(head[..begun] == MAGIC[..begun]);
+    }
+    if head[..MAGIC.len()] != *MAGIC {
+        return Ok(false);
+    }
+    let mut chunk = [0; Entry::LENGTH];
+    while fill(&mut file, &mut chunk)? == chunk.len() {
+        match Entry::decode(&chunk) {
+            _ if chunk == CLOSED => return Ok(true),
+            Ok(entry) => take(entry),
+            Err(_) => return Ok(false),
+        }
+    }
+    // What is shorter than an entry is a last write within which the process ended: its message was not
+    // accepted.
+    Ok(head[MAGIC.len()..] == *boot)
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &mut impl Read, mut buffer: &mut [u8]) -> io::Result<usize> {
+    let whole = buffer.len();
+    while !buffer.is_empty() {
+        match file.read(buffer) {
+            Ok(0) => break,
+            Ok(bytes) => buffer = &mut buffer[bytes..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(whole - buffer.len())
+}
+
+fn lock(directory: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn boot_id() -> io::Result<[u8; BOOT]> {
+    let mut id = [0; BOOT];
+    File::open("/proc/sys/kernel/random/boot_id")?.read_exact(&mut id)?;
+    Ok(id)
+}
+
+/// The numbers of the journals of a directory, in their order.
+fn journals(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("accepted."));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("accepted.{number}"))
+}
+
+fn remove(directory: &Path, number: u64) -> io::Result<()> {
+    std::fs::remove_file(path(directory, number))
+}
+
+/// How much it may hold.
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open")
+            .field("journal", &self.journal.number)
+            .field("unknown_before", &self.unknown_before)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn opened(directory: &Path, now: u64) -> Replays {
+        let replays = Replays::new(directory.to_owned(), 10_000);
+        replays.open(now).unwrap();
+        replays
+    }
+
+    fn accept(replays: &Replays, now: u64, key: &[u8]) -> Result<(), ReplayRefusal> {
+        replays.accept(now, (now, 30), b"pump-1", key, now + 330)
+    }
+
+    #[test]
+    fn a_message_is_accepted_once_also_by_the_process_that_follows_one_that_was_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let replays = opened(directory.path(), NOW);
+        assert_eq!(accept(&replays, NOW, b"one"), Ok(()));
+        assert_eq!(accept(&replays, NOW, b"one"), Err(ReplayRefusal::Replayed));
+        // Killed: nothing is closed.
+        drop(replays);
+        let replays = opened(directory.path(), NOW + 5);
+        assert_eq!(
+            accept(&replays, NOW + 5, b"one"),
+            Err(ReplayRefusal::Replayed)
+        );
+        assert_eq!(accept(&replays, NOW + 5, b"two"), Ok(()));
+        replays.close().unwrap();
+        drop(replays);
+        let replays = opened(directory.path(), NOW + 6);
+        for key in [b"one", b"two"] {
+            assert_eq!(accept(&replays, NOW + 6, key), Err(ReplayRefusal::Replayed));
+        }
+    }
+
+    #[test]
+    fn what_a_loss_of_power_may_have_lost_is_not_accepted_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let replays = opened(directory.path(), NOW);
+        accept(&replays, NOW, b"lost").unwrap();
+        drop(replays);
+        // The machine comes back with another boot id, and without the last entry.
+        let journal = path(directory.path(), 1);
+        let mut bytes = std::fs::read(&journal).unwrap();
+        bytes.truncate(MAGIC.len() + BOOT);
+        bytes[MAGIC.len()] = b'?';
+        std::fs::write(&journal, bytes).unwrap();
+        let replays = opened(directory.path(), NOW + 60);
+        let late = |created| replays.accept(NOW + 60, (created, 30), b"pump-1", b"lost", NOW + 330);
+        assert_eq!(late(NOW), Err(ReplayRefusal::Unknown));
+        // A client whose clock is ahead may have signed it as if it were now.
+        assert_eq!(late(NOW + 90), Err(ReplayRefusal::Unknown));
+        assert_eq!(late(NOW + 91), Ok(()));
+    }
+
+    #[test]
+    fn a_journal_that_was_closed_is_whole_whatever_happens_to_the_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let replays = opened(directory.path(), NOW);
+        accept(&replays, NOW, b"one").unwrap();
+        replays.close().unwrap();
+        drop(replays);
+        let journal = path(directory.path(), 1);
+        let mut bytes = std::fs::read(&journal).unwrap();
+        bytes[MAGIC.len()] = b'?';
+        std::fs::write(&journal, bytes).unwrap();
+        let replays = opened(directory.path(), NOW + 1);
+        assert_eq!(
+            accept(&replays, NOW + 1, b"one"),
+            Err(ReplayRefusal::Replayed)
+        );
+        assert_eq!(accept(&replays, NOW + 1, b"two"), Ok(()));
+    }
+
+    #[test]
+    fn a_torn_entry_was_never_accepted_and_a_changed_one_makes_the_journal_unknown() {
+        let directory = tempfile::tempdir().unwrap();
+        let replays = opened(directory.path(), NOW);
+        accept(&replays, NOW, b"one").unwrap();
+        accept(&replays, NOW, b"two").unwrap();
+        drop(replays);
+        let journal = path(directory.path(), 1);
+        let whole = std::fs::read(&journal).unwrap();
+        std::fs::write(&journal, &whole[..whole.len() - 1]).unwrap();
+        let replays = opened(directory.path(), NOW + 1);
+        assert_eq!(accept(&replays, NOW + 1, b"two"), Ok(()));
+        drop(replays);
+        let mut changed = whole;
+        changed[MAGIC.len() + BOOT] ^= 1;
+        std::fs::write(&journal, &changed).unwrap();
+        let replays = opened(directory.path(), NOW + 2);
+        assert_eq!(
+            accept(&replays, NOW + 2, b"three"),
+            Err(ReplayRefusal::Unknown)
+        );
+    }
+
+    #[test]
+    fn journals_follow_each_other_and_go_when_nothing_in_them_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let replays = opened(directory.path(), NOW);
+        for turn in 0..5 {
+            let (now, key) = (NOW + turn * LONGEST, format!("{turn}"));
+            // One in two counts until the journal after the next has begun.
+            let until = now + 330 + turn % 2 * LONGEST;
+            let accepted = replays.accept(now, (now, 30), b"pump-1", key.as_bytes(), until);
+            accepted.unwrap();
+        }
+        assert_eq!(journals(directory.path()).unwrap(), [4, 5]);
+    }
+
+    #[test]
+    fn a_window_that_is_not_open_accepts_nothing_and_is_open_in_one_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let closed = Replays::new(directory.path().to_owned(), 1000);
+        assert_eq!(accept(&closed, NOW, b"one"), Err(ReplayRefusal::Unknown));
+        let _open = opened(directory.path(), NOW);
+        let error = closed.open(NOW).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_client_has_no_more_than_its_share() {
+        let directory = tempfile::tempdir().unwrap();
+        let replays = opened(directory.path(), NOW);
+        let outcomes: Vec<_> = (0..1001_u32)
+            .map(|number| accept(&replays, NOW, &number.to_be_bytes()))
+            .collect();
+        assert_eq!(
+            outcomes.iter().filter(|outcome| outcome.is_ok()).count(),
+            1000
+        );
+        assert_eq!(outcomes[1000], Err(ReplayRefusal::Share));
+        let other = replays.accept(NOW, (NOW, 30), b"pump-2", b"one", NOW + 330);
+        assert_eq!(other, Ok(()));
+    }
+}
