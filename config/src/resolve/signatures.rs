@@ -1,5 +1,7 @@
 //! Signatures and digests: which keys there are, what a route asks of requests, and whether what
-//! is asked for can be done.
+//! is asked for can be done (RFC 9421, RFC 9530).
+//!
+//! No key is read here, so whether one is of a kind that can sign is found out by whoever opens it.
 
 use std::time::Duration;
 
