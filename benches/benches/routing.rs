@@ -77,6 +77,8 @@ fn table(routes: usize) -> RouteTable {
             head: Duration::from_secs(1),
             idle: Duration::from_secs(1),
             connections: 1,
+            signer: None,
+            answer_key: None,
         };
         Arc::new(RouteEntry {
             demands: Demands::default(),

@@ -56,6 +56,11 @@ impl Admitted {
         &self.route
     }
 
+    /// The request.
+    pub fn received(&self) -> &Received {
+        &self.received
+    }
+
     pub(crate) fn into_received(self) -> Received {
         self.received
     }

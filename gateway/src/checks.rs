@@ -5,6 +5,7 @@
 
 use http::{Method, header};
 use http1::{Authority, TargetForm};
+use integrity::Request;
 
 use crate::path;
 use crate::request::{Head, Received, Version};
@@ -110,6 +111,31 @@ pub fn path_of(head: &Head) -> Option<&str> {
         TargetForm::Absolute { path, .. } => Some(path),
         TargetForm::Authority(_) | TargetForm::Asterisk => None,
     }
+}
+
+/// The query of a request as received, without its question mark.
+pub fn query_of(head: &Head) -> Option<&str> {
+    match head.target.form() {
+        TargetForm::Origin { query, .. } | TargetForm::Absolute { query, .. } => query,
+        TargetForm::Authority(_) | TargetForm::Asterisk => None,
+    }
+}
+
+/// A request as a signature of it sees it (RFC 9421 2).
+///
+/// `None` for a request that does not pass [`check`].
+pub fn signed_view(head: &Head) -> Option<Request<'_>> {
+    Some(Request {
+        method: &head.method,
+        scheme: "https",
+        authority: head.headers.get(header::HOST)?.to_str().ok()?,
+        path: path_of(head)?,
+        query: query_of(head),
+        // HTTP/2 has no request line.
+        target: (head.version != Version::Http2).then(|| head.target.as_str()),
+        headers: &head.headers,
+        trailers: None,
+    })
 }
 
 fn one_host(head: &Head) -> Result<(), CheckRefusal> {

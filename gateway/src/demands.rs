@@ -15,6 +15,8 @@ pub struct Demands {
     pub digest: Demand,
     /// A signature (RFC 9421); nothing where none is looked at.
     pub signature: Option<SignatureDemand>,
+    /// Whether the gateway states the digest of content where nobody did: its upstream gets signed requests.
+    pub states_digest: bool,
     /// Content up to this size is checked before any of it is forwarded, bytes.
     pub buffer: usize,
 }
@@ -25,6 +27,7 @@ impl Default for Demands {
         Demands {
             digest: Demand::Off,
             signature: None,
+            states_digest: false,
             buffer: 0,
         }
     }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Authority, Protocol as Wanted, UpstreamName};
+use integrity::VerifyingKey;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+
+use crate::signing::OwnSigner;
 
 /// An upstream, loaded: everything that is needed to reach it.
 #[derive(Debug)]
@@ -32,6 +35,10 @@ pub struct Endpoint {
     pub idle: Duration,
     /// Connections at once, of each worker.
     pub connections: usize,
+    /// Signs requests to it, if they are to be signed.
+    pub signer: Option<Arc<OwnSigner>>,
+    /// With which it signs its answers.
+    pub answer_key: Option<Arc<VerifyingKey>>,
 }
 
 impl Endpoint {
@@ -44,6 +51,14 @@ impl Endpoint {
                 endpoint.head,
                 endpoint.idle,
                 endpoint.connections,
+                endpoint
+                    .signer
+                    .as_ref()
+                    .map(|signer| signer.keyid().to_owned()),
+                endpoint
+                    .answer_key
+                    .as_ref()
+                    .map(|key| key.thumbprint().ok()),
             )
         };
         self.address == other.address && self.made_of == other.made_of && of(self) == of(other)

@@ -17,7 +17,8 @@ use rustls_pki_types::CertificateDer;
 /// The id of a request, which its record and its answer share.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// The certificate of a client, as the gateway proved it (RFC 9440).
+pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -44,6 +44,8 @@ pub mod memory;
 
 pub mod timer;
 
+pub mod withheld;
+
 pub mod runtime;
 
 pub mod buffers;
@@ -57,6 +59,8 @@ pub mod ca;
 pub mod revocation;
 
 pub mod tls;
+
+pub mod signing;
 
 pub mod endpoint;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use audit::event::Time;
+use http::Method;
 
 use crate::admission;
 use crate::authorize::{self, AuthorizeRefusal};
@@ -12,9 +13,10 @@ use crate::checks;
 use crate::message;
 use crate::record::{ConnectionRecord, Record, Recorder};
 use crate::refusal::Refusal;
-use crate::release::{self, Prepared, Released};
+use crate::release::{self, Prepared, Released, Vouch};
 use crate::request::Received;
 use crate::route::RouteRefusal;
+use crate::signing::DIRECTORY;
 use crate::site::Site;
 use crate::upstream::{self, Pools};
 
@@ -51,6 +53,10 @@ impl Pipeline {
 
         checks::check(&received).map_err(Refusal::Check)?;
 
+        if let Some(signer) = site.signer.as_ref().filter(|_| asks_for_key(&received)) {
+            return release::directory(signer, record).await;
+        }
+
         let listener = site
             .listeners
             .get(&received.peer.listener)
@@ -76,13 +82,15 @@ impl Pipeline {
         let admitted = admission::admit(verified, record)
             .await
             .map_err(Refusal::Audit)?;
-        let ephi = admitted.route().route.ephi.value;
+        let route = admitted.route();
+        let ephi = route.route.ephi.value;
+        let vouch = Vouch::of(admitted.received(), route, site.signer.as_ref());
 
         let answered = upstream::forward(admitted, &self.pools, record)
             .await
             .map_err(Refusal::Upstream)?;
 
-        release::answer(answered, record, ephi, &method, &memory).await
+        release::answer(answered, record, ephi, &method, &memory, vouch).await
     }
 
     /// Records and releases a refusal of something that did not become a request.
@@ -113,6 +121,13 @@ impl Pipeline {
             .ok_or(AuthorizeRefusal::TrustGone)?;
         authorize::standing(&peer.client, listener.side.clients(), seconds(now))
     }
+}
+
+/// Whether the gateway's public key is asked for, which is no upstream's to give.
+fn asks_for_key(received: &Received) -> bool {
+    let head = &received.head;
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    reads && checks::path_of(head) == Some(DIRECTORY)
 }
 
 fn seconds(time: Time) -> i64 {

@@ -111,6 +111,8 @@ impl Refusal {
                 UpstreamRefusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
                 UpstreamRefusal::Unreachable { .. }
                 | UpstreamRefusal::Untrusted { .. }
+                | UpstreamRefusal::Altered
+                | UpstreamRefusal::Signature { .. }
                 | UpstreamRefusal::Broken { .. } => StatusCode::BAD_GATEWAY,
                 UpstreamRefusal::ConnectTimeout | UpstreamRefusal::Timeout => {
                     StatusCode::GATEWAY_TIMEOUT
@@ -161,6 +163,8 @@ impl Refusal {
                 UpstreamRefusal::Untrusted { .. } => Code::UpstreamUntrusted,
                 UpstreamRefusal::Timeout => Code::UpstreamTimeout,
                 UpstreamRefusal::Broken { .. } => Code::UpstreamBroken,
+                UpstreamRefusal::Altered => Code::AnswerDigestMismatch,
+                UpstreamRefusal::Signature { .. } => Code::AnswerSignatureInvalid,
                 UpstreamRefusal::Content(fault) => content_code(fault),
                 UpstreamRefusal::Unwritable { .. } => Code::FieldRefused,
             },
@@ -187,6 +191,8 @@ impl Refusal {
                 | UpstreamRefusal::ConnectTimeout
                 | UpstreamRefusal::Untrusted { .. }
                 | UpstreamRefusal::Timeout
+                | UpstreamRefusal::Altered
+                | UpstreamRefusal::Signature { .. }
                 | UpstreamRefusal::Broken { .. },
             ) => Fault::Upstream,
             Refusal::Audit(_) | Refusal::Internal => Fault::Us,
@@ -207,6 +213,7 @@ impl Refusal {
                 UpstreamRefusal::Untrusted { reason } => Some(reason.clone().into_string().into()),
                 UpstreamRefusal::Broken { how } => Some((*how).into()),
                 UpstreamRefusal::Unwritable { what } => Some((*what).into()),
+                UpstreamRefusal::Signature { error } => Some(error.to_string().into()),
                 UpstreamRefusal::Content(ContentFault::Framing(error)) => Some(error.code().into()),
                 UpstreamRefusal::Content(ContentFault::TooLarge { limit }) => {
                     Some(format!("more than {limit} bytes").into())
@@ -214,6 +221,7 @@ impl Refusal {
                 UpstreamRefusal::Busy
                 | UpstreamRefusal::ConnectTimeout
                 | UpstreamRefusal::Timeout
+                | UpstreamRefusal::Altered
                 | UpstreamRefusal::Content(_) => None,
             },
             Refusal::HeadTimeout

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use audit::event::Code;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response};
+use http::header::TRAILER;
+use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use http1::connection::Persistence;
 use http1::encode::{self, Answered, Hop};
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 use crate::headers;
 use crate::memory::Held;
 use crate::record::Record;
-use crate::release::{Broken, Parts, Passing, Released, ReleasedContent};
+use crate::release::{self, Broken, Parts, Passing, Released, ReleasedContent};
 use crate::timer::unless_late;
 
 /// A client that takes nothing for so long is given up.
@@ -54,10 +55,15 @@ pub async fn http1<W: AsyncWrite + Unpin>(
         status,
         mut headers,
         declared,
-        content,
+        mut content,
         mut record,
         held: _held,
     } = released.into_parts();
+    if let ReleasedContent::Streamed(rest) = &mut content
+        && answered.version == http1::Version::Http10
+    {
+        rest.cut_tail();
+    }
     // HTTP/1.0 knows no chunks: the end of the connection ends the content.
     let unknown = if answered.version == http1::Version::Http10 {
         Framing::UntilClose
@@ -73,6 +79,8 @@ pub async fn http1<W: AsyncWrite + Unpin>(
             trailers: None,
         } => Framing::Length(content.len() as u64),
         ReleasedContent::Whole { .. } => unknown,
+        // Only chunks can be followed by trailers.
+        ReleasedContent::Streamed(rest) if rest.has_tail() => unknown,
         ReleasedContent::Streamed(_) => declared.map_or(unknown, Framing::Length),
     };
     let last = ends
@@ -85,6 +93,11 @@ pub async fn http1<W: AsyncWrite + Unpin>(
         Persistence::KeepAlive
     };
     headers::strip_hop_by_hop(&mut headers);
+    if let ReleasedContent::Streamed(rest) = &content
+        && rest.has_tail()
+    {
+        headers.insert(TRAILER, HeaderValue::from_static(release::TRAILER));
+    }
     let mut head = BytesMut::with_capacity(1024);
     if encode::response(
         &mut head,

@@ -312,6 +312,8 @@ mod tests {
             head: Duration::from_secs(1),
             idle: Duration::from_secs(1),
             connections: 1,
+            signer: None,
+            answer_key: None,
         }
     }
 

@@ -14,6 +14,7 @@ use config::{ListenerName, Role, RoleName, UpstreamName};
 use crate::endpoint::Endpoint;
 use crate::replays::Replays;
 use crate::route::RouteTable;
+use crate::signing::OwnSigner;
 use crate::tls::{ClientTrust, OwnCertificate, ServerSide};
 
 /// A configuration in force.
@@ -37,6 +38,8 @@ pub struct Site {
     pub roles: BTreeMap<RoleName, Role>,
     /// Upstreams.
     pub upstreams: HashMap<UpstreamName, Arc<Endpoint>>,
+    /// The gateway's own key for messages, if it signs any.
+    pub signer: Option<Arc<OwnSigner>>,
     /// Which signed messages were accepted; nothing where no route takes any.
     pub replays: Option<Arc<Replays>>,
     /// The keys of the audit log. A reload does not change them.

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::{CertificateName, Config, HostName, Placed, Server, UpstreamIdentity, UpstreamName};
+use config::{
+    AnswerKey, CertificateName, Config, HostName, Placed, Server, UpstreamIdentity, UpstreamName,
+};
 
 use super::entries::what_to_do;
 use super::loader::Loader;
 use crate::ca::CaCertificate;
 use crate::endpoint::{Address, Endpoint, Security};
 use crate::peer::Protocol;
+use crate::signing::OwnSigner;
 use crate::site::Site;
 use crate::tls::{self, OwnCertificate};
 
@@ -19,12 +22,17 @@ impl Loader {
         &mut self,
         config: &Config,
         entries: &HashMap<CertificateName, Arc<OwnCertificate>>,
+        signer: Option<&Arc<OwnSigner>>,
         previous: Option<&Site>,
     ) -> HashMap<UpstreamName, Arc<Endpoint>> {
         let mut endpoints = HashMap::new();
         for (name, upstream) in &config.upstreams {
             let Some(way) = self.way(upstream, entries) else {
                 continue;
+            };
+            let answer_key = match &upstream.answer_key {
+                AnswerKey::Unstated => None,
+                AnswerKey::Stated(file) => self.public_key(file).map(Arc::new),
             };
             let endpoint = Endpoint {
                 name: name.clone(),
@@ -36,6 +44,8 @@ impl Loader {
                 head: upstream.head,
                 idle: upstream.idle,
                 connections: upstream.connections.get() as usize,
+                signer: signer.filter(|_| upstream.signed.value).cloned(),
+                answer_key,
             };
             let kept = previous
                 .and_then(|previous| previous.upstreams.get(name))

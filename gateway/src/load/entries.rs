@@ -55,7 +55,7 @@ impl Loader {
     }
 
     /// The first private key in what a secret names.
-    fn key(&mut self, secret: &Secret) -> Option<Zeroizing<PrivateKeyDer<'static>>> {
+    pub(super) fn key(&mut self, secret: &Secret) -> Option<Zeroizing<PrivateKeyDer<'static>>> {
         let place = place_of(secret);
         let (bytes, origin) = self.secret(secret)?;
         match PrivateKeyDer::from_pem_slice(&bytes) {

@@ -167,7 +167,8 @@ impl Loader {
         let witnesses = self.witnesses(&config, previous);
         let entries = self.entries(&config.certificates);
         let trust = self.trust_sets(&config.trust, previous);
-        let upstreams = self.upstreams(&config, &entries, previous);
+        let signer = self.signer(&config);
+        let upstreams = self.upstreams(&config, &entries, signer.as_ref(), previous);
         let listeners = self.listeners(&config, &entries, &trust);
         let means = self.signatures(&config, previous);
         let routes = self.routes(&config, &upstreams, &means, previous);
@@ -181,6 +182,7 @@ impl Loader {
             routes,
             roles: config.roles.clone(),
             upstreams,
+            signer,
             replays: means.replays,
             audit_keys,
             witnesses,
@@ -203,9 +205,9 @@ impl Loader {
                     .rates()
                     .find(|(known, _)| known.name.value == route.name.value)
             });
-            let demands = self.demands(route, means);
             // An upstream that is missing has been reported where it is configured.
             let endpoint = upstreams.get(&route.upstream.value)?;
+            let demands = self.demands(route, endpoint, means);
             Some(Arc::new(RouteEntry {
                 rates: rates(&route.rate, kept.map(|(_, rates)| rates)),
                 endpoint: Arc::clone(endpoint),

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use config::{Component, Config, Demand, FilePath, KeyClient, KeyName, Parameter, Replay, Route};
+use config::{Config, Demand, FilePath, KeyClient, KeyName, Replay, Route, SigningKey};
 use integrity::VerifyingKey;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::loader::Loader;
 use crate::demands::{Demands, RegisteredKey, SignatureDemand};
+use crate::endpoint::Endpoint;
 use crate::replays::Replays;
+use crate::signing::OwnSigner;
 use crate::site::Site;
 
 /// What is at hand for the routes.
@@ -46,8 +48,25 @@ impl Loader {
         Means { keys, replays }
     }
 
+    /// The gateway's own key. The configuration has one wherever something is to be signed.
+    pub(super) fn signer(&mut self, config: &Config) -> Option<Arc<OwnSigner>> {
+        let SigningKey::Stated(secret) = &config.signatures.key else {
+            return None;
+        };
+        let key = self.key(secret)?;
+        let signer = integrity::SigningKey::from_pkcs8(key.secret_der()).and_then(OwnSigner::new);
+        match signer {
+            Ok(signer) => Some(Arc::new(signer)),
+            Err(error) => {
+                let hint = error.hint();
+                self.error(secret.place(), error.to_string(), Some(hint));
+                None
+            }
+        }
+    }
+
     /// The public key in a PEM file.
-    fn public_key(&mut self, file: &FilePath) -> Option<VerifyingKey> {
+    pub(super) fn public_key(&mut self, file: &FilePath) -> Option<VerifyingKey> {
         let bytes = self.read(&file.path, &file.place, MOST)?;
         let hint = "openssl pkey -in KEY -pubout writes one; P-256, P-384, Ed25519, or RSA of 2048 bits or more";
         let Ok(spki) = SubjectPublicKeyInfoDer::from_pem_slice(&bytes) else {
@@ -66,11 +85,12 @@ impl Loader {
     }
 
     /// What a route asks.
-    pub(super) fn demands(&mut self, route: &Route, means: &Means) -> Demands {
+    pub(super) fn demands(&mut self, route: &Route, endpoint: &Endpoint, means: &Means) -> Demands {
         let buffer = usize::try_from(route.buffer.get()).unwrap_or(usize::MAX);
         Demands {
             digest: route.digest.value,
             signature: self.signature(route, means),
+            states_digest: endpoint.signer.is_some(),
             buffer,
         }
     }
@@ -94,7 +114,7 @@ impl Loader {
                 },
             })
         });
-        let covers: Vec<String> = rule.covers.iter().map(|it| spelled(&it.value)).collect();
+        let covers: Vec<String> = rule.covers.iter().map(|it| it.value.to_string()).collect();
         let covers: Vec<&str> = covers.iter().map(String::as_str).collect();
         // The configuration names a directory wherever a route takes signatures.
         let replays = Arc::clone(means.replays.as_ref()?);
@@ -119,16 +139,3 @@ impl Loader {
 
 /// No file with a public key is larger, bytes.
 const MOST: u64 = 64 * 1024;
-
-/// A component identifier (RFC 9421 2), the quotes around its name left out.
-fn spelled(component: &Component) -> String {
-    let parameters = component.parameters().map(|parameter| match parameter {
-        Parameter::Sf => ";sf".to_owned(),
-        Parameter::Bs => ";bs".to_owned(),
-        Parameter::Tr => ";tr".to_owned(),
-        Parameter::Key(value) => format!(";key=\"{value}\""),
-        Parameter::Name(value) => format!(";name=\"{value}\""),
-    });
-    let parameters: String = parameters.collect();
-    format!("{}{parameters}", component.name())
-}

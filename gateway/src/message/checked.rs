@@ -6,51 +6,19 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
-use integrity::{DigestError, Digests, Hasher};
+use integrity::{DigestAlgorithm, DigestError, Hasher};
 
 use crate::memory::{Held, Memory};
 use crate::request::ContentFault;
+use crate::withheld::{Expected, Withheld};
 
 /// Content as it comes.
 type Stream = Pin<Box<dyn Body<Data = Bytes, Error = ContentFault>>>;
-
-/// What the content must be. Never nothing.
-#[derive(Debug)]
-pub(super) struct Expected {
-    stated: Vec<Digests>,
-}
-
-impl Expected {
-    pub(super) fn of(
-        content: Option<Digests>,
-        representation: Option<Digests>,
-    ) -> Option<Expected> {
-        let stated: Vec<Digests> = content.into_iter().chain(representation).collect();
-        (!stated.is_empty()).then_some(Expected { stated })
-    }
-
-    fn hasher(&self) -> Hasher {
-        let algorithms: Vec<_> = self.stated.iter().flat_map(Digests::algorithms).collect();
-        Hasher::new(&algorithms)
-    }
-
-    fn check(&self, computed: Hasher) -> Result<(), DigestError> {
-        let computed = computed.finish();
-        self.stated
-            .iter()
-            .try_for_each(|stated| stated.check(&computed))
-    }
-
-    /// Of a message without content.
-    pub(super) fn check_nothing(&self) -> Result<(), DigestError> {
-        self.check(self.hasher())
-    }
-}
 
 /// What was read of content.
 pub(super) enum Gathered {
@@ -126,6 +94,13 @@ impl Whole {
         expected.check(hasher)
     }
 
+    /// The value of a `Content-Digest` that says what it is.
+    pub(super) fn digest(&self) -> HeaderValue {
+        let mut hasher = Hasher::new(&[DigestAlgorithm::Sha256]);
+        self.pieces.iter().for_each(|piece| hasher.update(piece));
+        hasher.finish().header_value()
+    }
+
     pub(super) fn into_body(self) -> Stream {
         Box::pin(self)
     }
@@ -160,35 +135,22 @@ impl Body for Whole {
     }
 }
 
-/// Lets content pass while it is compared. Its last part passes only once all of it was found to be what
-/// was expected; if it is not, the content ends in a fault.
-pub(super) fn withhold(beginning: Beginning, body: Stream, expected: Expected) -> Stream {
-    Box::pin(Withheld {
-        hasher: Some(expected.hasher()),
-        expected,
-        beginning,
-        body,
-        last: None,
-        trailers: None,
-    })
+/// Content of which the beginning was read.
+pub(super) fn follow(beginning: Beginning, body: Stream) -> Stream {
+    Box::pin(Followed { beginning, body })
 }
 
-struct Withheld {
-    expected: Expected,
-    /// Nothing once the end was seen.
-    hasher: Option<Hasher>,
+struct Followed {
     beginning: Beginning,
     body: Stream,
-    /// What came last, and has not left.
-    last: Option<Bytes>,
-    /// What follows it.
-    trailers: Option<HeaderMap>,
 }
 
-impl Withheld {
-    /// The next of the content; the beginning first.
-    fn poll_next(
-        &mut self,
+impl Body for Followed {
+    type Data = Bytes;
+    type Error = ContentFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
         if let Some(piece) = self.beginning.pieces.pop_front() {
@@ -197,68 +159,23 @@ impl Withheld {
         self.beginning.held = None;
         self.body.as_mut().poll_frame(context)
     }
-}
-
-impl Body for Withheld {
-    type Data = Bytes;
-    type Error = ContentFault;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
-        let this = self.get_mut();
-        loop {
-            let Some(hasher) = &mut this.hasher else {
-                // All of it was compared: what is left may leave.
-                let last = this.last.take().map(Frame::data);
-                let frame = last.or_else(|| this.trailers.take().map(Frame::trailers));
-                return Poll::Ready(frame.map(Ok));
-            };
-            // Borrowed anew behind the poll.
-            let _ = hasher;
-            let next = match ready!(this.poll_next(context)) {
-                Some(Ok(frame)) => Some(frame),
-                Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
-                None => None,
-            };
-            let data = match next.map(Frame::into_data) {
-                Some(Ok(data)) => Some(data),
-                Some(Err(frame)) => {
-                    this.trailers = frame.into_trailers().ok();
-                    None
-                }
-                None => None,
-            };
-            match data {
-                Some(data) if data.is_empty() => {}
-                Some(data) => {
-                    if let Some(hasher) = &mut this.hasher {
-                        hasher.update(&data);
-                    }
-                    if let Some(before) = this.last.replace(data) {
-                        return Poll::Ready(Some(Ok(Frame::data(before))));
-                    }
-                }
-                None => {
-                    let computed = this.hasher.take();
-                    let checked = computed.map(|computed| this.expected.check(computed));
-                    if let Some(Err(_)) = checked {
-                        (this.last, this.trailers) = (None, None);
-                        return Poll::Ready(Some(Err(ContentFault::Altered)));
-                    }
-                }
-            }
-        }
-    }
 
     fn is_end_stream(&self) -> bool {
-        self.hasher.is_none() && self.last.is_none() && self.trailers.is_none()
+        self.beginning.pieces.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
+}
+
+/// Lets content pass while it is compared: see [`Withheld`].
+pub(super) fn withhold(beginning: Beginning, body: Stream, expected: Expected) -> Stream {
+    Box::pin(Withheld::new(
+        follow(beginning, body),
+        expected,
+        ContentFault::Altered,
+    ))
 }
 
 #[cfg(test)]

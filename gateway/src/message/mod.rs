@@ -33,7 +33,8 @@ use crate::demands::{Demands, SignatureDemand};
 use crate::replays::ReplayRefusal;
 use crate::request::{Content, ContentFault, Received};
 use crate::route::RouteEntry;
-use checked::{Expected, Gathered};
+use crate::withheld::Expected;
+use checked::Gathered;
 
 pub use limited::ContentLimits;
 pub use signature::Signer;
@@ -114,6 +115,8 @@ pub async fn verify(permitted: Permitted) -> Result<Verified, MessageRefusal> {
         };
         let checking = check(&mut received, expected, demands.buffer, must_fit);
         proof.content = Some(Box::pin(checking).await?);
+    } else if demands.states_digest {
+        Box::pin(state(&mut received, demands.buffer)).await?;
     }
     Ok(Verified {
         received,
@@ -220,6 +223,32 @@ async fn check(
     };
     received.content = Content::Stream { length, body };
     Ok(outcome)
+}
+
+/// States the digest of content that nobody stated, for an upstream that gets signed requests: as far as
+/// the content fits the buffer.
+async fn state(received: &mut Received, buffer: usize) -> Result<(), MessageRefusal> {
+    let content = std::mem::replace(&mut received.content, Content::None);
+    let Content::Stream { length, mut body } = content else {
+        return Ok(());
+    };
+    let gathered = match length {
+        Some(length) if length > buffer as u64 => Gathered::NoRoom,
+        _ => checked::gather(&mut body, buffer, &received.memory)
+            .await
+            .map_err(MessageRefusal::Content)?,
+    };
+    let body = match gathered {
+        Gathered::Whole(whole) => {
+            let headers = &mut received.head.headers;
+            headers.insert(CONTENT_DIGEST, whole.digest());
+            whole.into_body()
+        }
+        Gathered::Beginning(beginning) => checked::follow(beginning, body),
+        Gathered::NoRoom => body,
+    };
+    received.content = Content::Stream { length, body };
+    Ok(())
 }
 
 impl Verified {

@@ -3,18 +3,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_TYPE, HOST};
-use http1::TargetForm;
-use integrity::{
-    Candidate, Error, Message, Request, SIGNATURE, SIGNATURE_INPUT, Selection, VerifyingKey,
-};
+use http::header::CONTENT_TYPE;
+use integrity::{Candidate, Error, Message, SIGNATURE, SIGNATURE_INPUT, Selection, VerifyingKey};
 
 use super::{MessageRefusal, has_content};
 use crate::checks;
 use crate::demands::{Asks, SignatureDemand};
 use crate::digest::sha256_of;
 use crate::peer::Client;
-use crate::request::{Head, Received, Version};
+use crate::request::{Head, Received};
 
 /// Who signed a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +48,7 @@ pub(super) fn verify(
     let asks = asks(received);
     let refused = |error| refused(received, demand, error);
     let now = received.at.0 / 1_000_000_000;
-    let view = view(head).ok_or_else(|| refused(Error::SignatureMissing))?;
+    let view = checks::signed_view(head).ok_or_else(|| refused(Error::SignatureMissing))?;
     let policy = demand.policy(asks);
     let candidate = Candidate::examine(&Message::Request(view), Selection::only(), policy, now)
         .map_err(refused)?;
@@ -87,7 +84,7 @@ fn is_signed(head: &Head) -> bool {
 fn asks(received: &Received) -> Asks {
     let content = has_content(received);
     Asks {
-        query: query(&received.head).is_some(),
+        query: checks::query_of(&received.head).is_some(),
         content,
         content_type: content && received.head.headers.contains_key(CONTENT_TYPE),
     }
@@ -122,28 +119,4 @@ fn key<'a>(
         .as_ref()
         .is_none_or(|client| identity.is_some_and(|identity| identity.name() == client));
     may_sign.then_some((&registered.key, Some(&*registered.name)))
-}
-
-/// The request as its signature sees it.
-fn view(head: &Head) -> Option<Request<'_>> {
-    Some(Request {
-        method: &head.method,
-        scheme: "https",
-        authority: head.headers.get(HOST)?.to_str().ok()?,
-        path: checks::path_of(head)?,
-        query: query(head),
-        target: match head.version {
-            Version::Http10 | Version::Http11 => Some(head.target.as_str()),
-            Version::Http2 => None,
-        },
-        headers: &head.headers,
-        trailers: None,
-    })
-}
-
-fn query(head: &Head) -> Option<&str> {
-    match head.target.form() {
-        TargetForm::Origin { query, .. } | TargetForm::Absolute { query, .. } => query,
-        TargetForm::Authority(_) | TargetForm::Asterisk => None,
-    }
 }

@@ -7,6 +7,8 @@
 //!
 //! A streamed answer passes in windows ([`Passing`]), each behind a record of its own.
 
+mod vouch;
+
 mod window;
 
 use audit::error::AppendError;
@@ -17,11 +19,15 @@ use http::{Method, StatusCode};
 use crate::digest::sha256;
 use crate::headers::X_REQUEST_ID;
 use crate::memory::{Held, Memory};
+use crate::reading::Part;
 use crate::record::{AnswerFacts, Record, Recorder};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
+use crate::signing::{DIRECTORY_TYPE, OwnSigner};
 use crate::upstream::{AnswerFault, Answered, UpstreamRefusal};
 
+pub(crate) use vouch::TRAILER;
+pub use vouch::Vouch;
 pub use window::{Broken, Passing};
 
 /// An answer that may leave.
@@ -62,17 +68,28 @@ pub async fn answer(
     ephi: bool,
     method: &Method,
     memory: &Memory,
+    vouch: Option<Box<Vouch>>,
 ) -> Result<Prepared, Refusal> {
     let upstream = answered.upstream().clone();
     let (status, declared) = (answered.status(), answered.declared());
     let content_type = media_type(answered.headers());
     let reading = record.reading(status, answered.headers());
-    let (_, headers, content) = answered.into_parts();
+    let (_, mut headers, content) = answered.into_parts();
     let mut passing = Passing::new(content, reading, memory, ephi);
     let gathered = passing.begin().await;
     gathered.map_err(|fault| Refusal::Upstream(broken(fault)))?;
     let part = passing.first_part();
     let whole = passing.whole();
+    match (vouch, &whole) {
+        (None, _) => {}
+        (Some(vouch), Some((content, _))) => {
+            vouch.whole(status, &mut headers, content).map_err(|_| {
+                let how = "its answer holds what cannot be signed";
+                Refusal::Upstream(UpstreamRefusal::Broken { how })
+            })?;
+        }
+        (Some(vouch), None) => passing.tail(vouch.follow(status, &headers)),
+    }
     let (length, digest) = match &whole {
         Some((content, _)) if *method == Method::HEAD => {
             (declared.or(Some(content.len() as u64)), None)
@@ -107,6 +124,41 @@ pub async fn answer(
         declared,
         content,
         held,
+    })
+}
+
+/// Releases the gateway's public key, once that is on record.
+///
+/// # Errors
+/// [`Refusal`]: it may not leave; to be released by [`refuse`].
+pub async fn directory(signer: &OwnSigner, record: &mut Record) -> Result<Prepared, Refusal> {
+    let content = signer.directory().clone();
+    let facts = AnswerFacts {
+        status: StatusCode::OK.as_u16(),
+        content_type: Some(DIRECTORY_TYPE),
+        length: Some(content.len() as u64),
+        digest: Some(sha256(&content)),
+        upstream: "gateway",
+    };
+    let part = Part {
+        found: None,
+        unread: None,
+        ended: true,
+    };
+    let append = record.release(&facts, &part).map_err(Refusal::Audit)?;
+    let _receipt = append.await.map_err(Refusal::Audit)?;
+    let mut headers = HeaderMap::with_capacity(4);
+    let media_type = HeaderValue::from_static(DIRECTORY_TYPE);
+    headers.insert(header::CONTENT_TYPE, media_type);
+    Ok(Prepared {
+        status: StatusCode::OK,
+        headers,
+        declared: Some(content.len() as u64),
+        content: ReleasedContent::Whole {
+            content,
+            trailers: None,
+        },
+        held: None,
     })
 }
 
@@ -232,6 +284,7 @@ fn broken(fault: AnswerFault) -> UpstreamRefusal {
             how: "its answer broke off",
         },
         AnswerFault::Stalled => UpstreamRefusal::Timeout,
+        AnswerFault::Altered => UpstreamRefusal::Altered,
         AnswerFault::Content(fault) => UpstreamRefusal::Content(fault),
     }
 }

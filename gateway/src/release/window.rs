@@ -23,6 +23,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
+use super::vouch::Tail;
 use crate::memory::{Held, Memory};
 use crate::reading::{Part, Reading};
 use crate::record::Record;
@@ -77,6 +78,8 @@ pub struct Passing {
     recording: Option<Recording>,
     memory: Memory,
     held: Held,
+    /// What follows it in trailers of the gateway's own.
+    tail: Option<Box<Tail>>,
 }
 
 /// How the content ends.
@@ -117,6 +120,7 @@ impl Broken {
         match self {
             Broken::Answer(AnswerFault::Broken) => Code::UpstreamBroken,
             Broken::Answer(AnswerFault::Stalled) => Code::UpstreamStalled,
+            Broken::Answer(AnswerFault::Altered) => Code::AnswerDigestMismatch,
             Broken::Answer(AnswerFault::Content(fault)) => content_code(fault),
             Broken::Unrecorded => Code::AuditUnavailable,
         }
@@ -161,6 +165,7 @@ impl Passing {
             recording: None,
             memory: memory.clone(),
             held: memory.hold(0),
+            tail: None,
         }
     }
 
@@ -217,8 +222,52 @@ impl Passing {
         self.moment = None;
     }
 
+    /// What follows it in trailers.
+    pub(super) fn tail(&mut self, tail: Option<Tail>) {
+        self.tail = tail.map(Box::new);
+    }
+
+    /// Whether trailers follow that are the gateway's own.
+    pub fn has_tail(&self) -> bool {
+        self.tail.is_some()
+    }
+
+    /// A client to whom nothing can follow gets nothing.
+    pub fn cut_tail(&mut self) {
+        self.tail = None;
+    }
+
     /// The next of it that may leave.
     pub fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+        record: &mut Record,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let next = ready!(self.poll_passing(context, record));
+        let Some(tail) = &mut self.tail else {
+            return Poll::Ready(next);
+        };
+        Poll::Ready(match next {
+            Some(Ok(mut frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    tail.update(data);
+                } else if let (Some(trailers), Some(tail)) =
+                    (frame.trailers_mut(), self.tail.take())
+                {
+                    tail.end(trailers);
+                }
+                Some(Ok(frame))
+            }
+            None => self.tail.take().map(|tail| {
+                let mut trailers = HeaderMap::new();
+                tail.end(&mut trailers);
+                Ok(Frame::trailers(trailers))
+            }),
+            Some(Err(broken)) => Some(Err(broken)),
+        })
+    }
+
+    fn poll_passing(
         &mut self,
         context: &mut Context<'_>,
         record: &mut Record,

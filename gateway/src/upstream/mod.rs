@@ -27,8 +27,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use config::Demand;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
+use integrity::digest::{CONTENT_DIGEST, REPR_DIGEST};
+use integrity::{
+    Component, DigestError, Digests, Message, Policy, Request, Response, SIGNATURE,
+    SIGNATURE_INPUT, Selection, VerifyingKey,
+};
 
 use crate::admission::Admitted;
 use crate::checks;
@@ -37,6 +43,8 @@ use crate::headers::{self, Proved};
 use crate::peer::Client;
 use crate::record::Record;
 use crate::request::{Content, ContentFault, Received};
+use crate::signing::OwnSigner;
+use crate::withheld::{Expected, Withheld};
 
 pub use pool::Pools;
 
@@ -71,6 +79,33 @@ impl Answered {
         &self.upstream
     }
 
+    /// Compares the content, while it passes, with the digests that stand in the head. Those of no algorithm
+    /// that is trusted cannot be compared and pass as any other field.
+    fn compare(&mut self, method: &Method) -> Result<(), UpstreamRefusal> {
+        let follows = *method != Method::HEAD && self.status != StatusCode::NOT_MODIFIED;
+        let read = |field: HeaderName| match Digests::read(&self.headers, &field) {
+            Ok(digests) => Ok(digests),
+            Err(DigestError::NoKnownAlgorithm) => Ok(None),
+            Err(_) => Err(UpstreamRefusal::Altered),
+        };
+        // What is sent is the whole representation (RFC 9110 15.3.1) in a 200 alone, as far as is known.
+        let is_whole = self.status == StatusCode::OK;
+        let whole = is_whole.then(|| read(REPR_DIGEST)).transpose()?.flatten();
+        let Some(expected) = Expected::of(read(CONTENT_DIGEST)?, whole).filter(|_| follows) else {
+            return Ok(());
+        };
+        match std::mem::replace(&mut self.content, AnswerContent::None) {
+            AnswerContent::None => expected
+                .check_nothing()
+                .map_err(|_| UpstreamRefusal::Altered),
+            content => {
+                let withheld = Withheld::new(content, expected, AnswerFault::Altered);
+                self.content = AnswerContent::Compared(Box::new(withheld));
+                Ok(())
+            }
+        }
+    }
+
     pub(crate) fn into_parts(self) -> (StatusCode, HeaderMap, AnswerContent) {
         (self.status, self.headers, self.content)
     }
@@ -84,6 +119,8 @@ pub enum AnswerContent {
     Http1(Box<http1::Answer>),
     /// From HTTP/2.
     Http2(Box<http2::Answer>),
+    /// From either, compared with its digest.
+    Compared(Box<Withheld<AnswerContent, AnswerFault>>),
 }
 
 impl std::fmt::Debug for AnswerContent {
@@ -92,6 +129,7 @@ impl std::fmt::Debug for AnswerContent {
             AnswerContent::None => "None",
             AnswerContent::Http1(_) => "Http1",
             AnswerContent::Http2(_) => "Http2",
+            AnswerContent::Compared(_) => "Compared",
         })
     }
 }
@@ -103,6 +141,8 @@ pub enum AnswerFault {
     Broken,
     /// Nothing came for too long.
     Stalled,
+    /// It is not what its digest says.
+    Altered,
     /// The request's content, which was still on its way, did not come to its end.
     Content(ContentFault),
 }
@@ -112,6 +152,7 @@ impl std::fmt::Display for AnswerFault {
         match self {
             AnswerFault::Broken => f.write_str("the upstream broke off"),
             AnswerFault::Stalled => f.write_str("the upstream stalled"),
+            AnswerFault::Altered => f.write_str("it is not what its digest says"),
             AnswerFault::Content(fault) => fault.fmt(f),
         }
     }
@@ -131,6 +172,7 @@ impl Body for AnswerContent {
             AnswerContent::None => Poll::Ready(None),
             AnswerContent::Http1(answer) => answer.poll_frame(context),
             AnswerContent::Http2(answer) => answer.poll_frame(context),
+            AnswerContent::Compared(content) => Pin::new(content).poll_frame(context),
         }
     }
 
@@ -139,6 +181,7 @@ impl Body for AnswerContent {
             AnswerContent::None => true,
             AnswerContent::Http1(answer) => answer.is_finished(),
             AnswerContent::Http2(answer) => answer.is_finished(),
+            AnswerContent::Compared(content) => content.is_end_stream(),
         }
     }
 
@@ -171,6 +214,13 @@ pub enum UpstreamRefusal {
         /// How, in our words.
         how: &'static str,
     },
+    /// The content of the answer is not what its digest says, or that is malformed.
+    Altered,
+    /// The signature of the answer is not good.
+    Signature {
+        /// What is wrong.
+        error: integrity::Error,
+    },
     /// The request's content did not come to its end.
     Content(ContentFault),
     /// The request cannot be written in HTTP/1.1: a client that speaks HTTP/2 can say more.
@@ -189,7 +239,12 @@ pub async fn forward(
     let upstream = admitted.route().endpoint.name.clone();
     let pool = pools.of(&admitted.route().endpoint);
     let is_fhir = admitted.route().route.fhir;
-    let mut outgoing = Outgoing::new(admitted.into_received(), is_fhir);
+    let compares = admitted.route().demands.digest != Demand::Off;
+    let now = admitted.received().at.0 / 1_000_000_000;
+    let method = admitted.received().head.method.clone();
+    let mut outgoing = Outgoing::new(admitted.into_received(), is_fhir, pool.endpoint())?;
+    let answer_key = pool.endpoint().answer_key.as_ref();
+    let asked = answer_key.map(|_| Box::new(outgoing.without_content()));
     loop {
         let outcome = match pool.lease().await? {
             pool::Lease::Http1(connection) => {
@@ -202,7 +257,16 @@ pub async fn forward(
             }
         };
         match outcome {
-            Ok(head) => return Ok(answered(head, upstream)),
+            Ok(head) => {
+                if let (Some(key), Some(asked)) = (&pool.endpoint().answer_key, &asked) {
+                    judge_signature(&head, asked, key, now)?;
+                }
+                let mut answered = answered(head, upstream);
+                if compares {
+                    answered.compare(&method)?;
+                }
+                return Ok(answered);
+            }
             Err(Failure::Refused(refusal)) => return Err(refusal),
             // Only a connection that was kept can turn out to have been closed meanwhile, and each
             // try takes one of these away: this ends.
@@ -232,6 +296,41 @@ fn answered(mut head: AnswerHead, upstream: config::UpstreamName) -> Answered {
     }
 }
 
+/// Judges the signature of an answer, if it has one: it must cover the status, and the digest of content that
+/// follows.
+fn judge_signature(
+    head: &AnswerHead,
+    asked: &Outgoing,
+    key: &VerifyingKey,
+    now: u64,
+) -> Result<(), UpstreamRefusal> {
+    let fields = [SIGNATURE, SIGNATURE_INPUT];
+    if !fields.iter().any(|field| head.headers.contains_key(field)) {
+        return Ok(());
+    }
+    let has_content = !matches!(head.content, AnswerContent::None);
+    let names = ["@status", "content-digest"];
+    let names = names.into_iter().take(if has_content { 2 } else { 1 });
+    let verified = names
+        .map(Component::named)
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|required| {
+            let mut policy = Policy::strict(required);
+            (policy.require_nonce, policy.require_keyid) = (false, false);
+            let answer = Response {
+                status: head.status,
+                headers: &head.headers,
+                trailers: None,
+                request: Some(asked.view()),
+            };
+            let message = Message::Response(answer);
+            integrity::verify(&message, Selection::only(), &policy, now, |_| Some(key))
+        });
+    verified
+        .map(drop)
+        .map_err(|error| UpstreamRefusal::Signature { error })
+}
+
 /// Why a connection brought no answer.
 enum Failure {
     /// It took nothing of the request, which is handed back.
@@ -252,12 +351,19 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn new(received: Received, is_fhir: bool) -> Outgoing {
+    /// # Errors
+    /// [`UpstreamRefusal::Unwritable`]: it cannot be signed.
+    fn new(
+        received: Received,
+        is_fhir: bool,
+        endpoint: &Endpoint,
+    ) -> Result<Outgoing, UpstreamRefusal> {
         let Received {
             head,
             peer,
             content,
             id,
+            at,
             ..
         } = received;
         let authority = match head.target.form() {
@@ -303,12 +409,58 @@ impl Outgoing {
                 request_id: id.value(),
             },
         );
-        Outgoing {
+        let mut outgoing = Outgoing {
             method: head.method,
             target,
             authority,
             headers,
             content,
+        };
+        if let Some(signer) = &endpoint.signer {
+            let nonce = id.value().to_str().unwrap_or_default();
+            let now = at.0 / 1_000_000_000;
+            outgoing.sign(signer, nonce, now).map_err(|error| {
+                let what = error.code();
+                UpstreamRefusal::Unwritable { what }
+            })?;
+        }
+        Ok(outgoing)
+    }
+
+    /// The same without its content, for whoever judges the answer.
+    fn without_content(&self) -> Outgoing {
+        Outgoing {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            authority: self.authority.clone(),
+            headers: self.headers.clone(),
+            content: Content::None,
+        }
+    }
+
+    /// Adds the gateway's own signature, beside that of the client if there is one.
+    fn sign(&mut self, signer: &OwnSigner, nonce: &str, now: u64) -> Result<(), integrity::Error> {
+        let signed = signer.sign_request(self.view(), nonce, now)?;
+        signed.attach(&mut self.headers)
+    }
+
+    /// The request as a signature sees it.
+    fn view(&self) -> Request<'_> {
+        // The checks let nothing pass that is not ASCII.
+        let target = std::str::from_utf8(&self.target).unwrap_or_default();
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        Request {
+            method: &self.method,
+            scheme: "https",
+            authority: self.authority.to_str().unwrap_or_default(),
+            path,
+            query,
+            target: None,
+            headers: &self.headers,
+            trailers: None,
         }
     }
 }
