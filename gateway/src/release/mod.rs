@@ -145,8 +145,8 @@ pub async fn directory(signer: &OwnSigner, record: &mut Record) -> Result<Prepar
         unread: None,
         ended: true,
     };
-    let append = record.release(&facts, &part).map_err(Refusal::Audit)?;
-    let _receipt = append.await.map_err(Refusal::Audit)?;
+    let recorded = record.release(&facts, &part).map_err(Refusal::Audit)?;
+    let _receipt = recorded.await.map_err(Refusal::Audit)?;
     let mut headers = HeaderMap::with_capacity(4);
     let media_type = HeaderValue::from_static(DIRECTORY_TYPE);
     headers.insert(header::CONTENT_TYPE, media_type);

@@ -289,36 +289,42 @@ fn the_sample_api_answers_what_the_documents_say() {
             .with(&demo.device)
     };
     let get = |path: &str| curl().get(path).answer;
-    for prefix in ["", "/signed"] {
-        let patient = get(&format!("{prefix}/fhir/Patient/1"));
-        assert_eq!(
-            patient.header("content-type"),
-            Some("application/fhir+json")
-        );
-        assert_eq!(patient.json()["id"], "1");
-        let metadata = get(&format!("{prefix}/fhir/metadata")).json();
-        assert_eq!(metadata["resourceType"], "CapabilityStatement");
-        let found = get(&format!("{prefix}/fhir/Observation")).json();
-        assert_eq!(found["resourceType"], "Bundle");
-        let written = curl()
-            .args([
-                "--request",
-                "POST",
-                "--json",
-                r#"{"resourceType":"Observation"}"#,
-            ])
-            .get(&format!("{prefix}/fhir/Observation"))
-            .answer;
-        assert_eq!(written.status, 201, "{written:?}");
-        assert_eq!(get(&format!("{prefix}/bytes/100000")).body.len(), 100_000);
-        assert_eq!(get(&format!("{prefix}/slow/1")).status, 200);
-        let echo = curl()
-            .args(["--data", "a word", "--header", "x-canary: sings"])
-            .get(&format!("{prefix}/echo"))
-            .answer;
-        assert!(echo.text().contains("a word"), "{echo:?}");
-        assert!(echo.text().contains("sings"), "{echo:?}");
-    }
+    let patient = get("/fhir/Patient/1");
+    assert_eq!(
+        patient.header("content-type"),
+        Some("application/fhir+json")
+    );
+    assert_eq!(patient.json()["id"], "1");
+    let metadata = get("/fhir/metadata").json();
+    assert_eq!(metadata["resourceType"], "CapabilityStatement");
+    let found = get("/fhir/Observation").json();
+    assert_eq!(found["resourceType"], "Bundle");
+    let written = curl()
+        .args([
+            "--request",
+            "POST",
+            "--json",
+            r#"{"resourceType":"Observation"}"#,
+        ])
+        .get("/fhir/Observation")
+        .answer;
+    assert_eq!(written.status, 201, "{written:?}");
+    assert_eq!(get("/bytes/100000").body.len(), 100_000);
+    assert_eq!(get("/slow/1").status, 200);
+    let echo = curl()
+        .args(["--data", "a word", "--header", "x-canary: sings"])
+        .get("/echo")
+        .answer;
+    assert!(echo.text().contains("a word"), "{echo:?}");
+    assert!(echo.text().contains("sings"), "{echo:?}");
+    // Under `/signed` the same is there for whoever signs: the story of the demo does.
+    let unsigned = get("/signed/fhir/Patient/1");
+    assert_eq!(unsigned.status, 401, "{unsigned:?}");
+    let asked = unsigned.header("accept-signature");
+    assert!(
+        asked.is_some_and(|asked| asked.contains("\"@method\"")),
+        "{unsigned:?}"
+    );
     assert_eq!(get("/").status, 200);
     assert_eq!(get("/nowhere").status, 404);
 }

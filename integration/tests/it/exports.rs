@@ -154,9 +154,9 @@ fn once(program: Program) -> Ran {
 /// Ships until all is sent. rsyslog 8.2302 on OpenSSL was seen to refuse a handshake behind one that
 /// somebody broke off: what failed is sent by the next round, as from a timer.
 fn sent(program: impl FnMut() -> Program) -> Ran {
-    let mut rounds = std::iter::repeat_with(program).map(once).take(3);
+    let mut rounds = std::iter::repeat_with(program).map(once).take(8);
     let sent = rounds.find(|ran| ran.code() == 0);
-    sent.or_fail("ship in one of three rounds")
+    sent.or_fail("ship in one of eight rounds")
 }
 
 /// The cursor in the log's directory.
