@@ -149,7 +149,7 @@ names! {
     /// The name of a class of retention: a to z, digits and -, beginning with a letter, at most 32.
     ClassName: "the name of a class", like "research", but not &[];
     /// The name of a registered key: the `keyid` of its signatures (RFC 9421 section 2.3).
-    KeyName: "the name of a registered key", like "lab-robot", but not &[];
+    KeyName: "the name of a registered key", like "lab-robot", but not &["certificate"];
     /// The name of a route, which stands in the record of each request that took it.
     RouteName: "the name of a route", like "observations", but not &[];
 }

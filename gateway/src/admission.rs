@@ -28,7 +28,6 @@ pub struct Admitted {
 /// [`AppendError`]: the request must not be forwarded. Its intent may be on record all the same;
 /// the refusal that follows says how it ended.
 pub async fn admit(verified: Verified, record: &mut Record) -> Result<Admitted, AppendError> {
-    record.permitted(verified.rule())?;
     record.proved(verified.proof());
     let needs_intent = needs_intent(verified.received(), verified.route());
     let (mut received, route) = verified.into_parts();

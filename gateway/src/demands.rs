@@ -68,16 +68,19 @@ pub struct Asks {
     pub content: bool,
     /// Content with a type.
     pub content_type: bool,
+    /// Content with a coding, without which it would be read as something else (RFC 9110 8.4).
+    pub content_encoding: bool,
 }
 
 impl Asks {
-    const ALL: usize = 8;
+    const ALL: usize = 16;
 
     fn at(number: usize) -> Asks {
         Asks {
             query: number & 1 != 0,
             content: number & 2 != 0,
             content_type: number & 4 != 0,
+            content_encoding: number & 8 != 0,
         }
     }
 
@@ -85,6 +88,7 @@ impl Asks {
         usize::from(self.query)
             | usize::from(self.content) << 1
             | usize::from(self.content_type) << 2
+            | usize::from(self.content_encoding) << 3
     }
 }
 
@@ -138,8 +142,13 @@ fn policy(
         .copied();
     let content = asks.content.then_some("content-digest");
     let content_type = asks.content_type.then_some("content-type");
+    let content_encoding = asks.content_encoding.then_some("content-encoding");
     let mut required: Vec<Component> = Vec::new();
-    for name in named.chain(content).chain(content_type) {
+    let fields = content
+        .into_iter()
+        .chain(content_type)
+        .chain(content_encoding);
+    for name in named.chain(fields) {
         let component = component(name)?;
         if !required.contains(&component) {
             required.push(component);
@@ -179,6 +188,7 @@ mod tests {
                 query,
                 content,
                 content_type,
+                content_encoding: false,
             })
         };
         assert_eq!(

@@ -84,7 +84,8 @@ const ALIASES: &[(Alias, &str)] = &[
 ];
 
 /// Fields that ask an upstream to act on another target, method or length than the one that was
-/// permitted. The last two count in any spelling but their own, in which they frame the message.
+/// permitted, or take what was not compared for what was. The last five count in any spelling but their own,
+/// in which they frame the message or are verified.
 #[rustfmt::skip]
 const OVERRIDES: &[(Alias, &str)] = &[
     (Alias::Exact("x-rewrite-url"),            "IIS, Symfony"),
@@ -93,6 +94,18 @@ const OVERRIDES: &[(Alias, &str)] = &[
     (Alias::Exact("x-method-override"),        "de facto"),
     (Alias::Exact("content-length"),           "CGI: content_length"),
     (Alias::Exact("transfer-encoding"),        "CGI: transfer_encoding"),
+    (Alias::Exact("content-digest"),           "CGI: content_digest, which nobody compares"),
+    (Alias::Exact("repr-digest"),              "CGI: repr_digest"),
+    (Alias::Exact("signature-input"),          "CGI: signature_input"),
+];
+
+/// Those that count in any spelling but this one.
+const OWN_SPELLING: [&str; 5] = [
+    "content-length",
+    "transfer-encoding",
+    "content-digest",
+    "repr-digest",
+    "signature-input",
 ];
 
 enum Alias {
@@ -120,7 +133,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Whether an upstream might take this field for the word of the gateway, or let it overrule what
 /// the gateway permitted.
 pub fn is_alias(name: &HeaderName) -> bool {
-    if *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING {
+    if OWN_SPELLING.contains(&name.as_str()) {
         return false;
     }
     let name = name.as_str().as_bytes();

@@ -77,6 +77,8 @@ impl Pipeline {
                 .map_err(Refusal::Rate)?;
         }
 
+        // What is refused from here on is the doing of a client that a rule permits, and on record.
+        record.permitted(permitted.rule()).map_err(Refusal::Audit)?;
         let verified = message::verify(permitted).await.map_err(Refusal::Message)?;
 
         let admitted = admission::admit(verified, record)

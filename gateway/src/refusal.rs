@@ -405,8 +405,7 @@ fn message_detail(refusal: &MessageRefusal) -> Option<Cow<'static, str>> {
                 .into(),
         ),
         MessageRefusal::Digest(error) => Some(error.to_string().into()),
-        // Names of components and times: the library's errors hold no value of a message.
-        MessageRefusal::Signature { error, .. } => Some(error.to_string().into()),
+        MessageRefusal::Signature { error, .. } => Some(signature_detail(error)),
         MessageRefusal::Replay(ReplayRefusal::Unavailable { error }) => {
             Some(error.to_string().into())
         }
@@ -414,6 +413,22 @@ fn message_detail(refusal: &MessageRefusal) -> Option<Cow<'static, str>> {
             Some("the client has its share of the window".into())
         }
         MessageRefusal::Content(_) | MessageRefusal::NoRoom | MessageRefusal::Replay(_) => None,
+    }
+}
+
+/// What the route asks for, and times. A component that a peer named stays out: it is the peer's word.
+fn signature_detail(error: &integrity::Error) -> Cow<'static, str> {
+    use integrity::Error;
+    match error {
+        Error::NotCovered { .. }
+        | Error::ParameterMissing { .. }
+        | Error::AlgorithmNotAccepted { .. }
+        | Error::AlgorithmMismatch { .. }
+        | Error::NotYetValid { .. }
+        | Error::TooOld { .. }
+        | Error::Expired { .. }
+        | Error::Invalid { .. } => error.to_string().into(),
+        other => other.code().into(),
     }
 }
 

@@ -2,8 +2,8 @@
 //! gateway, and on answers, so that a client can. Keys and bytes; no clock.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use integrity::digest::CONTENT_DIGEST;
 use integrity::{
     Component, Draft, Error, JwkSet, KeyError, Message, Params, Request, Response, SIGNATURE,
@@ -75,7 +75,13 @@ impl OwnSigner {
         if request.query.is_some() {
             covered.push(Component::named("@query")?);
         }
-        let fields = [CLIENT_CERT, CONTENT_DIGEST, CONTENT_TYPE, X_REQUEST_ID];
+        let fields = [
+            CLIENT_CERT,
+            CONTENT_DIGEST,
+            CONTENT_TYPE,
+            CONTENT_ENCODING,
+            X_REQUEST_ID,
+        ];
         cover(&mut covered, request.headers, &fields)?;
         let draft = Draft::new(TAG, &covered, &self.params(Some(nonce), now))?;
         draft.sign(&Message::Request(request), &self.key)
@@ -89,11 +95,8 @@ impl OwnSigner {
     /// [`Error`]: the answer must not leave as a signed one.
     pub fn sign_answer(&self, answer: Response<'_>, now: u64) -> Result<Signed, Error> {
         let mut covered = vec![Component::named("@status")?];
-        cover(
-            &mut covered,
-            answer.headers,
-            &[CONTENT_DIGEST, CONTENT_TYPE],
-        )?;
+        let fields = [CONTENT_DIGEST, CONTENT_TYPE, CONTENT_ENCODING];
+        cover(&mut covered, answer.headers, &fields)?;
         if answer
             .trailers
             .is_some_and(|trailers| trailers.contains_key(CONTENT_DIGEST))
@@ -107,7 +110,10 @@ impl OwnSigner {
             if request.query.is_some() {
                 covered.push(Component::named("@query")?.of_request()?);
             }
-            if request.headers.contains_key(SIGNATURE) {
+            // One that is no text cannot be covered: nobody verified it.
+            let is_text = |value: &HeaderValue| value.to_str().is_ok();
+            let mut signatures = request.headers.get_all(SIGNATURE).iter().peekable();
+            if signatures.peek().is_some() && signatures.all(is_text) {
                 covered.push(Component::named(SIGNATURE.as_str())?.of_request()?);
             }
         }
@@ -141,7 +147,7 @@ fn cover(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderValue, Method, StatusCode};
+    use http::{Method, StatusCode};
     use integrity::{Policy, Selection, verify};
 
     fn signer() -> OwnSigner {

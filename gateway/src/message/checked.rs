@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use integrity::{DigestAlgorithm, DigestError, Hasher};
@@ -26,14 +26,61 @@ pub(super) enum Gathered {
     Whole(Whole),
     /// More follows than there is a buffer for.
     Beginning(Beginning),
-    /// Nothing: the connection has no room.
-    NoRoom,
+    /// More follows than the connection has room for.
+    NoRoom(Beginning),
+}
+
+/// Pieces are joined up to this size, bytes: a piece costs the same however small it is.
+const JOINED: usize = 16 * 1024;
+
+/// Content in hand: pieces in their order, and how many bytes they are.
+#[derive(Debug, Default)]
+struct Pieces {
+    queue: VecDeque<Bytes>,
+    joined: BytesMut,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        if piece.len() >= JOINED {
+            self.seal();
+            self.queue.push_back(piece);
+        } else {
+            self.joined.extend_from_slice(&piece);
+            if self.joined.len() >= JOINED {
+                self.seal();
+            }
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.joined.is_empty() {
+            let joined = std::mem::take(&mut self.joined);
+            self.queue.push_back(joined.freeze());
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        if self.queue.is_empty() {
+            self.seal();
+        }
+        let piece = self.queue.pop_front()?;
+        self.bytes -= piece.len();
+        Some(piece)
+    }
+
+    fn hash(&self, hasher: &mut Hasher) {
+        self.queue.iter().for_each(|piece| hasher.update(piece));
+        hasher.update(&self.joined);
+    }
 }
 
 /// Content that is in hand.
 #[derive(Debug)]
 pub(super) struct Whole {
-    pieces: VecDeque<Bytes>,
+    pieces: Pieces,
     trailers: Option<HeaderMap>,
     held: Held,
 }
@@ -41,7 +88,7 @@ pub(super) struct Whole {
 /// The beginning of content, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Beginning {
-    pieces: VecDeque<Bytes>,
+    pieces: Pieces,
     held: Option<Held>,
 }
 
@@ -54,24 +101,26 @@ pub(super) async fn gather(
     most: usize,
     memory: &Memory,
 ) -> Result<Gathered, ContentFault> {
-    if !memory.has_room() {
-        return Ok(Gathered::NoRoom);
-    }
     let mut held = memory.hold(0);
-    let (mut pieces, mut bytes) = (VecDeque::new(), 0);
+    let mut pieces = Pieces::default();
     let mut trailers = None;
     while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await
     {
         match frame?.into_data() {
             Ok(data) => {
-                bytes += data.len();
-                held.set(bytes);
-                if !data.is_empty() {
-                    pieces.push_back(data);
-                }
-                if bytes > most {
+                // Asked for each piece: what the others of the connection began to gather counts too.
+                let has_room = data.is_empty() || memory.has_room();
+                pieces.push(data);
+                held.set(pieces.bytes);
+                let is_over = pieces.bytes > most;
+                if is_over || !has_room {
                     let held = Some(held);
-                    return Ok(Gathered::Beginning(Beginning { pieces, held }));
+                    let beginning = Beginning { pieces, held };
+                    return Ok(if is_over {
+                        Gathered::Beginning(beginning)
+                    } else {
+                        Gathered::NoRoom(beginning)
+                    });
                 }
             }
             Err(frame) => trailers = frame.into_trailers().ok(),
@@ -90,14 +139,14 @@ impl Whole {
     #[expect(clippy::needless_pass_by_value, reason = "it is compared once")]
     pub(super) fn check(&self, expected: Expected) -> Result<(), DigestError> {
         let mut hasher = expected.hasher();
-        self.pieces.iter().for_each(|piece| hasher.update(piece));
+        self.pieces.hash(&mut hasher);
         expected.check(hasher)
     }
 
     /// The value of a `Content-Digest` that says what it is.
     pub(super) fn digest(&self) -> HeaderValue {
         let mut hasher = Hasher::new(&[DigestAlgorithm::Sha256]);
-        self.pieces.iter().for_each(|piece| hasher.update(piece));
+        self.pieces.hash(&mut hasher);
         hasher.finish().header_value()
     }
 
@@ -114,8 +163,8 @@ impl Body for Whole {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
-        if let Some(piece) = self.pieces.pop_front() {
-            let left = self.pieces.iter().map(Bytes::len).sum();
+        if let Some(piece) = self.pieces.pop() {
+            let left = self.pieces.bytes;
             self.held.set(left);
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
@@ -127,11 +176,11 @@ impl Body for Whole {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && self.trailers.is_none()
+        self.pieces.bytes == 0 && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.pieces.iter().map(|piece| piece.len() as u64).sum())
+        SizeHint::with_exact(self.pieces.bytes as u64)
     }
 }
 
@@ -153,7 +202,7 @@ impl Body for Followed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ContentFault>>> {
-        if let Some(piece) = self.beginning.pieces.pop_front() {
+        if let Some(piece) = self.beginning.pieces.pop() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         self.beginning.held = None;
@@ -161,7 +210,7 @@ impl Body for Followed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.beginning.pieces.is_empty() && self.body.is_end_stream()
+        self.beginning.pieces.bytes == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -217,7 +266,7 @@ mod tests {
                         whole.into_body()
                     }
                     Gathered::Beginning(beginning) => withhold(beginning, stream, expecting(&content)),
-                    Gathered::NoRoom => unreachable!("nothing else is held"),
+                    Gathered::NoRoom(_) => unreachable!("nothing else is held"),
                 };
                 passing.collect().await.unwrap().to_bytes()
             });
@@ -262,7 +311,8 @@ mod tests {
             let full = memory.hold(Memory::MOST);
             let mut stream = body(vec![vec![7; 10]]);
             let gathered = gather(&mut stream, 100, &memory).await.unwrap();
-            assert!(matches!(gathered, Gathered::NoRoom));
+            assert!(matches!(gathered, Gathered::NoRoom(_)));
+            drop(gathered);
             drop(full);
             let mut large = body(vec![vec![7; Memory::MOST]]);
             let gathered = gather(&mut large, Memory::MOST, &memory).await.unwrap();

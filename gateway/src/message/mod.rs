@@ -34,7 +34,7 @@ use crate::replays::ReplayRefusal;
 use crate::request::{Content, ContentFault, Received};
 use crate::route::RouteEntry;
 use crate::withheld::Expected;
-use checked::Gathered;
+use checked::{Beginning, Gathered};
 
 pub use limited::ContentLimits;
 pub use signature::Signer;
@@ -104,6 +104,10 @@ pub async fn verify(permitted: Permitted) -> Result<Verified, MessageRefusal> {
     let expected = expected(&received, demands)?;
     let mut proof = Proof::default();
     if let Some(demand) = &demands.signature {
+        // Whoever sends it again because there was no room needs its nonce.
+        if !demand.stream && has_content(&received) && !received.memory.of_requests().has_room() {
+            return Err(MessageRefusal::NoRoom);
+        }
         // Last of what its head decides: from here on its nonce is used up.
         proof.signer = signature::verify(&received, demand)?;
     }
@@ -204,19 +208,15 @@ async fn check(
     if must_fit && length.is_some_and(|length| length > buffer as u64) {
         return Err(unbuffered());
     }
-    let gathered = checked::gather(&mut body, buffer, &received.memory).await;
+    let gathered = checked::gather(&mut body, buffer, &received.memory.of_requests()).await;
     let (outcome, body) = match gathered.map_err(MessageRefusal::Content)? {
         Gathered::Whole(whole) => {
             whole.check(expected).map_err(MessageRefusal::Digest)?;
             (Outcome::Verified, whole.into_body())
         }
-        Gathered::NoRoom if must_fit => return Err(MessageRefusal::NoRoom),
+        Gathered::NoRoom(_) if must_fit => return Err(MessageRefusal::NoRoom),
         Gathered::Beginning(_) if must_fit => return Err(unbuffered()),
-        Gathered::NoRoom => (
-            Outcome::Awaited,
-            checked::withhold(checked::Beginning::default(), body, expected),
-        ),
-        Gathered::Beginning(beginning) => (
+        Gathered::NoRoom(beginning) | Gathered::Beginning(beginning) => (
             Outcome::Awaited,
             checked::withhold(beginning, body, expected),
         ),
@@ -232,9 +232,10 @@ async fn state(received: &mut Received, buffer: usize) -> Result<(), MessageRefu
     let Content::Stream { length, mut body } = content else {
         return Ok(());
     };
+    let room = received.memory.of_requests();
     let gathered = match length {
-        Some(length) if length > buffer as u64 => Gathered::NoRoom,
-        _ => checked::gather(&mut body, buffer, &received.memory)
+        Some(length) if length > buffer as u64 => Gathered::Beginning(Beginning::default()),
+        _ => checked::gather(&mut body, buffer, &room)
             .await
             .map_err(MessageRefusal::Content)?,
     };
@@ -244,8 +245,11 @@ async fn state(received: &mut Received, buffer: usize) -> Result<(), MessageRefu
             headers.insert(CONTENT_DIGEST, whole.digest());
             whole.into_body()
         }
-        Gathered::Beginning(beginning) => checked::follow(beginning, body),
-        Gathered::NoRoom => body,
+        Gathered::Beginning(beginning) | Gathered::NoRoom(beginning) => {
+            // One that nobody compared is not ours to sign.
+            received.head.headers.remove(CONTENT_DIGEST);
+            checked::follow(beginning, body)
+        }
     };
     received.content = Content::Stream { length, body };
     Ok(())

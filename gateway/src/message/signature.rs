@@ -3,8 +3,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::CONTENT_TYPE;
-use integrity::{Candidate, Error, Message, SIGNATURE, SIGNATURE_INPUT, Selection, VerifyingKey};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use integrity::{
+    Candidate, Component, Error, Message, Name, SIGNATURE, SIGNATURE_INPUT, Selection, VerifyingKey,
+};
 
 use super::{MessageRefusal, has_content};
 use crate::checks;
@@ -55,6 +57,17 @@ pub(super) fn verify(
     let (key, name) =
         key(received, demand, candidate.keyid()).ok_or_else(|| refused(Error::KeyUnknown))?;
     let verified = candidate.verify(key).map_err(refused)?;
+    // What is covered must arrive: `Connection` would end it at this hop (RFC 9110 7.6.1).
+    for named in http1::connection::nominated(&head.headers) {
+        let ends = |component: &&Component| match component.name() {
+            Name::Field { name, .. } => named.eq_ignore_ascii_case(name.as_str()),
+            _ => false,
+        };
+        if let Some(component) = verified.covered().iter().find(ends) {
+            let component = component.public_name();
+            return Err(refused(Error::ValueAmbiguous { component }));
+        }
+    }
     // Only what verified takes a place: nobody can fill the window, or use up a nonce, for another.
     let until = verified.accepted_until().unwrap_or(u64::MAX);
     let skew = policy.skew.as_secs();
@@ -87,6 +100,7 @@ fn asks(received: &Received) -> Asks {
         query: checks::query_of(&received.head).is_some(),
         content,
         content_type: content && received.head.headers.contains_key(CONTENT_TYPE),
+        content_encoding: content && received.head.headers.contains_key(CONTENT_ENCODING),
     }
 }
 
