@@ -161,8 +161,12 @@ fn policy(
     Ok(policy)
 }
 
-/// A component as the configuration spells it: without quotes, its parameters behind it.
-fn component(name: &str) -> Result<Component, integrity::Error> {
+/// A component as the configuration and the command line spell it: without quotes, its parameters
+/// behind it.
+///
+/// # Errors
+/// [`integrity::Error`] when it is none.
+pub fn component(name: &str) -> Result<Component, integrity::Error> {
     match name.split_once(';') {
         None => Component::named(name),
         Some((name, parameters)) => Component::parse(&format!("\"{name}\";{parameters}")),

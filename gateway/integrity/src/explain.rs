@@ -7,12 +7,14 @@
 
 use std::fmt;
 
+use http::HeaderMap;
+
 use crate::base;
 use crate::component::Component;
 use crate::error::Error;
 use crate::message::Message;
 use crate::params::Input;
-use crate::signatures::{self, Selection};
+use crate::signatures::{self, SIGNATURE, SIGNATURE_INPUT, Selection};
 
 /// The signature base of a message, as far as it can be made.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,6 +59,23 @@ pub enum Difference {
         /// `@signature-params` of the second.
         second: String,
     },
+}
+
+/// The labels of all signatures in header or trailer fields, in their order; none where there is
+/// neither field.
+pub fn labels(fields: &HeaderMap) -> Result<Vec<Box<str>>, Error> {
+    let inputs = signatures::joined(fields, &SIGNATURE_INPUT)?;
+    let signatures = signatures::joined(fields, &SIGNATURE)?;
+    let known = |text: &[u8]| {
+        let inputs = signatures::read_inputs(text)?;
+        Ok(inputs.iter().map(|(label, _)| Box::from(*label)).collect())
+    };
+    match (inputs, signatures) {
+        (Some(inputs), Some(_)) => known(&inputs),
+        (None, None) => Ok(Vec::new()),
+        (None, Some(_)) => Err(signatures::unpaired(&SIGNATURE_INPUT)),
+        (Some(_), None) => Err(signatures::unpaired(&SIGNATURE)),
+    }
 }
 
 impl Explanation {
@@ -193,7 +212,7 @@ impl fmt::Debug for Difference {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Method};
+    use http::Method;
 
     use crate::message::Request;
 
@@ -214,6 +233,20 @@ mod tests {
 
     fn input(text: &str) -> Input {
         Input::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn labels_are_told_in_their_order_and_only_where_both_fields_are() {
+        let mut fields = HeaderMap::new();
+        assert_eq!(labels(&fields), Ok(Vec::new()));
+        fields.append(SIGNATURE_INPUT, "b=(), a=()".parse().unwrap());
+        let field = "signature";
+        assert_eq!(labels(&fields), Err(Error::Unpaired { field }));
+        fields.append(SIGNATURE, "a=:AAA=:, b=:AAA=:".parse().unwrap());
+        assert_eq!(labels(&fields), Ok(vec!["b".into(), "a".into()]));
+        fields.remove(SIGNATURE_INPUT);
+        let field = "signature-input";
+        assert_eq!(labels(&fields), Err(Error::Unpaired { field }));
     }
 
     #[test]

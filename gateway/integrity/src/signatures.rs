@@ -184,7 +184,8 @@ fn malformed(field: &HeaderName, fault: Fault) -> Error {
     }
 }
 
-fn unpaired(field: &HeaderName) -> Error {
+/// The field without a label that the other has.
+pub(crate) fn unpaired(field: &HeaderName) -> Error {
     Error::Unpaired {
         field: name_of(field),
     }
