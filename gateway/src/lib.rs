@@ -130,6 +130,8 @@ pub mod run;
 
 pub mod explain;
 
+pub mod capture;
+
 pub mod demo;
 
 pub mod cli;

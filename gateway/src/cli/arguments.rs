@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use http::{Method, Uri};
 
+use super::sign::Sign;
+use super::verify::Verify;
+
 /// A transmission security gateway for health care.
 #[derive(Debug, Parser)]
 #[command(
@@ -67,6 +70,8 @@ pub(super) enum Command {
         /// The URL.
         url: Uri,
     },
+    Sign(Box<Sign>),
+    Verify(Box<Verify>),
     /// Show the whole product on this machine with nothing prepared.
     ///
     /// Makes an authority and certificates, serves a sample API behind the gateway, and prints

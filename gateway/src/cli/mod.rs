@@ -1,6 +1,12 @@
 //! What a person types and sees. Results go to stdout, everything else to stderr as `error:`,
 //! `warning:` and `hint:` lines. Exit codes: 0 done, 1 refused or failed, 64 wrong usage.
 
+mod files;
+
+mod sign;
+
+mod verify;
+
 mod arguments;
 
 mod check;
@@ -40,6 +46,8 @@ pub fn main() -> ExitCode {
             method,
             url,
         } => explain(&config, client.as_deref(), &method, &url, json),
+        Command::Sign(sign) => sign.run(),
+        Command::Verify(verify) => verify.run(),
         Command::Demo { dir, listen, once } => run_demo(&dir, listen, once),
         Command::Schema => terminal::print(&config::schema()),
         Command::Completions { shell } => terminal::completions(Arguments::command(), shell),

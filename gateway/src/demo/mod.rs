@@ -23,6 +23,7 @@ use config::{Admin, Authority, Config, HostName, Server};
 use jiff::Timestamp;
 use tokio::task::LocalSet;
 
+use crate::capture::shell;
 use crate::load::Source;
 use crate::run::{self, Running, Signals};
 use prepare::Prepared;
@@ -116,7 +117,7 @@ fn source(prepared: &Prepared) -> Source {
 
 /// Commands to paste.
 fn introduce(prepared: &Prepared) -> Vec<String> {
-    let directory = shell_word(&prepared.directory.display().to_string());
+    let directory = shell::word(&prepared.directory.display().to_string());
     let listen = prepared.listen;
     let port = listen.port();
     // The certificate is for localhost and 127.0.0.1, wherever the gateway listens.
@@ -158,16 +159,6 @@ fn introduce(prepared: &Prepared) -> Vec<String> {
         String::new(),
         "Ctrl-C ends it.".to_owned(),
     ]
-}
-
-/// A path as a shell reads it back.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
-    if text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

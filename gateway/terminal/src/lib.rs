@@ -90,8 +90,12 @@ pub fn tell(lines: impl fmt::Display) {
 /// # Errors
 /// The operating system's.
 pub fn put(text: &str) -> io::Result<()> {
+    put_bytes(text.as_bytes())
+}
+
+fn put_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
@@ -99,7 +103,12 @@ pub fn put(text: &str) -> io::Result<()> {
 
 /// Writes a result, and says whether it could be written.
 pub fn print(text: &str) -> ExitCode {
-    match put(text) {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes a result that need not be text, and says whether it could be written.
+pub fn print_bytes(bytes: &[u8]) -> ExitCode {
+    match put_bytes(bytes) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => unwritten(&error),
     }

@@ -27,6 +27,7 @@ const CORE: &[&str] = &[
     "gateway/audit/src/witness/logs",
     "gateway/src/authorize",
     "gateway/src/ca",
+    "gateway/src/capture",
     "gateway/src/checks",
     "gateway/src/digest",
     "gateway/fhir/src",
