@@ -78,8 +78,10 @@ pub struct Judged {
     pub label: Box<str>,
     /// Whether it stands in the trailer fields.
     pub in_trailers: bool,
-    /// The algorithm of the key that it was verified with, or why it is not good.
-    pub outcome: Result<Algorithm, Error>,
+    /// Why it is not good, if it is not.
+    pub outcome: Result<(), Error>,
+    /// The algorithm of the key that belongs to it; nothing where no key does.
+    pub algorithm: Option<Algorithm>,
     /// What it says of itself; nothing where that cannot be read.
     pub params: Option<Params>,
     /// What it covers, with the values in the message.
@@ -242,7 +244,6 @@ fn judge(question: &Question<'_>, label: Box<str>, in_trailers: bool) -> Judged 
         Keys::Set(set) => set.get(keyid?),
     };
     let outcome = integrity::verify(&message, selection, &policy, question.now, key);
-    let outcome = outcome.map(|verified| verified.algorithm());
     let explained = Explanation::of(&message, selection);
     let (params, lines, differences) = match explained {
         Ok(explained) => {
@@ -254,10 +255,12 @@ fn judge(question: &Question<'_>, label: Box<str>, in_trailers: bool) -> Judged 
         // Why is what `outcome` says.
         Err(_) => (None, Vec::new(), Vec::new()),
     };
+    let keyid = params.as_ref().and_then(|params| params.keyid.as_deref());
     Judged {
         label,
         in_trailers,
-        outcome,
+        outcome: outcome.map(|_| ()),
+        algorithm: key(keyid).map(VerifyingKey::algorithm),
         params,
         lines,
         differences,

@@ -76,7 +76,7 @@ impl Verify {
         let text = if self.json {
             format!("{}\n", as_json(&read.message, &report))
         } else {
-            as_text(&read.message, &report)
+            as_text(&read.message, &report, self.with.path())
         };
         let printed = terminal::print(&text);
         if report.is_good() {
@@ -121,6 +121,13 @@ impl Verify {
 }
 
 impl With {
+    /// The file that is named.
+    fn path(&self) -> &Path {
+        let paths = [&self.key, &self.cert, &self.jwks];
+        let named = paths.into_iter().find_map(|path| path.as_deref());
+        named.unwrap_or(Path::new(""))
+    }
+
     fn keys(&self) -> Result<Keys, Failure> {
         match (&self.key, &self.cert, &self.jwks) {
             (Some(path), ..) => {
@@ -152,13 +159,13 @@ fn word(is_good: bool) -> &'static str {
     if is_good { "good" } else { "not good" }
 }
 
-fn as_text(message: &Message, report: &Report) -> String {
+fn as_text(message: &Message, report: &Report, key: &Path) -> String {
     let mut out = String::new();
     let good = report.signatures.iter().filter(|it| it.outcome.is_ok());
     // Nothing is lost when a string cannot be written to: it can.
     let _ = writeln!(
         out,
-        "{}: {} with {}, {} of them good",
+        "{}: a {}, {}, {} good",
         word(report.is_good()),
         message.kind(),
         counted(report.signatures.len(), "signature"),
@@ -168,7 +175,7 @@ fn as_text(message: &Message, report: &Report) -> String {
         let _ = writeln!(out, "finding: {finding}");
     }
     for judged in &report.signatures {
-        write_signature(&mut out, judged);
+        write_signature(&mut out, judged, key);
     }
     let _ = writeln!(out, "content-digest: {}", report.content_digest);
     let _ = writeln!(out, "repr-digest: {}", report.repr_digest);
@@ -181,27 +188,25 @@ fn as_text(message: &Message, report: &Report) -> String {
     out
 }
 
-fn write_signature(out: &mut String, judged: &Judged) {
+fn write_signature(out: &mut String, judged: &Judged, key: &Path) {
     let place = if judged.in_trailers {
         " in the trailers"
     } else {
         ""
     };
     let label = &judged.label;
-    match &judged.outcome {
-        Ok(algorithm) => {
-            let _ = writeln!(
-                out,
-                "signature {label}{place}: good\n  algorithm: {algorithm}"
-            );
-        }
+    let _ = match &judged.outcome {
+        Ok(()) => writeln!(out, "signature {label}{place}: good"),
         Err(error) => {
             let hint = error.hint();
-            let _ = writeln!(
+            writeln!(
                 out,
                 "signature {label}{place}: not good: {error}\n  hint: {hint}"
-            );
+            )
         }
+    };
+    if let Some(algorithm) = judged.algorithm {
+        let _ = writeln!(out, "  key: {algorithm} from {}", key.display());
     }
     if let Some(params) = &judged.params {
         let texts = [
@@ -268,7 +273,7 @@ fn signature_json(judged: &Judged) -> Value {
         "code": error.map(integrity::Error::code),
         "error": error.map(ToString::to_string),
         "hint": error.map(integrity::Error::hint),
-        "algorithm": judged.outcome.as_ref().ok().map(|algorithm| algorithm.name()),
+        "algorithm": judged.algorithm.map(integrity::Algorithm::name),
         "keyid": params.and_then(|params| params.keyid.as_deref()),
         "alg": params.and_then(|params| params.alg.as_deref()),
         "created": params.and_then(|params| params.created),

@@ -72,7 +72,7 @@ fn what_was_signed_is_good_and_nothing_is_missing_of_it() {
     let text = signer.signed(REQUEST, None, Signer::params());
     let report = ask(&text, Some(&text), &signer.keys(), NOW);
     assert!(report.is_good(), "{report:?}");
-    assert_eq!(report.signatures[0].outcome, Ok(Algorithm::Ed25519));
+    assert_eq!(report.signatures[0].algorithm, Some(Algorithm::Ed25519));
     assert_eq!(report.content_digest.to_string(), "good, sha-256");
     assert_eq!(report.repr_digest, DigestVerdict::Absent);
     assert_eq!(report.notes, []);
@@ -187,6 +187,7 @@ fn keys_are_found_by_their_name_and_another_key_is_none() {
     let text = signer.signed(REQUEST, None, Signer::params());
     let report = ask(&text, None, &keys, NOW);
     assert_eq!(report.signatures[0].outcome, Err(Error::KeyUnknown));
+    assert_eq!(report.signatures[0].algorithm, None);
     let named = Params {
         keyid: Some(public.thumbprint().unwrap().into()),
         ..Signer::params()
