@@ -64,6 +64,8 @@ fn help_is_a_result_on_every_level_and_has_an_example() {
                 "run",
                 "check",
                 "explain",
+                "sign",
+                "verify",
                 "demo",
                 "schema",
                 "completions",

@@ -64,4 +64,6 @@ mod demo;
 
 mod cli;
 
+mod by_hand;
+
 mod house;
