@@ -26,6 +26,8 @@ pub struct Leaf<'a> {
     pub to: &'a str,
 }
 
+const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+
 impl Leaf<'_> {
     /// A device's certificate that is as it should be.
     pub const GOOD: Leaf<'static> = Leaf {
@@ -65,7 +67,7 @@ impl Lab {
         let directory = place.path(name);
         std::fs::create_dir(directory.join("issued")).expect("the directory was just made");
         let lab = Lab { directory };
-        lab.key("root.key");
+        lab.key(P256, "root.key");
         lab.openssl(&[
             "req",
             "-x509",
@@ -99,11 +101,17 @@ impl Lab {
         self.directory.join("lab.crl")
     }
 
-    /// Issues a certificate with this common name, which also names its files.
+    /// Issues a certificate with this common name, which also names its files. Its key is of P-256.
     #[track_caller]
     pub fn issue(&self, name: &str, leaf: &Leaf<'_>) -> Credentials {
+        self.issue_for(P256, name, leaf)
+    }
+
+    /// Issues a certificate for a key that `openssl genpkey` makes with these options.
+    #[track_caller]
+    pub fn issue_for(&self, key: &[&str], name: &str, leaf: &Leaf<'_>) -> Credentials {
         let file = |kind: &str| format!("{}.{kind}", name.replace(':', "-"));
-        self.key(&file("key"));
+        self.key(key, &file("key"));
         let names = if leaf.names.is_empty() {
             String::new()
         } else {
@@ -169,16 +177,8 @@ impl Lab {
     }
 
     #[track_caller]
-    fn key(&self, name: &str) {
-        self.openssl(&[
-            "genpkey",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-            name,
-        ]);
+    fn key(&self, options: &[&str], name: &str) {
+        self.openssl(&[&["genpkey"], options, &["-out", name]].concat());
     }
 
     #[track_caller]

@@ -11,6 +11,7 @@
 //! rsyslog      a real receiver of syslog
 //! gateway      `gateway run`, its records, its end   demo       `gateway demo`, for its sample API
 //! line, hello, streams, frames, curl, openssl        clients: raw TLS, HTTP/2, command lines
+//! signer       a device that signs                   sink       an upstream over HTTP/2 that says what it got
 //! world        all of it, ready for one request
 //! sources      the project's own files, for the house rules
 //! ```
@@ -50,6 +51,10 @@ pub mod hello;
 pub mod streams;
 
 pub mod frames;
+
+pub mod signer;
+
+pub mod sink;
 
 pub mod curl;
 

@@ -45,8 +45,10 @@ pub struct Seen {
     pub target: String,
     /// Fields in their order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Content so far, without its framing.
+    /// Content so far, without its framing; nothing after [`Conversation::keep_nothing`].
     pub body: Vec<u8>,
+    /// How much content came so far, bytes.
+    pub length: u64,
     /// Fields after the content.
     pub trailers: Vec<(String, String)>,
     /// Whether its content came to its end.
@@ -187,6 +189,7 @@ where
                 buffer: Vec::new(),
                 number,
                 request: None,
+                keeps: true,
                 shared,
             };
             // A peer that goes away, and a script that ends, both end the connection.
@@ -204,6 +207,8 @@ pub struct Conversation {
     number: usize,
     /// The place of the current request in what was seen.
     request: Option<usize>,
+    /// Whether content is kept.
+    keeps: bool,
     shared: Arc<Shared>,
 }
 
@@ -251,6 +256,11 @@ impl Conversation {
         let all = lock(&self.shared.seen);
         let current = self.request.and_then(|at| all.get(at));
         current.cloned().unwrap_or_default()
+    }
+
+    /// From here on content is counted and not kept.
+    pub fn keep_nothing(&mut self) {
+        self.keeps = false;
     }
 
     /// Reads the content of the current request to its end.
@@ -344,7 +354,11 @@ impl Conversation {
         }
         let length = most.min(self.buffer.len());
         let piece: Vec<u8> = self.buffer.drain(..length).collect();
-        self.update(|seen| seen.body.extend_from_slice(&piece));
+        let kept = if self.keeps { &piece[..] } else { &[] };
+        self.update(|seen| {
+            seen.body.extend_from_slice(kept);
+            seen.length += length as u64;
+        });
         Ok(length)
     }
 

@@ -333,11 +333,23 @@ impl Process {
     /// Bytes of memory that it holds (`VmRSS`).
     #[track_caller]
     pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it held at once, bytes (`VmHWM`).
+    #[track_caller]
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// A line of its status, kB as bytes.
+    #[track_caller]
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))
             .or_fail("read the status of the process");
         status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
+            .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"))
             .and_then(|kib| kib.trim().parse::<u64>().ok())
             .or_fail("read its memory")
             * 1024

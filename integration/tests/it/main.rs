@@ -58,6 +58,8 @@ mod spelling;
 
 mod appetite;
 
+mod signed;
+
 mod supply;
 
 mod demo;
