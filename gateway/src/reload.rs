@@ -14,12 +14,13 @@ use audit::event::{
 };
 use audit::log::Log;
 use audit::queue::Share;
-use config::{Config, FilePath, Finding, Findings, Place, Replay, Secret};
+use config::{Config, Demand, FilePath, Finding, Findings, Place, Replay, Secret};
 use tokio::sync::oneshot;
 
 use crate::digest::sha256;
 use crate::load::{self, Loaded, Source};
 use crate::metrics::Metrics;
+use crate::replays::Reach;
 use crate::retention;
 use crate::server::{AUDIT_PATIENCE, BindError, Bound, Fleet};
 use crate::site::Site;
@@ -146,7 +147,7 @@ pub(crate) fn open_replays(site: &Site) -> Result<(), Finding> {
     };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.map_or(0, |now| now.as_secs());
-    replays.open(now).map_err(|error| {
+    replays.open(now, reach(&site.config)).map_err(|error| {
         let directory = replays.directory().display();
         let hint = match error.kind() {
             io::ErrorKind::WouldBlock => "give each gateway a directory of its own",
@@ -155,6 +156,18 @@ pub(crate) fn open_replays(site: &Site) -> Result<(), Finding> {
         let message = format!("which messages were accepted cannot be known: {directory}: {error}");
         Finding::error(&site.config.signatures.place, message, Some(hint))
     })
+}
+
+/// How far back signed messages may be accepted, on whichever route.
+fn reach(config: &Config) -> Reach {
+    let rules = config.routes.iter().map(|route| &route.signature);
+    rules
+        .filter(|rule| rule.demand.value != Demand::Off)
+        .map(|rule| Reach {
+            age: rule.age.as_secs(),
+            skew: rule.skew.as_secs(),
+        })
+        .fold(Reach::default(), Reach::and)
 }
 
 /// Does something that takes its time on a thread of its own.

@@ -2,7 +2,7 @@
 //! journal that outlives the process.
 //!
 //! ```text
-//! accepted.<n>   boot id of the machine, then an entry for each message; a mark when it was closed
+//! accepted.<n>   boot id of the machine, reach, then an entry for each message; a mark when it was closed
 //! lock           held by the one process that writes
 //! ```
 //!
@@ -10,7 +10,11 @@
 //! killed loses nothing, since what it wrote is the operating system's. A machine that loses power may lose
 //! the last entries. So a journal of another boot that has no mark is not known to be whole: then nothing
 //! counts that was signed before this process started, for as long as it could have been accepted (fail
-//! closed). A signer that signs anew is not held up.
+//! closed). A signer that signs anew is held up by no more than the skew that the configuration allows.
+//!
+//! A message is forgotten once no route would accept it. A configuration that reaches further (a greater age
+//! or skew) would accept some of what was forgotten: that does not count either, whether the reach grew by a
+//! reload or between two starts.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Write};
@@ -27,10 +31,13 @@ use integrity::{Replay, ReplayError};
 pub const REACH: u64 = 3600 + 2 * 300;
 
 /// What a journal begins with; the boot id follows.
-const MAGIC: &[u8; 16] = b"phigate-replay-1";
+const MAGIC: &[u8; 16] = b"phigate-replay-2";
 
 /// A boot id, as Linux writes it.
 const BOOT: usize = 36;
+
+/// What stands before the first entry: what it is, the boot id, the reach.
+const HEAD: usize = MAGIC.len() + BOOT + 16;
 
 /// What follows the last entry of a journal that was closed.
 const CLOSED: [u8; Entry::LENGTH] = [0xff; Entry::LENGTH];
@@ -46,13 +53,36 @@ pub struct Replays {
     open: Mutex<Option<Open>>,
 }
 
+/// How long after it was signed a message may be accepted: the greatest of all routes, seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// How old it may be.
+    pub age: u64,
+    /// How far its clock may be off.
+    pub skew: u64,
+}
+
+/// What a message says of its time, seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When it was signed.
+    pub created: u64,
+    /// Until when that holds.
+    pub expires: Option<u64>,
+}
+
 struct Open {
     window: Replay,
     journal: Journal,
-    /// Earlier journals, each with the last second at which one of its messages could be accepted.
+    /// Earlier journals, each with the last second at which what is in it, or missing in it, could matter.
     earlier: Vec<(u64, u64)>,
     /// Nothing counts that was signed up to here, seconds since 1970, skew not counted.
     unknown_before: Option<u64>,
+    /// It grows, and never shrinks while the process runs: what one configuration accepted may come again
+    /// under another.
+    reach: Reach,
+    /// When the reach grew, and what it was: what ended by it before then was forgotten.
+    grown: Vec<(u64, Reach)>,
     _lock: File,
 }
 
@@ -104,41 +134,41 @@ impl Replays {
         &self.directory
     }
 
-    /// Reads what is known and begins a journal, if that was not done. `now` in seconds since 1970.
+    /// Reads what is known and begins a journal, if that was not done. From here on messages are remembered
+    /// as far as this reaches, and no less far than before. `now` in seconds since 1970.
     ///
     /// # Errors
     /// The operating system's; [`io::ErrorKind::WouldBlock`] when another process has it open.
-    pub fn open(&self, now: u64) -> io::Result<()> {
+    pub fn open(&self, now: u64, reach: Reach) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.is_none() {
-            *open = Some(Open::begin(&self.directory, self.capacity, now)?);
+        match &mut *open {
+            Some(open) => open.widen(&self.directory, now, reach),
+            None => {
+                *open = Some(Open::begin(&self.directory, self.capacity, now, reach)?);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
-    /// Accepts a message that verified, once. `created` is when it says that it was signed, `until` the last
-    /// second at which it could be accepted.
+    /// Accepts a message that verified, once.
     ///
     /// # Errors
     /// [`ReplayRefusal`]: it must not be forwarded.
     pub fn accept(
         &self,
         now: u64,
-        (created, skew): (u64, u64),
+        times: Times,
         identity: &[u8],
         key: &[u8],
-        until: u64,
     ) -> Result<(), ReplayRefusal> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = &mut *open else {
             return Err(ReplayRefusal::Unknown);
         };
-        if open
-            .unknown_before
-            .is_some_and(|before| created <= before.saturating_add(skew))
-        {
+        if open.may_have_forgotten(times) {
             return Err(ReplayRefusal::Unknown);
         }
+        let until = open.reach.until(times);
         let entry = open.window.insert(now, identity, key, until);
         let entry = entry.map_err(|error| match error {
             ReplayError::Replayed => ReplayRefusal::Replayed,
@@ -162,8 +192,26 @@ impl Replays {
     }
 }
 
+impl Reach {
+    /// One that reaches as far as both.
+    #[must_use]
+    pub fn and(self, other: Reach) -> Reach {
+        Reach {
+            age: self.age.max(other.age),
+            skew: self.skew.max(other.skew),
+        }
+    }
+
+    /// The last second at which a message with these times could be accepted.
+    fn until(self, times: Times) -> u64 {
+        let last = times.created.saturating_add(self.age);
+        let last = times.expires.map_or(last, |expires| last.min(expires));
+        last.saturating_add(self.skew)
+    }
+}
+
 impl Open {
-    fn begin(directory: &Path, capacity: usize, now: u64) -> io::Result<Open> {
+    fn begin(directory: &Path, capacity: usize, now: u64, reach: Reach) -> io::Result<Open> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -179,11 +227,12 @@ impl Open {
             horizon: Duration::from_secs(REACH),
         };
         let mut window = Replay::new(limits, u64::from_ne_bytes(seed), now);
-        let (mut earlier, mut whole, mut last) = (Vec::new(), true, 0);
+        let (mut earlier, mut grown) = (Vec::new(), Vec::new());
+        let (mut whole, mut last) = (true, 0);
         for number in journals(directory)? {
             last = last.max(number);
             let (mut until, mut all_taken) = (0, true);
-            let is_whole = read(&path(directory, number), &boot, |entry| {
+            let journal = read(&path(directory, number), &boot, |entry| {
                 until = until.max(entry.until());
                 // What is there already, or has expired, is passed over. One that the window does not
                 // reach was accepted by another clock: it could not be remembered.
@@ -193,7 +242,15 @@ impl Open {
                         Ok(()) | Err(ReplayError::Replayed)
                     );
             });
-            whole &= is_whole? && all_taken;
+            let journal = journal?;
+            let is_whole = journal.is_whole && all_taken;
+            let short = journal.reach.filter(|it| it.and(reach) != *it);
+            grown.extend(short.map(|short| (now, short)));
+            whole &= is_whole;
+            if !is_whole || short.is_some() {
+                // What is missing in it is missing for the next start as well.
+                until = now + REACH;
+            }
             earlier.push((number, until));
         }
         if !whole {
@@ -203,9 +260,11 @@ impl Open {
         }
         Ok(Open {
             window,
-            journal: Journal::begin(directory, last + 1, &boot, now)?,
+            journal: Journal::begin(directory, last + 1, &boot, reach, now)?,
             earlier,
             unknown_before: (!whole).then_some(now),
+            reach,
+            grown,
             _lock: lock,
         })
     }
@@ -217,24 +276,61 @@ impl Open {
         now: u64,
         entry: &Entry,
     ) -> io::Result<()> {
-        let journal = &mut self.journal;
+        let journal = &self.journal;
         if journal.entries >= capacity || now.saturating_sub(journal.began) >= LONGEST {
-            journal.close()?;
-            self.earlier.push((journal.number, journal.until));
-            *journal = Journal::begin(directory, journal.number + 1, &boot_id()?, now)?;
-            // What could not be removed is tried again at the next turn.
-            self.earlier
-                .retain(|&(number, until)| until >= now || remove(directory, number).is_err());
+            self.turn(directory, now, self.reach, journal.until)?;
         }
+        let journal = &mut self.journal;
         journal.write(&entry.encode())?;
         journal.entries += 1;
         journal.until = journal.until.max(entry.until());
         Ok(())
     }
+
+    /// Remembers as far as this reaches too.
+    fn widen(&mut self, directory: &Path, now: u64, reach: Reach) -> io::Result<()> {
+        let wider = self.reach.and(reach);
+        if wider == self.reach {
+            return Ok(());
+        }
+        // The journal says how far it reached, for as long as that could matter.
+        self.turn(directory, now, wider, now + REACH)?;
+        self.grown.retain(|(at, _)| at.saturating_add(REACH) >= now);
+        self.grown.push((now, self.reach));
+        self.reach = wider;
+        Ok(())
+    }
+
+    /// Begins the next journal; the one that ends is kept until then.
+    fn turn(&mut self, directory: &Path, now: u64, reach: Reach, until: u64) -> io::Result<()> {
+        self.journal.close()?;
+        let number = self.journal.number;
+        let next = Journal::begin(directory, number + 1, &boot_id()?, reach, now)?;
+        self.journal = next;
+        self.earlier.push((number, until));
+        // What could not be removed is tried again at the next turn.
+        self.earlier
+            .retain(|&(number, until)| until >= now || remove(directory, number).is_err());
+        Ok(())
+    }
+
+    /// Whether a message with these times may have been accepted without being known any more.
+    fn may_have_forgotten(&self, times: Times) -> bool {
+        let is_before = |before: u64| times.created <= before.saturating_add(self.reach.skew);
+        let mut grown = self.grown.iter();
+        self.unknown_before.is_some_and(is_before)
+            || grown.any(|(at, reach)| reach.until(times) < *at)
+    }
 }
 
 impl Journal {
-    fn begin(directory: &Path, number: u64, boot: &[u8; BOOT], now: u64) -> io::Result<Journal> {
+    fn begin(
+        directory: &Path,
+        number: u64,
+        boot: &[u8; BOOT],
+        reach: Reach,
+        now: u64,
+    ) -> io::Result<Journal> {
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -247,10 +343,15 @@ impl Journal {
             entries: 0,
             until: 0,
         };
-        journal.write(&[&MAGIC[..], boot].concat())?;
+        let reach = [reach.age.to_be_bytes(), reach.skew.to_be_bytes()].concat();
+        let head = [&MAGIC[..], boot, &reach].concat();
         // Its name, before anything in it counts.
-        journal.file.sync_all()?;
-        File::open(directory)?.sync_all()?;
+        let begun = journal
+            .write(&head)
+            .and_then(|()| journal.file.sync_all())
+            .and_then(|()| File::open(directory)?.sync_all());
+        // One that could not be begun would be in the way of the next attempt.
+        begun.inspect_err(|_| drop(remove(directory, number)))?;
         Ok(journal)
     }
 
@@ -269,30 +370,49 @@ impl Journal {
     }
 }
 
-/// Reads the entries of a journal, and says whether they are all that there were.
-fn read(path: &Path, boot: &[u8; BOOT], mut take: impl FnMut(Entry)) -> io::Result<bool> {
+/// What a journal says of itself.
+struct Said {
+    /// Whether its entries are all that there were.
+    is_whole: bool,
+    /// How far it reached; nothing where nothing could be accepted, or that cannot be read.
+    reach: Option<Reach>,
+}
+
+/// Reads the entries of a journal.
+fn read(path: &Path, boot: &[u8; BOOT], mut take: impl FnMut(Entry)) -> io::Result<Said> {
+    let said = |is_whole, reach| Ok(Said { is_whole, reach });
     let mut file = BufReader::new(File::open(path)?);
-    let mut head = [0; MAGIC.len() + BOOT];
+    let mut head = [0; HEAD];
     let filled = fill(&mut file, &mut head)?;
     if filled < head.len() {
         // Ended before anything could be accepted, or none of ours.
         let begun = filled.min(MAGIC.len());
-        return Ok(head[..begun] == MAGIC[..begun]);
+        return said(head[..begun] == MAGIC[..begun], None);
     }
-    if head[..MAGIC.len()] != *MAGIC {
-        return Ok(false);
+    let (magic, rest) = head.split_at(MAGIC.len());
+    let (began, reach) = rest.split_at(BOOT);
+    if magic != MAGIC {
+        return said(false, None);
     }
+    let second = |at: usize| {
+        let bytes = reach[at..].first_chunk();
+        u64::from_be_bytes(*bytes.expect("a head has two numbers behind the boot id"))
+    };
+    let reach = Some(Reach {
+        age: second(0),
+        skew: second(8),
+    });
     let mut chunk = [0; Entry::LENGTH];
     while fill(&mut file, &mut chunk)? == chunk.len() {
         match Entry::decode(&chunk) {
-            _ if chunk == CLOSED => return Ok(true),
+            _ if chunk == CLOSED => return said(true, reach),
             Ok(entry) => take(entry),
-            Err(_) => return Ok(false),
+            Err(_) => return said(false, reach),
         }
     }
     // What is shorter than an entry is a last write within which the process ended: its message was not
     // accepted.
-    Ok(head[MAGIC.len()..] == *boot)
+    said(began == boot, reach)
 }
 
 /// Reads until the buffer is full or the file ends.
@@ -367,14 +487,22 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
+    const USUAL: Reach = Reach { age: 300, skew: 30 };
+
     fn opened(directory: &Path, now: u64) -> Replays {
         let replays = Replays::new(directory.to_owned(), 10_000);
-        replays.open(now).unwrap();
+        replays.open(now, USUAL).unwrap();
         replays
     }
 
+    /// Signed then, without an end.
+    fn at(created: u64) -> Times {
+        let expires = None;
+        Times { created, expires }
+    }
+
     fn accept(replays: &Replays, now: u64, key: &[u8]) -> Result<(), ReplayRefusal> {
-        replays.accept(now, (now, 30), b"pump-1", key, now + 330)
+        replays.accept(now, at(now), b"pump-1", key)
     }
 
     #[test]
@@ -408,11 +536,11 @@ mod tests {
         // The machine comes back with another boot id, and without the last entry.
         let journal = path(directory.path(), 1);
         let mut bytes = std::fs::read(&journal).unwrap();
-        bytes.truncate(MAGIC.len() + BOOT);
+        bytes.truncate(HEAD);
         bytes[MAGIC.len()] = b'?';
         std::fs::write(&journal, bytes).unwrap();
         let replays = opened(directory.path(), NOW + 60);
-        let late = |created| replays.accept(NOW + 60, (created, 30), b"pump-1", b"lost", NOW + 330);
+        let late = |created| replays.accept(NOW + 60, at(created), b"pump-1", b"lost");
         assert_eq!(late(NOW), Err(ReplayRefusal::Unknown));
         // A client whose clock is ahead may have signed it as if it were now.
         assert_eq!(late(NOW + 90), Err(ReplayRefusal::Unknown));
@@ -452,7 +580,7 @@ mod tests {
         assert_eq!(accept(&replays, NOW + 1, b"two"), Ok(()));
         drop(replays);
         let mut changed = whole;
-        changed[MAGIC.len() + BOOT] ^= 1;
+        changed[HEAD] ^= 1;
         std::fs::write(&journal, &changed).unwrap();
         let replays = opened(directory.path(), NOW + 2);
         assert_eq!(
@@ -464,13 +592,13 @@ mod tests {
     #[test]
     fn journals_follow_each_other_and_go_when_nothing_in_them_counts() {
         let directory = tempfile::tempdir().unwrap();
-        let replays = opened(directory.path(), NOW);
+        let replays = Replays::new(directory.path().to_owned(), 10_000);
+        // What is in a journal counts until the one after the next has begun.
+        let (age, skew) = (LONGEST * 3 / 2, 30);
+        replays.open(NOW, Reach { age, skew }).unwrap();
         for turn in 0..5 {
             let (now, key) = (NOW + turn * LONGEST, format!("{turn}"));
-            // One in two counts until the journal after the next has begun.
-            let until = now + 330 + turn % 2 * LONGEST;
-            let accepted = replays.accept(now, (now, 30), b"pump-1", key.as_bytes(), until);
-            accepted.unwrap();
+            accept(&replays, now, key.as_bytes()).unwrap();
         }
         assert_eq!(journals(directory.path()).unwrap(), [4, 5]);
     }
@@ -481,7 +609,7 @@ mod tests {
         let closed = Replays::new(directory.path().to_owned(), 1000);
         assert_eq!(accept(&closed, NOW, b"one"), Err(ReplayRefusal::Unknown));
         let _open = opened(directory.path(), NOW);
-        let error = closed.open(NOW).unwrap_err();
+        let error = closed.open(NOW, USUAL).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
@@ -497,7 +625,72 @@ mod tests {
             1000
         );
         assert_eq!(outcomes[1000], Err(ReplayRefusal::Share));
-        let other = replays.accept(NOW, (NOW, 30), b"pump-2", b"one", NOW + 330);
+        let other = replays.accept(NOW, at(NOW), b"pump-2", b"one");
         assert_eq!(other, Ok(()));
+    }
+
+    #[test]
+    fn what_ended_before_the_reach_grew_is_not_accepted_by_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let short = Reach { age: 1, skew: 0 };
+        let replays = Replays::new(directory.path().to_owned(), 10_000);
+        replays.open(NOW, short).unwrap();
+        let signed = |replays: &Replays, now, created, expires, key: &[u8]| {
+            replays.accept(now, Times { created, expires }, b"pump-1", key)
+        };
+        assert_eq!(signed(&replays, NOW, NOW, None, b"one"), Ok(()));
+        assert_eq!(signed(&replays, NOW, NOW, Some(NOW), b"two"), Ok(()));
+        // Both are let go of, and then they would be young enough again.
+        assert_eq!(signed(&replays, NOW + 9, NOW + 9, None, b"three"), Ok(()));
+        replays.open(NOW + 10, USUAL).unwrap();
+        let forgotten = |replays: &Replays, now| {
+            for (expires, key) in [(None, b"one"), (Some(NOW), b"two")] {
+                let again = signed(replays, now, NOW, expires, key);
+                assert_eq!(again, Err(ReplayRefusal::Unknown));
+            }
+            let known = signed(replays, now, NOW + 9, None, b"three");
+            assert_eq!(known, Err(ReplayRefusal::Replayed));
+        };
+        forgotten(&replays, NOW + 10);
+        // A signer is not held up.
+        assert_eq!(signed(&replays, NOW + 10, NOW + 9, None, b"four"), Ok(()));
+        // Nor does it shrink while what one configuration accepted may come again under another.
+        replays.open(NOW + 11, short).unwrap();
+        assert_eq!(signed(&replays, NOW + 11, NOW + 11, None, b"five"), Ok(()));
+        let late = signed(&replays, NOW + 300, NOW + 11, None, b"five");
+        assert_eq!(late, Err(ReplayRefusal::Replayed));
+        drop(replays);
+        let replays = Replays::new(directory.path().to_owned(), 10_000);
+        replays.open(NOW + 12, USUAL).unwrap();
+        for key in [b"one", b"two"] {
+            let again = signed(&replays, NOW + 12, NOW, None, key);
+            assert_eq!(again, Err(ReplayRefusal::Unknown));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_stays_so_for_those_who_start_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let replays = opened(directory.path(), NOW);
+        accept(&replays, NOW, b"lost").unwrap();
+        drop(replays);
+        let journal = path(directory.path(), 1);
+        let mut bytes = std::fs::read(&journal).unwrap();
+        bytes.truncate(HEAD);
+        bytes[MAGIC.len()] = b'?';
+        std::fs::write(&journal, bytes).unwrap();
+        // Two journals later nothing that stands in the first one counts.
+        let replays = Replays::new(directory.path().to_owned(), 1);
+        replays.open(NOW + 1, USUAL).unwrap();
+        for turn in 1..4 {
+            let (created, expires) = (NOW + 100 * turn, Some(NOW + 100 * turn));
+            let key = [u8::try_from(turn).unwrap()];
+            let times = Times { created, expires };
+            replays.accept(created, times, b"pump-1", &key).unwrap();
+        }
+        drop(replays);
+        let replays = opened(directory.path(), NOW + 301);
+        let again = replays.accept(NOW + 301, at(NOW), b"pump-1", b"lost");
+        assert_eq!(again, Err(ReplayRefusal::Unknown));
     }
 }

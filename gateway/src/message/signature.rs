@@ -13,6 +13,7 @@ use crate::checks;
 use crate::demands::{Asks, SignatureDemand};
 use crate::digest::sha256_of;
 use crate::peer::Client;
+use crate::replays::Times;
 use crate::request::{Head, Received};
 
 /// Who signed a message.
@@ -69,9 +70,10 @@ pub(super) fn verify(
         }
     }
     // Only what verified takes a place: nobody can fill the window, or use up a nonce, for another.
-    let until = verified.accepted_until().unwrap_or(u64::MAX);
-    let skew = policy.skew.as_secs();
-    let created = verified.params().created.unwrap_or(0);
+    let times = Times {
+        created: verified.params().created.unwrap_or(0),
+        expires: verified.params().expires,
+    };
     let whose = match (name, &received.peer.client) {
         (Some(name), _) => sha256_of([&b"registered"[..], name.as_bytes()]),
         (None, Client::Known(identity)) => {
@@ -81,7 +83,7 @@ pub(super) fn verify(
     };
     demand
         .replays
-        .accept(now, (created, skew), &whose, verified.replay_key(), until)
+        .accept(now, times, &whose, verified.replay_key())
         .map_err(MessageRefusal::Replay)?;
     Ok(Some(Signer {
         key: name.map(Into::into),

@@ -12,6 +12,9 @@ use integration::world::World;
 
 use super::{SIGNED, Signing, observation};
 
+/// What stands in a journal before its entries: what it is, the boot id from byte 16, how far it reaches.
+const HEAD: usize = 16 + 36 + 16;
+
 #[test]
 fn a_full_disk_refuses_what_is_signed_until_there_is_space() {
     let world = World::new();
@@ -67,6 +70,43 @@ fn a_full_disk_refuses_what_is_signed_until_there_is_space() {
     }
     let answer = signed().ask(&world.caller());
     assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn a_journal_that_could_not_be_begun_is_begun_when_there_is_space() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.place, "disk", "256k") else {
+        let reason = "mounting a small file system takes root";
+        return wait::cannot_run("signed::journal::a_journal_that_could_not", reason);
+    };
+    let origin = world.plain_origin();
+    let configuration = world.configuration().with(SIGNED).with(
+        "[signatures]\nreplay = \"disk/replay\"\nwindow = 1000\n\
+         [[routes]]\nname = \"all\"\nsignature_skew = \"0s\"",
+    );
+    let gateway = Gateway::start(&world.place, &configuration);
+    let signer = Signer::of(&world.device);
+    let mut line = world.line();
+    let mut ask = || {
+        let request = Request::get("/fhir/Patient/17");
+        let mut signature = signer.signature(&request);
+        // So that the window has room, and the journal alone is full.
+        signature.expires = Some(now() + 1);
+        line.send(signer.sign(request, &signature).bytes()).unwrap();
+        line.answer().unwrap()
+    };
+    for number in 1..=1000 {
+        assert_eq!(ask().status, 200, "{number}");
+    }
+    let full = now() + 1;
+    wait::until("a window with room", || (now() > full).then_some(()));
+    disk.fill();
+    for _ in 0..3 {
+        gateway.refused(&ask(), 503, "replay_unavailable");
+    }
+    assert_eq!(origin.seen().len(), 1000);
+    disk.empty();
+    assert_eq!(ask().status, 200);
 }
 
 #[test]
@@ -130,7 +170,7 @@ fn after_a_loss_of_power_only_what_is_signed_anew_is_accepted() {
     // The machine comes back, with another boot id and without the last entry.
     let path = journal_of(&signing.world.place.path("replay"));
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes.truncate(16 + 36);
+    bytes.truncate(HEAD);
     bytes[16] = if bytes[16] == b'0' { b'1' } else { b'0' };
     std::fs::write(&path, bytes).unwrap();
     signing.gateway = Gateway::start(&signing.world.place, &configuration);

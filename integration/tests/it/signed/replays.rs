@@ -159,7 +159,7 @@ fn signatures_that_are_off_for_a_while_forget_nothing() {
 }
 
 #[test]
-fn a_window_that_was_smaller_does_not_come_into_force_while_the_gateway_runs() {
+fn another_window_does_not_come_into_force_while_the_gateway_runs() {
     let signing = Signing::start("");
     for other in ["replay = \"elsewhere\"", "window = 2000"] {
         let other = format!("[signatures]\n{other}");
