@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{
     Ed25519KeyPair, KeyPair, UnparsedPublicKey,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gateway::replays::Replays;
+use gateway::replays::{Reach, Replays, Times};
 use gateway::signing::OwnSigner;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -127,7 +127,8 @@ fn messages(criterion: &mut Criterion) {
     );
     let directory = std::env::temp_dir().join(format!("phigate-bench-{}", std::process::id()));
     let replays = Replays::new(directory.clone(), 1_000_000);
-    replays.open(NOW).expect("a window");
+    let reach = Reach { age: 300, skew: 30 };
+    replays.open(NOW, reach).expect("a window");
     let headers = signed(&key, &content, 0);
     let mut number = 0_u64;
     let mut group = criterion.benchmark_group("integrity/message");
@@ -145,9 +146,12 @@ fn messages(criterion: &mut Criterion) {
             // Each under a nonce of its own, by so many clients that none has its share.
             number += 1;
             let whose = (number % 1000).to_be_bytes();
-            let until = verified.accepted_until().expect("an end");
+            let times = Times {
+                created: verified.params().created.expect("a time"),
+                expires: None,
+            };
             replays
-                .accept(NOW, (NOW, 30), &whose, &number.to_be_bytes(), until)
+                .accept(NOW, times, &whose, &number.to_be_bytes())
                 .expect("a new one");
             let mut hasher = stated.hasher();
             hasher.update(black_box(&content));

@@ -2,7 +2,7 @@
 //! journal that outlives the process.
 //!
 //! ```text
-//! accepted.<n>   boot id of the machine, reach, then an entry for each message; a mark when it was closed
+//! accepted.<n>   boot id of the machine, reach, when it began; an entry for each message; a mark when closed
 //! lock           held by the one process that writes
 //! ```
 //!
@@ -10,7 +10,8 @@
 //! killed loses nothing, since what it wrote is the operating system's. A machine that loses power may lose
 //! the last entries. So a journal of another boot that has no mark is not known to be whole: then nothing
 //! counts that was signed before this process started, for as long as it could have been accepted (fail
-//! closed). A signer that signs anew is held up by no more than the skew that the configuration allows.
+//! closed). Nor is a folder that is there and empty: only one that the gateway makes itself is known to hold all.
+//! A signer that signs anew is held up by no more than the skew that the configuration allows.
 //!
 //! A message is forgotten once no route would accept it. A configuration that reaches further (a greater age
 //! or skew) would accept some of what was forgotten: that does not count either, whether the reach grew by a
@@ -31,13 +32,13 @@ use integrity::{Replay, ReplayError};
 pub const REACH: u64 = 3600 + 2 * 300;
 
 /// What a journal begins with; the boot id follows.
-const MAGIC: &[u8; 16] = b"phigate-replay-2";
+const MAGIC: &[u8; 16] = b"phigate-replay-1";
 
 /// A boot id, as Linux writes it.
 const BOOT: usize = 36;
 
-/// What stands before the first entry: what it is, the boot id, the reach.
-const HEAD: usize = MAGIC.len() + BOOT + 16;
+/// What stands before the first entry: what it is, the boot id, the reach, when it began.
+const HEAD: usize = MAGIC.len() + BOOT + 24;
 
 /// What follows the last entry of a journal that was closed.
 const CLOSED: [u8; Entry::LENGTH] = [0xff; Entry::LENGTH];
@@ -74,6 +75,8 @@ pub struct Times {
 struct Open {
     window: Replay,
     journal: Journal,
+    /// The number of the next journal. It is used up by an attempt.
+    next: u64,
     /// Earlier journals, each with the last second at which what is in it, or missing in it, could matter.
     earlier: Vec<(u64, u64)>,
     /// Nothing counts that was signed up to here, seconds since 1970, skew not counted.
@@ -212,27 +215,26 @@ impl Reach {
 
 impl Open {
     fn begin(directory: &Path, capacity: usize, now: u64, reach: Reach) -> io::Result<Open> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
+        let is_new = make(directory)?;
         let lock = lock(directory)?;
         let boot = boot_id()?;
         let mut seed = [0; 8];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
         let limits = Limits {
             entries: capacity,
-            share: (capacity / 10).max(1000),
+            share: (capacity / 10).max(1),
             identities: capacity,
             horizon: Duration::from_secs(REACH),
         };
         let mut window = Replay::new(limits, u64::from_ne_bytes(seed), now);
         let (mut earlier, mut grown) = (Vec::new(), Vec::new());
-        let (mut whole, mut last) = (true, 0);
-        for number in journals(directory)? {
+        let numbers = journals(directory)?;
+        // Somebody took away what was in it, or it is another one than before.
+        let (mut whole, mut last) = (is_new || !numbers.is_empty(), 0);
+        for number in numbers {
             last = last.max(number);
             let (mut until, mut all_taken) = (0, true);
-            let journal = read(&path(directory, number), &boot, |entry| {
+            let journal = read(&path(directory, number), &boot, now, |entry| {
                 until = until.max(entry.until());
                 // What is there already, or has expired, is passed over. One that the window does not
                 // reach was accepted by another clock: it could not be remembered.
@@ -261,6 +263,7 @@ impl Open {
         Ok(Open {
             window,
             journal: Journal::begin(directory, last + 1, &boot, reach, now)?,
+            next: last + 2,
             earlier,
             unknown_before: (!whole).then_some(now),
             reach,
@@ -303,14 +306,24 @@ impl Open {
 
     /// Begins the next journal; the one that ends is kept until then.
     fn turn(&mut self, directory: &Path, now: u64, reach: Reach, until: u64) -> io::Result<()> {
-        self.journal.close()?;
-        let number = self.journal.number;
-        let next = Journal::begin(directory, number + 1, &boot_id()?, reach, now)?;
-        self.journal = next;
-        self.earlier.push((number, until));
+        let number = self.next;
+        self.next += 1;
+        let next = Journal::begin(directory, number, &boot_id()?, reach, now)?;
+        let mut over = std::mem::replace(&mut self.journal, next);
+        self.earlier.push((over.number, until));
         // What could not be removed is tried again at the next turn.
-        self.earlier
-            .retain(|&(number, until)| until >= now || remove(directory, number).is_err());
+        self.earlier.retain(|&(number, until)| {
+            let is_there = |error: io::Error| error.kind() != io::ErrorKind::NotFound;
+            until >= now || remove(directory, number).is_err_and(is_there)
+        });
+        // Synced aside: all workers wait for us. Should that not come to its end, the journal bears no mark,
+        // and only a loss of power makes something of that.
+        let synced = std::thread::Builder::new()
+            .name("replays".to_owned())
+            .spawn(move || over.close());
+        if let Err(error) = synced {
+            tracing::warn!(%error, "a journal of accepted messages is not synced");
+        }
         Ok(())
     }
 
@@ -343,8 +356,8 @@ impl Journal {
             entries: 0,
             until: 0,
         };
-        let reach = [reach.age.to_be_bytes(), reach.skew.to_be_bytes()].concat();
-        let head = [&MAGIC[..], boot, &reach].concat();
+        let numbers = [reach.age, reach.skew, now].map(u64::to_be_bytes).concat();
+        let head = [&MAGIC[..], boot, &numbers].concat();
         // Its name, before anything in it counts.
         let begun = journal
             .write(&head)
@@ -379,7 +392,7 @@ struct Said {
 }
 
 /// Reads the entries of a journal.
-fn read(path: &Path, boot: &[u8; BOOT], mut take: impl FnMut(Entry)) -> io::Result<Said> {
+fn read(path: &Path, boot: &[u8; BOOT], now: u64, mut take: impl FnMut(Entry)) -> io::Result<Said> {
     let said = |is_whole, reach| Ok(Said { is_whole, reach });
     let mut file = BufReader::new(File::open(path)?);
     let mut head = [0; HEAD];
@@ -390,29 +403,31 @@ fn read(path: &Path, boot: &[u8; BOOT], mut take: impl FnMut(Entry)) -> io::Resu
         return said(head[..begun] == MAGIC[..begun], None);
     }
     let (magic, rest) = head.split_at(MAGIC.len());
-    let (began, reach) = rest.split_at(BOOT);
+    let (its_boot, numbers) = rest.split_at(BOOT);
     if magic != MAGIC {
         return said(false, None);
     }
     let second = |at: usize| {
-        let bytes = reach[at..].first_chunk();
-        u64::from_be_bytes(*bytes.expect("a head has two numbers behind the boot id"))
+        let bytes = numbers[at..].first_chunk();
+        u64::from_be_bytes(*bytes.expect("a head has three numbers behind the boot id"))
     };
     let reach = Some(Reach {
         age: second(0),
         skew: second(8),
     });
+    // By a clock that was ahead others may have been taken away too early.
+    let in_time = second(16) <= now;
     let mut chunk = [0; Entry::LENGTH];
     while fill(&mut file, &mut chunk)? == chunk.len() {
         match Entry::decode(&chunk) {
-            _ if chunk == CLOSED => return said(true, reach),
+            _ if chunk == CLOSED => return said(in_time, reach),
             Ok(entry) => take(entry),
             Err(_) => return said(false, reach),
         }
     }
     // What is shorter than an entry is a last write within which the process ended: its message was not
     // accepted.
-    said(began == boot, reach)
+    said(in_time && its_boot == boot, reach)
 }
 
 /// Reads until the buffer is full or the file ends.
@@ -427,6 +442,22 @@ fn fill(file: &mut impl Read, mut buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(whole - buffer.len())
+}
+
+/// Makes the directory, if it is not there; says whether it was not.
+fn make(directory: &Path) -> io::Result<bool> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700);
+    match builder.create(directory) {
+        Ok(()) => {
+            // Its name, before anything in it counts.
+            let above = directory.parent().filter(|it| !it.as_os_str().is_empty());
+            File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn lock(directory: &Path) -> io::Result<File> {
@@ -487,6 +518,19 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
+    /// A folder that the gateway makes itself.
+    struct Fresh(tempfile::TempDir);
+
+    impl Fresh {
+        fn path(&self) -> PathBuf {
+            self.0.path().join("replay")
+        }
+    }
+
+    fn fresh() -> Fresh {
+        Fresh(tempfile::tempdir().unwrap())
+    }
+
     const USUAL: Reach = Reach { age: 300, skew: 30 };
 
     fn opened(directory: &Path, now: u64) -> Replays {
@@ -507,13 +551,13 @@ mod tests {
 
     #[test]
     fn a_message_is_accepted_once_also_by_the_process_that_follows_one_that_was_killed() {
-        let directory = tempfile::tempdir().unwrap();
-        let replays = opened(directory.path(), NOW);
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW);
         assert_eq!(accept(&replays, NOW, b"one"), Ok(()));
         assert_eq!(accept(&replays, NOW, b"one"), Err(ReplayRefusal::Replayed));
         // Killed: nothing is closed.
         drop(replays);
-        let replays = opened(directory.path(), NOW + 5);
+        let replays = opened(&directory.path(), NOW + 5);
         assert_eq!(
             accept(&replays, NOW + 5, b"one"),
             Err(ReplayRefusal::Replayed)
@@ -521,7 +565,7 @@ mod tests {
         assert_eq!(accept(&replays, NOW + 5, b"two"), Ok(()));
         replays.close().unwrap();
         drop(replays);
-        let replays = opened(directory.path(), NOW + 6);
+        let replays = opened(&directory.path(), NOW + 6);
         for key in [b"one", b"two"] {
             assert_eq!(accept(&replays, NOW + 6, key), Err(ReplayRefusal::Replayed));
         }
@@ -529,17 +573,17 @@ mod tests {
 
     #[test]
     fn what_a_loss_of_power_may_have_lost_is_not_accepted_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let replays = opened(directory.path(), NOW);
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW);
         accept(&replays, NOW, b"lost").unwrap();
         drop(replays);
         // The machine comes back with another boot id, and without the last entry.
-        let journal = path(directory.path(), 1);
+        let journal = path(&directory.path(), 1);
         let mut bytes = std::fs::read(&journal).unwrap();
         bytes.truncate(HEAD);
         bytes[MAGIC.len()] = b'?';
         std::fs::write(&journal, bytes).unwrap();
-        let replays = opened(directory.path(), NOW + 60);
+        let replays = opened(&directory.path(), NOW + 60);
         let late = |created| replays.accept(NOW + 60, at(created), b"pump-1", b"lost");
         assert_eq!(late(NOW), Err(ReplayRefusal::Unknown));
         // A client whose clock is ahead may have signed it as if it were now.
@@ -549,16 +593,16 @@ mod tests {
 
     #[test]
     fn a_journal_that_was_closed_is_whole_whatever_happens_to_the_machine() {
-        let directory = tempfile::tempdir().unwrap();
-        let replays = opened(directory.path(), NOW);
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW);
         accept(&replays, NOW, b"one").unwrap();
         replays.close().unwrap();
         drop(replays);
-        let journal = path(directory.path(), 1);
+        let journal = path(&directory.path(), 1);
         let mut bytes = std::fs::read(&journal).unwrap();
         bytes[MAGIC.len()] = b'?';
         std::fs::write(&journal, bytes).unwrap();
-        let replays = opened(directory.path(), NOW + 1);
+        let replays = opened(&directory.path(), NOW + 1);
         assert_eq!(
             accept(&replays, NOW + 1, b"one"),
             Err(ReplayRefusal::Replayed)
@@ -568,21 +612,21 @@ mod tests {
 
     #[test]
     fn a_torn_entry_was_never_accepted_and_a_changed_one_makes_the_journal_unknown() {
-        let directory = tempfile::tempdir().unwrap();
-        let replays = opened(directory.path(), NOW);
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW);
         accept(&replays, NOW, b"one").unwrap();
         accept(&replays, NOW, b"two").unwrap();
         drop(replays);
-        let journal = path(directory.path(), 1);
+        let journal = path(&directory.path(), 1);
         let whole = std::fs::read(&journal).unwrap();
         std::fs::write(&journal, &whole[..whole.len() - 1]).unwrap();
-        let replays = opened(directory.path(), NOW + 1);
+        let replays = opened(&directory.path(), NOW + 1);
         assert_eq!(accept(&replays, NOW + 1, b"two"), Ok(()));
         drop(replays);
         let mut changed = whole;
         changed[HEAD] ^= 1;
         std::fs::write(&journal, &changed).unwrap();
-        let replays = opened(directory.path(), NOW + 2);
+        let replays = opened(&directory.path(), NOW + 2);
         assert_eq!(
             accept(&replays, NOW + 2, b"three"),
             Err(ReplayRefusal::Unknown)
@@ -591,8 +635,8 @@ mod tests {
 
     #[test]
     fn journals_follow_each_other_and_go_when_nothing_in_them_counts() {
-        let directory = tempfile::tempdir().unwrap();
-        let replays = Replays::new(directory.path().to_owned(), 10_000);
+        let directory = fresh();
+        let replays = Replays::new(directory.path(), 10_000);
         // What is in a journal counts until the one after the next has begun.
         let (age, skew) = (LONGEST * 3 / 2, 30);
         replays.open(NOW, Reach { age, skew }).unwrap();
@@ -600,23 +644,46 @@ mod tests {
             let (now, key) = (NOW + turn * LONGEST, format!("{turn}"));
             accept(&replays, now, key.as_bytes()).unwrap();
         }
-        assert_eq!(journals(directory.path()).unwrap(), [4, 5]);
+        assert_eq!(journals(&directory.path()).unwrap(), [4, 5]);
     }
 
     #[test]
     fn a_window_that_is_not_open_accepts_nothing_and_is_open_in_one_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let closed = Replays::new(directory.path().to_owned(), 1000);
+        let directory = fresh();
+        let closed = Replays::new(directory.path(), 1000);
         assert_eq!(accept(&closed, NOW, b"one"), Err(ReplayRefusal::Unknown));
-        let _open = opened(directory.path(), NOW);
+        let _open = opened(&directory.path(), NOW);
         let error = closed.open(NOW, USUAL).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
+    fn in_a_folder_that_somebody_emptied_nothing_is_known() {
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW);
+        accept(&replays, NOW, b"one").unwrap();
+        replays.close().unwrap();
+        drop(replays);
+        std::fs::remove_file(path(&directory.path(), 1)).unwrap();
+        let replays = opened(&directory.path(), NOW + 1);
+        let again = accept(&replays, NOW + 1, b"one");
+        assert_eq!(again, Err(ReplayRefusal::Unknown));
+    }
+
+    #[test]
+    fn a_journal_of_a_clock_that_was_ahead_is_not_known_to_be_whole() {
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW + 1000);
+        replays.close().unwrap();
+        drop(replays);
+        let replays = opened(&directory.path(), NOW);
+        assert_eq!(accept(&replays, NOW, b"one"), Err(ReplayRefusal::Unknown));
+    }
+
+    #[test]
     fn a_client_has_no_more_than_its_share() {
-        let directory = tempfile::tempdir().unwrap();
-        let replays = opened(directory.path(), NOW);
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW);
         let outcomes: Vec<_> = (0..1001_u32)
             .map(|number| accept(&replays, NOW, &number.to_be_bytes()))
             .collect();
@@ -631,9 +698,9 @@ mod tests {
 
     #[test]
     fn what_ended_before_the_reach_grew_is_not_accepted_by_it() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = fresh();
         let short = Reach { age: 1, skew: 0 };
-        let replays = Replays::new(directory.path().to_owned(), 10_000);
+        let replays = Replays::new(directory.path(), 10_000);
         replays.open(NOW, short).unwrap();
         let signed = |replays: &Replays, now, created, expires, key: &[u8]| {
             replays.accept(now, Times { created, expires }, b"pump-1", key)
@@ -660,7 +727,7 @@ mod tests {
         let late = signed(&replays, NOW + 300, NOW + 11, None, b"five");
         assert_eq!(late, Err(ReplayRefusal::Replayed));
         drop(replays);
-        let replays = Replays::new(directory.path().to_owned(), 10_000);
+        let replays = Replays::new(directory.path(), 10_000);
         replays.open(NOW + 12, USUAL).unwrap();
         for key in [b"one", b"two"] {
             let again = signed(&replays, NOW + 12, NOW, None, key);
@@ -670,17 +737,17 @@ mod tests {
 
     #[test]
     fn what_is_not_known_stays_so_for_those_who_start_later() {
-        let directory = tempfile::tempdir().unwrap();
-        let replays = opened(directory.path(), NOW);
+        let directory = fresh();
+        let replays = opened(&directory.path(), NOW);
         accept(&replays, NOW, b"lost").unwrap();
         drop(replays);
-        let journal = path(directory.path(), 1);
+        let journal = path(&directory.path(), 1);
         let mut bytes = std::fs::read(&journal).unwrap();
         bytes.truncate(HEAD);
         bytes[MAGIC.len()] = b'?';
         std::fs::write(&journal, bytes).unwrap();
         // Two journals later nothing that stands in the first one counts.
-        let replays = Replays::new(directory.path().to_owned(), 1);
+        let replays = Replays::new(directory.path(), 1);
         replays.open(NOW + 1, USUAL).unwrap();
         for turn in 1..4 {
             let (created, expires) = (NOW + 100 * turn, Some(NOW + 100 * turn));
@@ -689,7 +756,7 @@ mod tests {
             replays.accept(created, times, b"pump-1", &key).unwrap();
         }
         drop(replays);
-        let replays = opened(directory.path(), NOW + 301);
+        let replays = opened(&directory.path(), NOW + 301);
         let again = replays.accept(NOW + 301, at(NOW), b"pump-1", b"lost");
         assert_eq!(again, Err(ReplayRefusal::Unknown));
     }

@@ -77,7 +77,8 @@ pub(super) fn verify(
     let whose = match (name, &received.peer.client) {
         (Some(name), _) => sha256_of([&b"registered"[..], name.as_bytes()]),
         (None, Client::Known(identity)) => {
-            sha256_of([&b"client"[..], identity.qualified().as_bytes()])
+            // The key, whoever vouches for it: under two trust sets it is one.
+            sha256_of([&b"client"[..], &identity.leaf().fingerprint])
         }
         (None, Client::Anonymous) => return Err(refused(Error::KeyUnknown)),
     };
