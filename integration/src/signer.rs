@@ -139,9 +139,10 @@ impl Request {
         for (name, value) in self.fields.iter().filter(|(name, _)| name != "host") {
             builder = builder.header(name, value);
         }
-        let content = match self.body.is_empty() {
-            true => Content::default(),
-            false => Content::of(self.body.clone()),
+        let content = if self.body.is_empty() {
+            Content::default()
+        } else {
+            Content::of(self.body.clone())
         };
         streams.send(builder, &self.target, content)
     }
@@ -333,7 +334,7 @@ fn base(request: &Request, signature: &Signature) -> String {
             "@query" => format!("?{query}"),
             field => request.field(field).to_owned(),
         };
-        base += &format!("\"{component}\": {value}\n");
+        base.extend(["\"", component, "\": ", &value, "\n"]);
     }
     base
 }

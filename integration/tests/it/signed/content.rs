@@ -235,9 +235,12 @@ fn a_stream_costs_constant_memory() {
     for (path, is_signed) in [("/digest", false), ("/signed", true)] {
         let small = Request::post(path, "small");
         let large = Request::post(path, "").with("content-digest", &digest);
-        let [small, large] = [small, large].map(|request| match is_signed {
-            true => signer.signed(request),
-            false => request,
+        let [small, large] = [small, large].map(|request| {
+            if is_signed {
+                signer.signed(request)
+            } else {
+                request
+            }
         });
         let answer = small.ask(&world.caller());
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -101,7 +101,7 @@ fn signed_by(python: &OsString, request: &Request, by: &By<'_>) -> Request {
 fn nonce() -> String {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).unwrap();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// A world whose devices have certificates of the lab, with keys of every kind.
@@ -213,12 +213,12 @@ fn a_registered_key_signs_for_the_clients_that_it_is_bound_to() {
             public.arg("-out").arg(file("pub")).run().expect_code(0);
         }
     }
-    let (mut keys, mut names) = (String::new(), Vec::new());
+    let (mut keys, mut names) = (Vec::new(), Vec::new());
     for (kind, ..) in KINDS {
-        keys += &format!(
+        keys.push(format!(
             "[signatures.keys.free-{kind}]\npublic = \"free-{kind}.pub\"\n\
              [signatures.keys.bound-{kind}]\npublic = \"bound-{kind}.pub\"\nclient = \"urn:example:pump-2\"\n"
-        );
+        ));
         names.extend([format!("free-{kind}"), format!("bound-{kind}")]);
     }
     let other = world
@@ -228,7 +228,8 @@ fn a_registered_key_signs_for_the_clients_that_it_is_bound_to() {
     let gateway = Gateway::start(
         &world.place,
         &world.configuration().with(SIGNED).with(&format!(
-            "{keys}[[routes]]\nname = \"all\"\nsignature_keys = {names:?}\n"
+            "{}[[routes]]\nname = \"all\"\nsignature_keys = {names:?}\n",
+            keys.concat()
         )),
     );
     let callers = [world.caller(), world.nobody().with(&other)];
