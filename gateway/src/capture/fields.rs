@@ -35,7 +35,9 @@ pub struct Wish {
 pub enum SignError {
     /// The digest that stands in it is not that of its content, or is none.
     Digest(DigestError),
-    /// The signature cannot be made.
+    /// What is wanted of a signature makes none, whatever the request is.
+    Wish(integrity::Error),
+    /// The signature cannot be made of this request.
     Signature(integrity::Error),
 }
 
@@ -75,7 +77,7 @@ pub fn sign(
         Some(covers) => covers.clone(),
         None => usual(&request).map_err(SignError::Signature)?,
     };
-    let draft = Draft::new(&wish.label, &covers, &wish.params).map_err(SignError::Signature)?;
+    let draft = Draft::new(&wish.label, &covers, &wish.params).map_err(SignError::Wish)?;
     let signed = draft.sign(&Message::Request(request.view()), key);
     let signed = signed.map_err(SignError::Signature)?;
     // What would not go together with signatures that are there is refused here.
@@ -143,7 +145,7 @@ impl SignError {
     pub const fn hint(&self) -> &'static str {
         match self {
             SignError::Digest(_) => "take Content-Digest out of the request: it is made anew",
-            SignError::Signature(error) => error.hint(),
+            SignError::Wish(error) | SignError::Signature(error) => error.hint(),
         }
     }
 }
@@ -152,7 +154,7 @@ impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SignError::Digest(error) => write!(f, "Content-Digest of the request: {error}"),
-            SignError::Signature(error) => error.fmt(f),
+            SignError::Wish(error) | SignError::Signature(error) => error.fmt(f),
         }
     }
 }
@@ -272,6 +274,25 @@ mod tests {
             names[1..],
             ["content-digest", "signature-input", "signature"]
         );
+    }
+
+    #[test]
+    fn a_wish_that_is_none_is_told_from_a_request_that_cannot_be_signed() {
+        let text = "GET / HTTP/1.1\nHost: h\n";
+        let label = Wish {
+            label: "No".to_owned(),
+            ..wish()
+        };
+        let error = sign(&request(text), &label, &key()).unwrap_err();
+        assert_eq!(error, SignError::Wish(integrity::Error::LabelMalformed));
+        let covers = Wish {
+            covers: Some(components("date").unwrap()),
+            ..wish()
+        };
+        let error = sign(&request(text), &covers, &key()).unwrap_err();
+        let component = "date".into();
+        let absent = integrity::Error::ComponentAbsent { component };
+        assert_eq!(error, SignError::Signature(absent));
     }
 
     #[test]

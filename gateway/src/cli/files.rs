@@ -186,9 +186,10 @@ impl Failure {
             | Failure::OtherKey { .. }
             | Failure::Text { .. }
             | Failure::Odd { .. }
-            | Failure::Sign(_)
+            | Failure::Sign(SignError::Digest(_) | SignError::Signature(_))
             | Failure::Random => terminal::fail(self, Some(hint)),
             Failure::Curl(_)
+            | Failure::Sign(SignError::Wish(_))
             | Failure::Component { .. }
             | Failure::Expires
             | Failure::Missing(_)

@@ -18,7 +18,7 @@ use crate::capture::text;
 ///
 /// The request is text: a head as on the wire, an empty line, and the content to the last byte. It is
 /// printed again with the fields that sign it. A command line of curl behind -- is printed again with
-/// -H for each of them, for a shell to run: eval "$(gateway sign ... -- curl ...)".
+/// -H for each of them, for a shell to run: line=$(gateway sign ... -- curl ...) && eval "$line".
 ///
 /// Of curl are known -X -H -d --data-raw --data-binary --json -I -G --url --cert --key, and what changes
 /// nothing of the request, such as -s -S -v -i -k -o --cacert --http2. Another option is refused.

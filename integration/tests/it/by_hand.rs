@@ -170,12 +170,12 @@ fn the_line_of_curl_that_is_printed_runs_in_a_shell_and_is_accepted() {
     };
     assert_eq!(shell(&curl("")), "401", "nobody signed it");
     let signed = curl("\"$1\" sign --");
-    assert_eq!(shell(&format!("eval \"$({signed})\"")), "200");
+    assert_eq!(shell(&format!("line=$({signed}) && eval \"$line\"")), "200");
     let seen = origin.await_request();
     assert_eq!(seen.body, b"{\"a\": 'b c'}\r\n");
     assert_eq!(seen.target, "/a?q=1&r=%20");
     assert_eq!(seen.header("x-note"), Some("it's"));
-    let altered = format!("line=$({signed}); echo >> \"$5\"; eval \"$line\"");
+    let altered = format!("line=$({signed}) && echo >> \"$5\" && eval \"$line\"");
     assert_eq!(shell(&altered), "400", "the content is another by now");
 }
 
@@ -392,6 +392,13 @@ fn bad_input_is_told_with_its_place_and_what_to_do() {
             ],
             1,
             "cannot read nowhere",
+        ),
+        (
+            &[
+                "sign", "--key", &key, "--keyid", "k", "--label", "No", &good,
+            ],
+            64,
+            "the label is not a key",
         ),
         (&["verify", &good], 64, "required arguments"),
         (

@@ -123,7 +123,7 @@ impl fmt::Display for CurlError {
                 Unsure::StandardInput => write!(f, "{option} of curl reads its standard input"),
                 Unsure::HeadWithData => write!(f, "{option} of curl stands together with data"),
                 Unsure::GetWithJson => write!(f, "{option} of curl stands together with --json"),
-                Unsure::EmptyData => write!(f, "{option} of curl stands behind empty data"),
+                Unsure::EmptyData => write!(f, "{option} of curl stands together with empty data"),
             },
             CurlError::Urls { found } => write!(f, "there are {found} URLs on the line of curl"),
             CurlError::Scheme => {

@@ -2,9 +2,9 @@
 //!
 //! Standard: curl(1) 7.88, RFC 3986. It fails closed: an option that is not known, a URL that curl would
 //! rewrite, and whatever versions of curl send differently is refused with its name, so that what is signed
-//! is what is sent. What this file does not do: it runs no curl; it does not know `.curlrc`, which can add
-//! fields but changes none that is signed here; `User-Agent` is curl's own, and cannot be covered unless
-//! the line sets it.
+//! is what is sent. What this file does not do: it runs no curl, and does not read `.curlrc`, which can add to
+//! what is sent (`curl --disable` does not read it either); `User-Agent` is curl's own, and cannot be
+//! covered unless the line sets it.
 
 mod error;
 
@@ -207,6 +207,9 @@ impl Asked {
         let has_data = self.data.is_some();
         if self.is_head && has_data && !self.is_get {
             return unsure("--head", Unsure::HeadWithData);
+        }
+        if self.is_get && self.data.as_ref().is_some_and(BytesMut::is_empty) {
+            return unsure("--get", Unsure::EmptyData);
         }
         if self.is_get && self.is_json {
             return unsure("--get", Unsure::GetWithJson);

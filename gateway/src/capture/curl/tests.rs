@@ -159,6 +159,7 @@ fn what_curl_would_change_or_nobody_knows_is_refused_by_its_name() {
             "curl -G --json x https://h/",
             unsure("--get", Unsure::GetWithJson),
         ),
+        ("curl -G -d  https://h/", unsure("--get", Unsure::EmptyData)),
         ("curl -d  -d x https://h/", unsure("-d", Unsure::EmptyData)),
         (
             "curl -d @gone https://h/",

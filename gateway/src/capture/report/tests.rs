@@ -2,6 +2,7 @@
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use integrity::{Draft, SigningKey};
+use proptest::prelude::*;
 
 use super::*;
 use crate::capture::fields::{self, Wish};
@@ -298,4 +299,36 @@ fn signatures_and_digests_in_trailers_are_found() {
     assert!(report.signatures[0].in_trailers);
     assert_eq!(report.content_digest.to_string(), "good, sha-256");
     assert_eq!(report.notes, []);
+}
+
+proptest! {
+    #[test]
+    fn one_changed_bit_makes_another_message_or_one_that_is_not_good(
+        at in any::<proptest::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
+        let signer = Signer::new();
+        let sent = signer.signed(REQUEST, None, Signer::params());
+        let mut got = sent.clone().into_bytes();
+        let index = at.index(got.len());
+        got[index] ^= 1 << bit;
+        let keys = signer.keys();
+        if let Ok(read) = text::read(&got, None) {
+            let found = report(&Question {
+                read: &read,
+                request: None,
+                against: None,
+                keys: &keys,
+                label: None,
+                now: NOW,
+            });
+            // Good is only what says the same: the case of a name, for instance, says nothing.
+            if found.is_good() {
+                let whole = ask(&sent, None, &keys, NOW);
+                prop_assert!(found.signatures[0].lines == whole.signatures[0].lines);
+                prop_assert!(sent.as_bytes().ends_with(read.message.content()));
+                prop_assert_eq!(read.message.content().len(), "fifty-one\n".len());
+            }
+        }
+    }
 }
