@@ -58,7 +58,7 @@ pub enum ReleasedContent {
 
 /// Releases the answer of an upstream once its record is durable. Of an answer that is read for
 /// patients the first window is gathered before, of another one what is there already; as far as
-/// `memory` has room for it.
+/// `memory` has room for it. One that is compared or vouched for is waited for where it fits.
 ///
 /// # Errors
 /// [`Refusal`]: nothing of it may leave; to be released by [`refuse`].
@@ -76,7 +76,7 @@ pub async fn answer(
     let reading = record.reading(status, answered.headers());
     let (_, mut headers, content) = answered.into_parts();
     let mut passing = Passing::new(content, reading, memory, ephi);
-    let gathered = passing.begin().await;
+    let gathered = passing.begin(declared, vouch.is_some()).await;
     gathered.map_err(|fault| Refusal::Upstream(broken(fault)))?;
     let part = passing.first_part();
     let whole = passing.whole();

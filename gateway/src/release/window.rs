@@ -42,6 +42,10 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// What is read gathers no longer than this, so that what comes slowly is not kept from the client.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// What is compared or vouched for is waited for so long, where it fits a window: of an answer that was
+/// altered nothing leaves, and whether one is signed is not left to how its pieces come.
+const WHOLE: Duration = Duration::from_mins(1);
+
 /// A window is over when it names so many. What a slice names beyond still fits the record.
 const NAMES: usize = Subjects::MOST / 2;
 
@@ -170,11 +174,24 @@ impl Passing {
     }
 
     /// Gathers the first window: what is read for a moment, other content only as far as it is there
-    /// already.
-    pub(super) async fn begin(&mut self) -> Result<(), AnswerFault> {
+    /// already. What is compared or vouched for is waited for, where it is not known to be longer.
+    pub(super) async fn begin(
+        &mut self,
+        declared: Option<u64>,
+        is_vouched: bool,
+    ) -> Result<(), AnswerFault> {
+        let is_read = matches!(self.reading, Reading::Scanned(_));
+        let window = if is_read { READ_WINDOW } else { Memory::GATHER };
+        let fits = declared.is_some_and(|declared| declared <= window as u64);
+        let patience = match &self.content {
+            AnswerContent::Compared(_) => WHOLE,
+            _ if is_vouched && fits => WHOLE,
+            _ if is_vouched || is_read => MOMENT,
+            _ => Duration::ZERO,
+        };
         std::future::poll_fn(|context| match self.reading {
-            Reading::Scanned(_) => self.poll_window(context, true),
-            Reading::Unasked | Reading::Unread(_) => self.poll_first(context),
+            Reading::Scanned(_) => self.poll_window(context, Some(patience)),
+            Reading::Unasked | Reading::Unread(_) => self.poll_first(context, patience),
         })
         .await
     }
@@ -284,7 +301,7 @@ impl Passing {
                 continue;
             }
             let passed = match self.reading {
-                Reading::Scanned(_) => ready!(self.poll_window(context, false)),
+                Reading::Scanned(_) => ready!(self.poll_window(context, None)),
                 Reading::Unasked | Reading::Unread(_) => ready!(self.poll_piece(context, record)),
             };
             if let Err(fault) = passed {
@@ -375,11 +392,11 @@ impl Passing {
     }
 
     /// Gathers a window of content that is read. Ends when it is over, or nothing more comes for a
-    /// moment; `waits` says that the first byte too is waited for only so long.
+    /// moment; of the first one the first byte too is waited for only so long.
     fn poll_window(
         &mut self,
         context: &mut Context<'_>,
-        waits: bool,
+        first: Option<Duration>,
     ) -> Poll<Result<(), AnswerFault>> {
         loop {
             self.read();
@@ -394,17 +411,23 @@ impl Passing {
                 return Poll::Ready(Ok(()));
             }
             if self.poll_content(context)?.is_pending() {
-                if self.gathered_bytes == 0 && !waits {
+                if self.gathered_bytes == 0 && first.is_none() {
                     return Poll::Pending;
                 }
-                let moment = self
-                    .moment
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(MOMENT)));
-                ready!(moment.as_mut().poll(context));
-                self.moment = None;
+                ready!(self.poll_moment(context, first.unwrap_or(MOMENT)));
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// Waits for more, from the first time on that nothing came.
+    fn poll_moment(&mut self, context: &mut Context<'_>, patience: Duration) -> Poll<()> {
+        let moment = self
+            .moment
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(moment.as_mut().poll(context));
+        self.moment = None;
+        Poll::Ready(())
     }
 
     /// Reads of what came as much as the window takes.
@@ -428,8 +451,12 @@ impl Passing {
         }
     }
 
-    /// Gathers what is there already of content that is not read.
-    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<Result<(), AnswerFault>> {
+    /// Gathers what is there already of content that is not read, and what comes in time.
+    fn poll_first(
+        &mut self,
+        context: &mut Context<'_>,
+        patience: Duration,
+    ) -> Poll<Result<(), AnswerFault>> {
         loop {
             let data = std::mem::take(&mut self.rest);
             if !data.is_empty() {
@@ -439,7 +466,13 @@ impl Passing {
             }
             let has_room = self.gathered_bytes < Memory::GATHER && self.memory.has_room();
             let may_end = has_room || self.content.is_end_stream();
-            if self.end.is_some() || !may_end || self.poll_content(context)?.is_pending() {
+            if self.end.is_some() || !may_end {
+                return Poll::Ready(Ok(()));
+            }
+            if self.poll_content(context)?.is_pending() {
+                if !patience.is_zero() {
+                    ready!(self.poll_moment(context, patience));
+                }
                 return Poll::Ready(Ok(()));
             }
         }
