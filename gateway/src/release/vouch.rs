@@ -8,7 +8,7 @@ use config::Answers;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http::{Method, StatusCode};
 use integrity::digest::{CONTENT_DIGEST, WANT_CONTENT_DIGEST};
-use integrity::{DigestAlgorithm, Error, Hasher, Request, Response, SIGNATURE, Want};
+use integrity::{DigestAlgorithm, Digests, Error, Hasher, Request, Response, SIGNATURE, Want};
 
 use crate::checks;
 use crate::request::{Head, Received};
@@ -83,10 +83,11 @@ impl Vouch {
     ) -> Result<(), Error> {
         // Content that does not follow (HEAD, 304) is not at hand.
         let has_content = self.asked.method != Method::HEAD && status != StatusCode::NOT_MODIFIED;
-        // One that the upstream stated was compared.
-        if has_content && !headers.contains_key(CONTENT_DIGEST) {
+        // One that the upstream stated was compared, if it can be.
+        let is_stated = matches!(Digests::read(headers, &CONTENT_DIGEST), Ok(Some(_)));
+        if has_content && !is_stated {
             let digest = Hasher::digest(&[self.algorithm], content);
-            headers.insert(CONTENT_DIGEST, digest.header_value());
+            headers.append(CONTENT_DIGEST, digest.header_value());
         }
         let Some(signer) = &self.signer else {
             return Ok(());

@@ -27,7 +27,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::Demand;
+use config::{Answers, Demand};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use integrity::digest::{CONTENT_DIGEST, REPR_DIGEST};
@@ -80,12 +80,16 @@ impl Answered {
     }
 
     /// Compares the content, while it passes, with the digests that stand in the head. Those of no algorithm
-    /// that is trusted cannot be compared and pass as any other field.
-    fn compare(&mut self, method: &Method) -> Result<(), UpstreamRefusal> {
+    /// that is trusted cannot be compared and pass as any other field, unless a signature relies on them.
+    fn compare(&mut self, method: &Method, is_signed: bool) -> Result<(), UpstreamRefusal> {
         let follows = *method != Method::HEAD && self.status != StatusCode::NOT_MODIFIED;
         let read = |field: HeaderName| match Digests::read(&self.headers, &field) {
             Ok(digests) => Ok(digests),
-            Err(DigestError::NoKnownAlgorithm) => Ok(None),
+            Err(DigestError::NoKnownAlgorithm)
+                if !(is_signed && follows && field == CONTENT_DIGEST) =>
+            {
+                Ok(None)
+            }
             Err(_) => Err(UpstreamRefusal::Altered),
         };
         // What is sent is the whole representation (RFC 9110 15.3.1) in a 200 alone, as far as is known.
@@ -239,7 +243,9 @@ pub async fn forward(
     let upstream = admitted.route().endpoint.name.clone();
     let pool = pools.of(&admitted.route().endpoint);
     let is_fhir = admitted.route().route.fhir;
-    let compares = admitted.route().demands.digest != Demand::Off;
+    // Whoever vouches for an answer knows that it is what was stated.
+    let compares = admitted.route().demands.digest != Demand::Off
+        || admitted.route().route.answers.value != Answers::Plain;
     let now = admitted.received().at.0 / 1_000_000_000;
     let method = admitted.received().head.method.clone();
     let mut outgoing = Outgoing::new(admitted.into_received(), is_fhir, pool.endpoint())?;
@@ -258,12 +264,13 @@ pub async fn forward(
         };
         match outcome {
             Ok(head) => {
-                if let (Some(key), Some(asked)) = (&pool.endpoint().answer_key, &asked) {
-                    judge_signature(&head, asked, key, now)?;
-                }
+                let is_signed = match (&pool.endpoint().answer_key, &asked) {
+                    (Some(key), Some(asked)) => judge_signature(&head, asked, key, now)?,
+                    _ => false,
+                };
                 let mut answered = answered(head, upstream);
-                if compares {
-                    answered.compare(&method)?;
+                if compares || is_signed {
+                    answered.compare(&method, is_signed)?;
                 }
                 return Ok(answered);
             }
@@ -296,17 +303,17 @@ fn answered(mut head: AnswerHead, upstream: config::UpstreamName) -> Answered {
     }
 }
 
-/// Judges the signature of an answer, if it has one: it must cover the status, and the digest of content that
-/// follows.
+/// Judges the signature of an answer, if it has one, and brings whether it has: it must cover the status, and
+/// the digest of content that follows.
 fn judge_signature(
     head: &AnswerHead,
     asked: &Outgoing,
     key: &VerifyingKey,
     now: u64,
-) -> Result<(), UpstreamRefusal> {
+) -> Result<bool, UpstreamRefusal> {
     let fields = [SIGNATURE, SIGNATURE_INPUT];
     if !fields.iter().any(|field| head.headers.contains_key(field)) {
-        return Ok(());
+        return Ok(false);
     }
     let has_content = !matches!(head.content, AnswerContent::None);
     let names = ["@status", "content-digest"];
@@ -327,7 +334,7 @@ fn judge_signature(
             integrity::verify(&message, Selection::only(), &policy, now, |_| Some(key))
         });
     verified
-        .map(drop)
+        .map(|_| true)
         .map_err(|error| UpstreamRefusal::Signature { error })
 }
 
