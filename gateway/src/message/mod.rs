@@ -117,7 +117,7 @@ pub async fn verify(permitted: Permitted) -> Result<Verified, MessageRefusal> {
             Some(SignatureDemand { stream: false, .. }) => proof.signer.is_some(),
             Some(_) | None => false,
         };
-        let checking = check(&mut received, expected, demands.buffer, must_fit);
+        let checking = check(&mut received, expected, demands, must_fit);
         proof.content = Some(Box::pin(checking).await?);
     } else if demands.states_digest {
         Box::pin(state(&mut received, demands.buffer)).await?;
@@ -194,7 +194,7 @@ fn has_content(received: &Received) -> bool {
 async fn check(
     received: &mut Received,
     expected: Expected,
-    buffer: usize,
+    demands: &Demands,
     must_fit: bool,
 ) -> Result<Outcome, MessageRefusal> {
     let (length, mut body) = match std::mem::replace(&mut received.content, Content::None) {
@@ -204,6 +204,7 @@ async fn check(
         }
         Content::Stream { length, body } => (length, body),
     };
+    let buffer = demands.buffer;
     let unbuffered = || MessageRefusal::Unbuffered { limit: buffer };
     if must_fit && length.is_some_and(|length| length > buffer as u64) {
         return Err(unbuffered());
@@ -212,6 +213,11 @@ async fn check(
     let (outcome, body) = match gathered.map_err(MessageRefusal::Content)? {
         Gathered::Whole(whole) => {
             whole.check(expected).map_err(MessageRefusal::Digest)?;
+            let headers = &mut received.head.headers;
+            // `Repr-Digest` alone says it in another field than the one that is signed.
+            if demands.states_digest && !headers.contains_key(CONTENT_DIGEST) {
+                headers.insert(CONTENT_DIGEST, whole.digest());
+            }
             (Outcome::Verified, whole.into_body())
         }
         Gathered::NoRoom(_) if must_fit => return Err(MessageRefusal::NoRoom),
