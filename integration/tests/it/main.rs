@@ -60,6 +60,8 @@ mod appetite;
 
 mod signed;
 
+mod vouched;
+
 mod supply;
 
 mod demo;
