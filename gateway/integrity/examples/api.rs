@@ -90,22 +90,24 @@ fn came_through(
     }
     Ok(CameThrough {
         id: signed.params().nonce.clone().unwrap_or_default(),
-        client: client(headers).ok_or(Refusal::ClientCert)?,
+        client: client(headers)?,
     })
 }
 
-/// The certificate of the client, if one is named; nothing where it cannot be told which.
-fn client(headers: &HeaderMap) -> Option<Option<Vec<u8>>> {
+/// The certificate of the client, if one is named.
+fn client(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
     let mut named = headers.get_all(CLIENT_CERT).iter();
-    match (named.next(), named.next()) {
-        (None, _) => Some(None),
-        (Some(_), Some(_)) => None,
-        (Some(one), None) => {
-            let text = one.to_str().ok()?;
-            let certificate = text.strip_prefix(':')?.strip_suffix(':')?;
-            STANDARD.decode(certificate).ok().map(Some)
-        }
-    }
+    let one = match (named.next(), named.next()) {
+        (None, _) => return Ok(None),
+        (Some(_), Some(_)) => return Err(Refusal::ClientCert),
+        (Some(one), None) => one.to_str().unwrap_or_default(),
+    };
+    let certificate = one
+        .strip_prefix(':')
+        .and_then(|rest| rest.strip_suffix(':'))
+        .ok_or(Refusal::ClientCert)?;
+    let certificate = STANDARD.decode(certificate);
+    certificate.map(Some).map_err(|_| Refusal::ClientCert)
 }
 
 fn main() -> ExitCode {
