@@ -205,7 +205,6 @@ fn an_answer_proves_nothing_for_another_request_and_nothing_that_was_altered() {
     }
 }
 
-/// An upstream that sends the head and the content of an answer one after the other.
 #[test]
 fn an_answer_that_comes_in_parts_is_signed_as_one_that_comes_at_once() {
     let world = world_with(P256);

@@ -10,7 +10,7 @@ use integration::wait;
 use integration::world::World;
 use integrity::{Component, Draft, Message, Params, Response};
 
-use super::upstreams::knowing;
+use super::signatures::knowing;
 use super::{FRAMINGS, Framing, answer, now, sha256, signing_key};
 
 /// Numbers that a seed draws, one after another.

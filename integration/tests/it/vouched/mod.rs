@@ -3,6 +3,8 @@
 
 mod upstreams;
 
+mod signatures;
+
 mod flips;
 
 mod answers;
@@ -176,10 +178,11 @@ impl Asked {
         let mut text = format!("{} {} HTTP/{version}\r\n", self.method, self.target);
         text.push_str("host: api.test\r\n");
         for (name, value) in &self.fields {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([*name, ": ", value, "\r\n"]);
         }
         if !self.body.is_empty() {
-            text.push_str(&format!("content-length: {}\r\n", self.body.len()));
+            let length = self.body.len().to_string();
+            text.extend(["content-length: ", &length, "\r\n"]);
         }
         let mut line = world.line();
         line.send(format!("{text}\r\n{}", self.body)).or_fail("ask");

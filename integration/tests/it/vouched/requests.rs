@@ -308,10 +308,8 @@ fn over_http_2_an_api_gets_the_signature_too() {
         "signature_input",
         "signature",
     ];
-    let lines: String = fields
-        .iter()
-        .map(|field| format!("{}: $http_{field}\\r\\n", field.replace('_', "-")))
-        .collect();
+    let lines = fields.map(|field| format!("{}: $http_{field}\\r\\n", field.replace('_', "-")));
+    let lines = lines.concat();
     let echo = format!("$request_method $request_uri HTTP/1.1\\r\\nhost: $host\\r\\n{lines}\\r\\n");
     let _nginx = Nginx::start(
         &world.place,
