@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Sleep, timeout};
@@ -63,6 +63,13 @@ pub async fn unless_late<T>(
         Poll::Ready(value) => Ok(value),
         Poll::Pending => timeout(within, awaited).await,
     }
+}
+
+/// The time of the clock on the wall, seconds since 1970: for what says when it was signed. An exchange can
+/// last, so it is asked where something is signed or judged.
+pub fn unix_now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
 }
 
 #[cfg(test)]

@@ -159,10 +159,19 @@ impl Record {
     /// # Errors
     /// [`AppendError`]: what cannot be recorded is not served.
     pub fn permitted(&mut self, rule: &Rule) -> Result<(), AppendError> {
+        self.placed()?;
+        self.rule = Some(rule.clone());
+        Ok(())
+    }
+
+    /// Sees to it that a place is reserved, and the connection on record, also for a client without a name.
+    ///
+    /// # Errors
+    /// [`AppendError`]: what cannot be recorded is not served.
+    pub fn placed(&mut self) -> Result<(), AppendError> {
         if self.slot.is_none() {
             self.reserve()?;
         }
-        self.rule = Some(rule.clone());
         Ok(())
     }
 

@@ -132,6 +132,7 @@ pub async fn answer(
 /// # Errors
 /// [`Refusal`]: it may not leave; to be released by [`refuse`].
 pub async fn directory(signer: &OwnSigner, record: &mut Record) -> Result<Prepared, Refusal> {
+    record.placed().map_err(Refusal::Audit)?;
     let content = signer.directory().clone();
     let facts = AnswerFacts {
         status: StatusCode::OK.as_u16(),

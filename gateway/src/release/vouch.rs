@@ -14,6 +14,7 @@ use crate::checks;
 use crate::request::{Head, Received};
 use crate::route::RouteEntry;
 use crate::signing::OwnSigner;
+use crate::timer::unix_now;
 
 /// The names of the fields that follow a streamed answer, as `Trailer` has them (RFC 9110 6.6.2).
 pub(crate) const TRAILER: &str = "content-digest, signature-input, signature";
@@ -26,8 +27,6 @@ pub struct Vouch {
     signer: Option<Arc<OwnSigner>>,
     reads_trailers: bool,
     asked: Head,
-    /// When the request came, seconds since 1970.
-    now: u64,
 }
 
 impl Vouch {
@@ -67,7 +66,6 @@ impl Vouch {
                 headers,
                 version: head.version,
             },
-            now: received.at.0 / 1_000_000_000,
         }))
     }
 
@@ -99,7 +97,7 @@ impl Vouch {
                 trailers: None,
                 request: self.asked(),
             },
-            self.now,
+            unix_now(),
         )?;
         signed.attach(headers)
     }
@@ -158,7 +156,7 @@ impl Tail {
                 trailers: Some(trailers),
                 request: self.vouch.asked(),
             },
-            self.vouch.now,
+            unix_now(),
         );
         if let Err(error) = signed.and_then(|signed| signed.attach(trailers)) {
             tracing::warn!(code = error.code(), "the end of an answer is not signed");

@@ -44,6 +44,7 @@ use crate::peer::Client;
 use crate::record::Record;
 use crate::request::{Content, ContentFault, Received};
 use crate::signing::OwnSigner;
+use crate::timer::unix_now;
 use crate::withheld::{Expected, Withheld};
 
 pub use pool::Pools;
@@ -246,7 +247,6 @@ pub async fn forward(
     // Whoever vouches for an answer knows that it is what was stated.
     let compares = admitted.route().demands.digest != Demand::Off
         || admitted.route().route.answers.value != Answers::Plain;
-    let now = admitted.received().at.0 / 1_000_000_000;
     let method = admitted.received().head.method.clone();
     let mut outgoing = Outgoing::new(admitted.into_received(), is_fhir, pool.endpoint())?;
     let answer_key = pool.endpoint().answer_key.as_ref();
@@ -265,7 +265,7 @@ pub async fn forward(
         match outcome {
             Ok(head) => {
                 let is_signed = match (&pool.endpoint().answer_key, &asked) {
-                    (Some(key), Some(asked)) => judge_signature(&head, asked, key, now)?,
+                    (Some(key), Some(asked)) => judge_signature(&head, asked, key, unix_now())?,
                     _ => false,
                 };
                 let mut answered = answered(head, upstream);
@@ -370,7 +370,6 @@ impl Outgoing {
             peer,
             content,
             id,
-            at,
             ..
         } = received;
         let authority = match head.target.form() {
@@ -425,8 +424,7 @@ impl Outgoing {
         };
         if let Some(signer) = &endpoint.signer {
             let nonce = id.value().to_str().unwrap_or_default();
-            let now = at.0 / 1_000_000_000;
-            outgoing.sign(signer, nonce, now).map_err(|error| {
+            outgoing.sign(signer, nonce, unix_now()).map_err(|error| {
                 let what = error.code();
                 UpstreamRefusal::Unwritable { what }
             })?;
