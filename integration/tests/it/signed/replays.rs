@@ -206,7 +206,7 @@ fn a_client_has_its_share_of_the_window_and_the_others_have_the_rest() {
         (line.answer().unwrap(), signed)
     };
     let (_, first) = ask();
-    for number in 2..=1000 {
+    for number in 2..=200 {
         let (answer, _) = ask();
         assert_eq!(answer.status, 200, "{number}: {answer:?}");
     }
