@@ -633,3 +633,31 @@ fn hello_code(refusal: &HelloRefusal) -> Code {
         HelloRefusal::NoSharedProtocol => Code::NoSharedProtocol,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_no_room_now_the_client_is_told_when_to_come_again() {
+        let refusals = [
+            (MessageRefusal::NoRoom, Code::BodyNoRoom, 503),
+            (
+                MessageRefusal::Replay(ReplayRefusal::Full),
+                Code::ReplayWindowFull,
+                503,
+            ),
+            (
+                MessageRefusal::Replay(ReplayRefusal::Share),
+                Code::ReplayWindowFull,
+                429,
+            ),
+        ];
+        for (refusal, code, status) in refusals {
+            let refusal = Refusal::Message(refusal);
+            assert_eq!((refusal.code(), refusal.status().as_u16()), (code, status));
+            assert_eq!(refusal.retry_after(), Some(Duration::from_secs(1)));
+            assert!(!refusal.ends_connection());
+        }
+    }
+}
