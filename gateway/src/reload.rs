@@ -24,6 +24,7 @@ use crate::replays::Reach;
 use crate::retention;
 use crate::server::{AUDIT_PATIENCE, BindError, Bound, Fleet};
 use crate::site::Site;
+use crate::timer::unix_now;
 use crate::tls::Revocation;
 
 /// Reads the configuration again and puts it in force. What reads files or waits for the disk is done
@@ -145,17 +146,18 @@ pub(crate) fn open_replays(site: &Site) -> Result<(), Finding> {
     let Some(replays) = &site.replays else {
         return Ok(());
     };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_secs());
-    replays.open(now, reach(&site.config)).map_err(|error| {
-        let directory = replays.directory().display();
-        let hint = match error.kind() {
-            io::ErrorKind::WouldBlock => "give each gateway a directory of its own",
-            _ => "let the user that the gateway runs as write there",
-        };
-        let message = format!("which messages were accepted cannot be known: {directory}: {error}");
-        Finding::error(&site.config.signatures.place, message, Some(hint))
-    })
+    replays
+        .open(unix_now(), reach(&site.config))
+        .map_err(|error| {
+            let directory = replays.directory().display();
+            let hint = match error.kind() {
+                io::ErrorKind::WouldBlock => "give each gateway a directory of its own",
+                _ => "let the user that the gateway runs as write there",
+            };
+            let message =
+                format!("which messages were accepted cannot be known: {directory}: {error}");
+            Finding::error(&site.config.signatures.place, message, Some(hint))
+        })
 }
 
 /// How far back signed messages may be accepted, on whichever route.

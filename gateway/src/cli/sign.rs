@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,6 +12,7 @@ use super::files::{self, Failure, Missing, STANDARD_INPUT};
 use crate::capture::curl::Curl;
 use crate::capture::fields::{self, Wish};
 use crate::capture::text;
+use crate::timer::unix_now;
 
 /// Sign a request with a device's key (RFC 9421), with a digest of its content (RFC 9530).
 ///
@@ -157,7 +157,7 @@ impl Sign {
         let covers = self.covers.as_deref().map(fields::components);
         let covers = covers.transpose();
         let covers = covers.map_err(|(name, error)| Failure::Component { name, error })?;
-        let created = self.created.unwrap_or_else(now);
+        let created = self.created.unwrap_or_else(unix_now);
         let expires = self.expires_in.map(|seconds| created.checked_add(seconds));
         let expires = expires.map(|expires| expires.ok_or(Failure::Expires));
         let nonce = match &self.nonce {
@@ -194,10 +194,4 @@ fn nonce() -> Result<Box<str>, Failure> {
     let mut nonce = [0; 16];
     aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Failure::Random)?;
     Ok(URL_SAFE_NO_PAD.encode(nonce).into())
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
 }

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use terminal::counted;
 
 use super::files::{self, Failure, Missing, STANDARD_INPUT};
-use super::sign::now;
 use crate::capture::report::{self, DigestVerdict, Judged, Keys, Question, Report};
 use crate::capture::text::{self, Read};
 use crate::capture::{Message, Request};
+use crate::timer::unix_now;
 
 /// Verify the signatures (RFC 9421) and digests (RFC 9530) of a captured message.
 ///
@@ -114,7 +114,7 @@ impl Verify {
             against: against.as_ref().map(|against| &against.message),
             keys: &keys,
             label: self.label.as_deref(),
-            now: self.now.unwrap_or_else(now),
+            now: self.now.unwrap_or_else(unix_now),
         });
         Ok((read, report))
     }

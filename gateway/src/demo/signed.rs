@@ -12,6 +12,7 @@ use integrity::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::digest::sha256;
+use crate::timer::unix_now;
 
 /// The fields of a POST with this content to this path of `localhost`, signed now.
 pub(super) fn fields(
@@ -37,7 +38,7 @@ pub(super) fn fields(
     let mut nonce = [0; 16];
     aws_lc_rs::rand::fill(&mut nonce).map_err(|_| "no randomness".to_owned())?;
     let params = Params {
-        created: Some(now()),
+        created: Some(unix_now()),
         nonce: Some(URL_SAFE_NO_PAD.encode(nonce).into()),
         keyid: Some(URL_SAFE_NO_PAD.encode(sha256(certificate)).into()),
         ..Params::default()
@@ -66,9 +67,4 @@ pub(super) fn fields(
         text.extend([name.as_str(), ": ", value.unwrap_or_default(), "\r\n"]);
     }
     Ok(text)
-}
-
-fn now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
 }
