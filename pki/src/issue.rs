@@ -130,6 +130,7 @@ impl Validated {
                 Some(_) => KeyOrigin::New,
                 None => KeyOrigin::Request,
             },
+            shard: None,
         };
         let id = store.reserve(issuer, &serial, &reservation, whole_seconds(now)?)?;
         Ok(Reserved {

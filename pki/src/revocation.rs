@@ -114,16 +114,17 @@ pub(crate) fn publish<L: Level>(
         .checked_add(SignedDuration::from_hours(24 * i64::from(days)))
         .map_err(|_| ProfileError::Clock { now })?
         .min(validity.not_after);
-    let number = store.take_crl_number(id)?;
-    let state = store.publish_crl::<Error>(id, number, (this_update, next_update), |entries| {
-        let der = authority.sign_crl(&CrlContent {
-            number,
-            this_update,
-            next_update,
-            entries,
+    let number = store.take_crl_number(id, None)?;
+    let state =
+        store.publish_crl::<Error>(id, None, number, (this_update, next_update), |entries| {
+            let der = authority.sign_crl(&CrlContent {
+                number,
+                this_update,
+                next_update,
+                entries,
+            })?;
+            write(&file.published, &file.scratch, &der)
         })?;
-        write(&file.published, &file.scratch, &der)
-    })?;
     Ok(PublishedCrl {
         issuer: L::ROLE,
         path: file.published.clone(),
@@ -151,6 +152,7 @@ mod tests {
             id: CertificateId::from_number(i64::from(number)),
             serial: Serial::from_octets(&[number]).unwrap(),
             issuer: "issuing".to_owned(),
+            shard: None,
             status,
             profile,
             label: "urn:example:a".to_owned(),

@@ -156,6 +156,7 @@ fn reserve<L: Level>(
         names: &[],
         key: key.public(),
         key_origin: KeyOrigin::New,
+        shard: None,
     };
     Ok(store.reserve(issuer, serial, &reservation, whole_seconds(now)?)?)
 }

@@ -206,7 +206,7 @@ impl Ca {
             (AuthorityRole::Issuing, &self.issuing),
             (AuthorityRole::Root, &self.root),
         ] {
-            if let Some(state) = self.store.crl_state(*id)? {
+            if let Some(state) = self.store.crl_state(*id, None)? {
                 let path = crl_file(&self.directory, role).published;
                 crls.push(PublishedCrl {
                     issuer: role,

@@ -1,9 +1,9 @@
 //! What the inventory contributes to CRLs: numbers, entries, and the record of what was published.
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
-use super::record::optional_time;
+use super::record::{optional_time, shard_column, shard_of};
 use super::{AuthorityId, Store, StoreError};
 use crate::reason::{Reason, RevokedEntry};
 use crate::serial::Serial;
@@ -11,6 +11,8 @@ use crate::serial::Serial;
 /// A CRL that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrlState {
+    /// Which part of the certificates it speaks for; `None` if for all.
+    pub shard: Option<u16>,
     /// Its number.
     pub number: u64,
     /// Its thisUpdate.
@@ -22,14 +24,19 @@ pub struct CrlState {
 }
 
 impl Store {
-    /// Takes the next CRL number. It is never handed out again, also if no CRL comes of it
-    /// (RFC 5280 section 5.2.3: increasing; gaps are allowed).
-    pub fn take_crl_number(&mut self, issuer: AuthorityId) -> Result<u64, StoreError> {
+    /// Takes the next number of this CRL. It is never handed out again, also if no CRL comes of it
+    /// (RFC 5280 section 5.2.3: increasing within a scope, which is a shard; gaps are allowed).
+    pub fn take_crl_number(
+        &mut self,
+        issuer: AuthorityId,
+        shard: Option<u16>,
+    ) -> Result<u64, StoreError> {
         let transaction = self.begin()?;
         let number: i64 = transaction.query_row(
-            "UPDATE authorities SET next_crl_number = next_crl_number + 1 WHERE id = ?1
-             RETURNING next_crl_number - 1",
-            [issuer.0],
+            "INSERT INTO crls (authority, shard, next_number) VALUES (?1, ?2, 2)
+             ON CONFLICT (authority, shard) DO UPDATE SET next_number = crls.next_number + 1
+             RETURNING next_number - 1",
+            (issuer.0, shard_column(shard)),
             |row| row.get(0),
         )?;
         transaction.commit()?;
@@ -50,19 +57,21 @@ impl Store {
     pub fn publish_crl<E: From<StoreError>>(
         &mut self,
         issuer: AuthorityId,
+        shard: Option<u16>,
         number: u64,
         (this_update, next_update): (Timestamp, Timestamp),
         sign_and_replace: impl FnOnce(&[RevokedEntry]) -> Result<(), E>,
     ) -> Result<CrlState, E> {
         let transaction = self.begin()?;
-        if let Some(published) = state(&transaction, issuer)?
+        if let Some(published) = state(&transaction, issuer, shard)?
             && published.number > number
         {
             return Ok(published);
         }
-        let entries = entries(&transaction, issuer, this_update)?;
+        let entries = entries(&transaction, issuer, shard, this_update)?;
         sign_and_replace(&entries)?;
         let published = CrlState {
+            shard,
             number,
             this_update,
             next_update,
@@ -73,29 +82,53 @@ impl Store {
         Ok(published)
     }
 
-    /// The CRL of this authority that was last published, if there was one.
-    pub fn crl_state(&self, issuer: AuthorityId) -> Result<Option<CrlState>, StoreError> {
-        state(&self.connection, issuer)
+    /// The CRL of this authority and shard that was last published, if there was one.
+    pub fn crl_state(
+        &self,
+        issuer: AuthorityId,
+        shard: Option<u16>,
+    ) -> Result<Option<CrlState>, StoreError> {
+        state(&self.connection, issuer, shard)
+    }
+
+    /// The CRLs of this authority that were last published: the whole one first, then by shard.
+    pub fn crl_states(&self, issuer: AuthorityId) -> Result<Vec<CrlState>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT shard, published_number, this_update, next_update, entries FROM crls
+              WHERE authority = ?1 AND published_number > 0 ORDER BY shard",
+        )?;
+        let mut rows = statement.query([issuer.0])?;
+        let mut states = Vec::new();
+        while let Some(row) = rows.next()? {
+            states.push(read_state(row)?);
+        }
+        Ok(states)
     }
 }
 
-fn state(connection: &Connection, issuer: AuthorityId) -> Result<Option<CrlState>, StoreError> {
+fn state(
+    connection: &Connection,
+    issuer: AuthorityId,
+    shard: Option<u16>,
+) -> Result<Option<CrlState>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT published_number, this_update, next_update, entries FROM authorities
-          WHERE id = ?1 AND published_number > 0",
+        "SELECT shard, published_number, this_update, next_update, entries FROM crls
+          WHERE authority = ?1 AND shard = ?2 AND published_number > 0",
     )?;
-    let mut rows = statement.query([issuer.0])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
+    let mut rows = statement.query((issuer.0, shard_column(shard)))?;
+    rows.next()?.map(read_state).transpose()
+}
+
+fn read_state(row: &Row<'_>) -> Result<CrlState, StoreError> {
     let number = |column| Ok::<_, StoreError>(row.get::<_, i64>(column)?.unsigned_abs());
     let time = |column| optional_time(row, column)?.ok_or_else(|| corrupt("a time"));
-    Ok(Some(CrlState {
-        number: number(0)?,
-        this_update: time(1)?,
-        next_update: time(2)?,
-        entries: number(3)?,
-    }))
+    Ok(CrlState {
+        shard: shard_of(row.get(0)?)?,
+        number: number(1)?,
+        this_update: time(2)?,
+        next_update: time(3)?,
+        entries: number(4)?,
+    })
 }
 
 fn record(
@@ -104,12 +137,14 @@ fn record(
     published: &CrlState,
 ) -> Result<(), StoreError> {
     let number = published.number.cast_signed();
+    let shard = shard_column(published.shard);
     connection.execute(
-        "UPDATE authorities
-            SET published_number = ?2, this_update = ?3, next_update = ?4, entries = ?5
-          WHERE id = ?1",
+        "UPDATE crls
+            SET published_number = ?3, this_update = ?4, next_update = ?5, entries = ?6
+          WHERE authority = ?1 AND shard = ?2",
         (
             issuer.0,
+            shard,
             number,
             published.this_update.as_second(),
             published.next_update.as_second(),
@@ -117,9 +152,10 @@ fn record(
         ),
     )?;
     connection.execute(
-        "UPDATE certificates SET retired_by_crl = ?2
-          WHERE issuer = ?1 AND status = 'revoked' AND retired_by_crl IS NULL AND not_after < ?3",
-        (issuer.0, number, published.this_update.as_second()),
+        "UPDATE certificates SET retired_by_crl = ?3
+          WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NULL
+            AND not_after < ?4",
+        (issuer.0, shard, number, published.this_update.as_second()),
     )?;
     Ok(())
 }
@@ -127,22 +163,28 @@ fn record(
 fn entries(
     connection: &Connection,
     issuer: AuthorityId,
+    shard: Option<u16>,
     this_update: Timestamp,
 ) -> Result<Vec<RevokedEntry>, StoreError> {
+    // Two halves, each with an index of its own: what no CRL retired, and what one retired whose
+    // clock was ahead.
     let mut statement = connection.prepare(
-        "SELECT serial, revoked_at, reason FROM certificates
-          WHERE issuer = ?1 AND status = 'revoked'
-            AND (retired_by_crl IS NULL OR not_after >= ?2)
+        "SELECT id, serial, revoked_at, reason FROM certificates
+          WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NULL
+         UNION ALL
+         SELECT id, serial, revoked_at, reason FROM certificates
+          WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NOT NULL
+            AND not_after >= ?3
           ORDER BY id",
     )?;
-    let mut rows = statement.query([issuer.0, this_update.as_second()])?;
+    let mut rows = statement.query((issuer.0, shard_column(shard), this_update.as_second()))?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
-        let serial: String = row.get(0)?;
-        let reason: String = row.get(2)?;
+        let serial: String = row.get(1)?;
+        let reason: String = row.get(3)?;
         entries.push(RevokedEntry {
             serial: Serial::parse(&serial).map_err(|_| corrupt("a serial"))?,
-            at: optional_time(row, 1)?.ok_or_else(|| corrupt("a time"))?,
+            at: optional_time(row, 2)?.ok_or_else(|| corrupt("a time"))?,
             reason: Reason::parse(&reason).ok_or_else(|| corrupt("a reason"))?,
         });
     }
@@ -156,14 +198,25 @@ fn corrupt(what: &'static str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::super::Find;
-    use super::super::lifecycle::tests::{at, issue, serial};
+    use super::super::lifecycle::tests::{at, issue, issue_in_shard, serial};
     use super::super::tests::new_store;
     use super::*;
 
     fn publish(store: &mut Store, issuer: AuthorityId, number: u64, now: i64) -> Vec<u64> {
+        publish_shard(store, issuer, None, number, now)
+    }
+
+    fn publish_shard(
+        store: &mut Store,
+        issuer: AuthorityId,
+        shard: Option<u16>,
+        number: u64,
+        now: i64,
+    ) -> Vec<u64> {
         let mut listed = Vec::new();
+        let dates = (at(now), at(now + 100));
         store
-            .publish_crl::<StoreError>(issuer, number, (at(now), at(now + 100)), |entries| {
+            .publish_crl::<StoreError>(issuer, shard, number, dates, |entries| {
                 listed = entries
                     .iter()
                     .map(|entry| u64::from_str_radix(&entry.serial.to_string(), 16).unwrap())
@@ -188,11 +241,11 @@ mod tests {
     #[test]
     fn numbers_go_up_by_one_and_are_never_handed_out_again() {
         let (dir, mut store, issuing) = new_store();
-        assert_eq!(store.take_crl_number(issuing).unwrap(), 1);
-        assert_eq!(store.take_crl_number(issuing).unwrap(), 2);
+        assert_eq!(store.take_crl_number(issuing, None).unwrap(), 1);
+        assert_eq!(store.take_crl_number(issuing, None).unwrap(), 2);
         store.close().unwrap();
         let mut again = Store::open(&dir.path().join("inventory.db")).unwrap();
-        assert_eq!(again.take_crl_number(issuing).unwrap(), 3);
+        assert_eq!(again.take_crl_number(issuing, None).unwrap(), 3);
     }
 
     #[test]
@@ -203,7 +256,7 @@ mod tests {
         revoke(&mut store, 1, 10);
         revoke(&mut store, 2, 10);
         let numbers: Vec<u64> = (0..4)
-            .map(|_| store.take_crl_number(issuing).unwrap())
+            .map(|_| store.take_crl_number(issuing, None).unwrap())
             .collect();
         assert_eq!(publish(&mut store, issuing, numbers[0], 20), [1, 2]);
         assert_eq!(publish(&mut store, issuing, numbers[1], 100), [1, 2]);
@@ -217,7 +270,7 @@ mod tests {
         issue(&mut store, issuing, 1, "urn:example:a", 100);
         revoke(&mut store, 1, 10);
         for (ahead, listed) in [(20, true), (5000, true), (5001, false), (30, true)] {
-            let number = store.take_crl_number(issuing).unwrap();
+            let number = store.take_crl_number(issuing, None).unwrap();
             let entries = publish(&mut store, issuing, number, ahead);
             assert_eq!(!entries.is_empty(), listed, "at {ahead}");
         }
@@ -228,31 +281,65 @@ mod tests {
         let (_dir, mut store, issuing) = new_store();
         issue(&mut store, issuing, 1, "urn:example:a", 100);
         revoke(&mut store, 1, 10);
-        let number = store.take_crl_number(issuing).unwrap();
-        let failed = store.publish_crl(issuing, number, (at(200), at(300)), |_| {
+        let number = store.take_crl_number(issuing, None).unwrap();
+        let failed = store.publish_crl(issuing, None, number, (at(200), at(300)), |_| {
             Err(StoreError::Full)
         });
         assert!(matches!(failed, Err(StoreError::Full)));
-        assert_eq!(store.crl_state(issuing).unwrap(), None);
+        assert_eq!(store.crl_state(issuing, None).unwrap(), None);
         assert_eq!(publish(&mut store, issuing, number, 201), [1]);
     }
 
     #[test]
     fn an_older_number_never_takes_the_place_of_a_newer_one() {
         let (_dir, mut store, issuing) = new_store();
-        let older = store.take_crl_number(issuing).unwrap();
-        let newer = store.take_crl_number(issuing).unwrap();
+        let older = store.take_crl_number(issuing, None).unwrap();
+        let newer = store.take_crl_number(issuing, None).unwrap();
         publish(&mut store, issuing, newer, 10);
-        let late = store.publish_crl::<StoreError>(issuing, older, (at(11), at(12)), |_| {
+        let late = store.publish_crl::<StoreError>(issuing, None, older, (at(11), at(12)), |_| {
             unreachable!("the newer one stays")
         });
         let published = CrlState {
+            shard: None,
             number: newer,
             this_update: at(10),
             next_update: at(110),
             entries: 0,
         };
         assert_eq!(late.unwrap(), published);
-        assert_eq!(store.crl_state(issuing).unwrap(), Some(published));
+        assert_eq!(store.crl_state(issuing, None).unwrap(), Some(published));
+    }
+
+    #[test]
+    fn each_shard_counts_lists_and_retires_for_itself() {
+        let (_dir, mut store, issuing) = new_store();
+        for (number, shard) in [(1, None), (2, Some(0)), (3, Some(1)), (4, Some(1))] {
+            issue_in_shard(&mut store, issuing, number, shard, 100);
+            revoke(&mut store, number, 10);
+        }
+        for (shard, listed) in [(None, vec![1]), (Some(0), vec![2]), (Some(1), vec![3, 4])] {
+            let number = store.take_crl_number(issuing, shard).unwrap();
+            assert_eq!(number, 1);
+            let entries = publish_shard(&mut store, issuing, shard, number, 20);
+            assert_eq!(entries, listed, "{shard:?}");
+        }
+        // The last CRL of one shard beyond expiry takes nothing from another.
+        for listed in [vec![3, 4], vec![]] {
+            let number = store.take_crl_number(issuing, Some(1)).unwrap();
+            let entries = publish_shard(&mut store, issuing, Some(1), number, 200);
+            assert_eq!(entries, listed);
+        }
+        let number = store.take_crl_number(issuing, Some(0)).unwrap();
+        assert_eq!(number, 2);
+        assert_eq!(
+            publish_shard(&mut store, issuing, Some(0), number, 200),
+            [2]
+        );
+        let states = store.crl_states(issuing).unwrap();
+        let of = |state: &CrlState| (state.shard, state.number, state.entries);
+        assert_eq!(
+            states.iter().map(of).collect::<Vec<_>>(),
+            [(None, 1, 1), (Some(0), 2, 1), (Some(1), 3, 0)]
+        );
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Transaction;
 
 use super::query::{self, Find};
-use super::record::read_names;
+use super::record::{read_names, shard_column};
 use super::{AuthorityId, CertificateId, KeyOrigin, Record, Store, StoreError};
 use crate::name::Name;
 use crate::profile::{Profile, Validity};
@@ -25,6 +25,8 @@ pub struct Reservation<'a> {
     pub key: &'a PublicKey,
     /// Where that key was made.
     pub key_origin: KeyOrigin,
+    /// The shard of CRLs that it will name; `None` if its issuer's one CRL speaks for all.
+    pub shard: Option<u16>,
 }
 
 impl Store {
@@ -44,8 +46,8 @@ impl Store {
         refuse_known_key(&transaction, &key_sha256, reservation.names, now)?;
         let inserted = transaction.execute(
             "INSERT INTO certificates
-                 (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at)
-             VALUES (?1, ?2, 'reserved', ?3, ?4, ?5, ?6, ?7)
+                 (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at, shard)
+             VALUES (?1, ?2, 'reserved', ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (issuer, serial) DO NOTHING",
             (
                 issuer.0,
@@ -55,6 +57,7 @@ impl Store {
                 reservation.key_origin.as_str(),
                 key_sha256,
                 now.as_second(),
+                shard_column(reservation.shard),
             ),
         )?;
         if inserted == 0 {
@@ -223,8 +226,34 @@ pub(crate) mod tests {
             names: &names,
             key,
             key_origin: KeyOrigin::New,
+            shard: None,
         };
         store.reserve(issuer, &serial(number), &reservation, at(0))
+    }
+
+    /// Like [`issue`], in a shard.
+    pub(crate) fn issue_in_shard(
+        store: &mut Store,
+        issuer: AuthorityId,
+        number: u64,
+        shard: Option<u16>,
+        seconds: i64,
+    ) -> CertificateId {
+        let names = [Name::uri(&format!("urn:example:{number}")).unwrap()];
+        let reservation = Reservation {
+            profile: EndEntity::Device.profile(),
+            label: "urn:example:a",
+            names: &names,
+            key: &a_key(),
+            key_origin: KeyOrigin::New,
+            shard,
+        };
+        let id = store
+            .reserve(issuer, &serial(number), &reservation, at(0))
+            .unwrap();
+        pend(store, id, seconds);
+        store.issued(id, &number.to_be_bytes(), at(0)).unwrap();
+        id
     }
 
     /// Issued at `at(0)`, valid for `seconds`.
@@ -309,6 +338,7 @@ pub(crate) mod tests {
         let (_dir, mut store, issuing) = new_store();
         issue(&mut store, issuing, 1, "urn:example:a", 10);
         revoke(&mut store, 1, Reason::KeyCompromise).unwrap();
+        store.take_crl_number(issuing, None).unwrap();
         for forbidden in [
             "DELETE FROM certificates",
             "DELETE FROM names",
@@ -316,9 +346,12 @@ pub(crate) mod tests {
             "UPDATE certificates SET issuer = 2",
             "UPDATE certificates SET status = 'issued'",
             "UPDATE certificates SET revoked_at = NULL",
-            "UPDATE authorities SET next_crl_number = 0",
-            "INSERT INTO certificates (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at)
-             VALUES (1, '05', 'issued', 'device', 'x', 'new', '', 0)",
+            "UPDATE certificates SET shard = 3",
+            "UPDATE crls SET next_number = 0",
+            "UPDATE crls SET shard = 3",
+            "DELETE FROM crls",
+            "INSERT INTO certificates (issuer, serial, shard, status, profile, label, key_origin, key_sha256, reserved_at)
+             VALUES (1, '05', -1, 'issued', 'device', 'x', 'new', '', 0)",
         ] {
             assert!(store.connection.execute(forbidden, []).is_err(), "{forbidden}");
         }
@@ -391,6 +424,7 @@ pub(crate) mod tests {
                 names: &names,
                 key: &key,
                 key_origin: KeyOrigin::Request,
+                shard: None,
             };
             let id = store.reserve(issuing, &serial(number), &reservation, at(0))?;
             pend(&mut store, id, 10);

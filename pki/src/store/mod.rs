@@ -57,7 +57,7 @@ impl AuthorityRole {
 /// Marks the file as ours: "pki1" in ASCII (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x706b_6931;
 /// The layout of `schema.sql` (`PRAGMA user_version`).
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 /// How long a change waits for another process to finish its own.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -365,12 +365,12 @@ pub(crate) mod tests {
         let (dir, store, _) = new_store();
         store
             .connection
-            .pragma_update(None, "user_version", 2)
+            .pragma_update(None, "user_version", 1)
             .unwrap();
         store.close().unwrap();
         assert!(matches!(
             Store::open(&dir.path().join("inventory.db")),
-            Err(StoreError::Version { version: 2 })
+            Err(StoreError::Version { version: 1 })
         ));
     }
 

@@ -90,6 +90,8 @@ pub struct Record {
     pub serial: Serial,
     /// The role of its issuer: `root` or `issuing`.
     pub issuer: String,
+    /// The shard of CRLs that it belongs to; `None` if its issuer's one CRL speaks for all.
+    pub shard: Option<u16>,
     /// How far it came.
     pub status: Status,
     /// Its profile.
@@ -131,7 +133,7 @@ impl Record {
 /// The columns that [`read`] reads, of `certificates AS c` and `authorities AS a`.
 pub(super) const COLUMNS: &str = "c.id, c.serial, a.role, c.status, c.profile, c.label, \
      c.key_origin, c.reserved_at, c.tbs_sha256, c.not_before, c.not_after, c.fingerprint, \
-     c.issued_at, c.revoked_at, c.reason";
+     c.issued_at, c.revoked_at, c.reason, c.shard";
 
 /// Reads a row of [`COLUMNS`], and the names that belong to it.
 pub(super) fn read(connection: &Connection, row: &Row<'_>) -> Result<Record, StoreError> {
@@ -152,6 +154,7 @@ pub(super) fn read(connection: &Connection, row: &Row<'_>) -> Result<Record, Sto
         id: CertificateId(id),
         serial: Serial::parse(&row.get::<_, String>(1)?).map_err(|_| corrupt("a serial"))?,
         issuer: row.get(2)?,
+        shard: shard_of(row.get(15)?)?,
         status: Status::parse(&row.get::<_, String>(3)?).ok_or(corrupt("a status"))?,
         profile: profile::named(&row.get::<_, String>(4)?).ok_or(corrupt("a profile"))?,
         label: row.get(5)?,
@@ -179,6 +182,24 @@ pub(super) fn read_names(connection: &Connection, id: i64) -> Result<Vec<Name>, 
     }
     Ok(names)
 }
+
+/// A shard as it is stored: the whole list is -1.
+pub(super) fn shard_column(shard: Option<u16>) -> i64 {
+    shard.map_or(WHOLE, i64::from)
+}
+
+/// A shard as it was stored.
+pub(super) fn shard_of(column: i64) -> Result<Option<u16>, StoreError> {
+    if column == WHOLE {
+        return Ok(None);
+    }
+    u16::try_from(column)
+        .map(Some)
+        .map_err(|_| StoreError::Corrupt { what: "a shard" })
+}
+
+/// What stands for no shard where a shard is stored, because NULL equals nothing in a key.
+const WHOLE: i64 = -1;
 
 /// A time of the store, if there is one.
 pub(super) fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {

@@ -4,20 +4,29 @@
 CREATE TABLE authorities (
     id               INTEGER PRIMARY KEY,
     role             TEXT    NOT NULL CHECK (role IN ('root', 'issuing')),
-    key_id           TEXT    NOT NULL UNIQUE CHECK (length(key_id) = 40),
+    key_id           TEXT    NOT NULL UNIQUE CHECK (length(key_id) = 40)
+) STRICT;
+
+-- The CRLs of an authority: one whole list (shard -1), or one a shard (RFC 5280 5.2.5).
+CREATE TABLE crls (
+    authority        INTEGER NOT NULL REFERENCES authorities (id),
+    shard            INTEGER NOT NULL CHECK (shard BETWEEN -1 AND 65535),
     -- CRL numbers (RFC 5280 5.2.3): the next one to hand out, and the last one that was published.
-    next_crl_number  INTEGER NOT NULL DEFAULT 1 CHECK (next_crl_number >= 1),
-    published_number INTEGER NOT NULL DEFAULT 0 CHECK (published_number < next_crl_number),
+    next_number      INTEGER NOT NULL DEFAULT 1 CHECK (next_number >= 1),
+    published_number INTEGER NOT NULL DEFAULT 0 CHECK (published_number < next_number),
     this_update      INTEGER,
     next_update      INTEGER,
     entries          INTEGER,
+    PRIMARY KEY (authority, shard),
     CHECK (published_number = 0 OR (this_update IS NOT NULL AND next_update IS NOT NULL AND entries IS NOT NULL))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE certificates (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
     issuer         INTEGER NOT NULL REFERENCES authorities (id),
     serial         TEXT    NOT NULL CHECK (length(serial) BETWEEN 2 AND 40),
+    -- The CRL that says so if it is revoked, as in `crls`. The certificate names it, so it is fixed.
+    shard          INTEGER NOT NULL CHECK (shard BETWEEN -1 AND 65535),
     status         TEXT    NOT NULL CHECK (status IN ('reserved', 'pending', 'issued', 'revoked')),
     profile        TEXT    NOT NULL,
     -- What lists call it: the first name, or the common name of an authority.
@@ -57,8 +66,10 @@ CREATE TABLE names (
 CREATE INDEX names_by_value ON names (value, certificate);
 CREATE INDEX certificates_by_key ON certificates (key_sha256);
 CREATE INDEX certificates_by_expiry ON certificates (status, not_after);
-CREATE INDEX certificates_for_crl ON certificates (issuer)
+CREATE INDEX certificates_for_crl ON certificates (issuer, shard, not_after)
     WHERE status = 'revoked' AND retired_by_crl IS NULL;
+CREATE INDEX certificates_off_crl ON certificates (issuer, shard, not_after)
+    WHERE status = 'revoked' AND retired_by_crl IS NOT NULL;
 
 -- What must never happen, whatever program writes here.
 
@@ -68,7 +79,7 @@ BEGIN SELECT RAISE(ABORT, 'a serial that was drawn is never forgotten'); END;
 CREATE TRIGGER names_are_kept BEFORE DELETE ON names
 BEGIN SELECT RAISE(ABORT, 'a name that was granted is never forgotten'); END;
 
-CREATE TRIGGER identity_is_fixed BEFORE UPDATE OF id, issuer, serial, profile, key_sha256 ON certificates
+CREATE TRIGGER identity_is_fixed BEFORE UPDATE OF id, issuer, serial, shard, profile, key_sha256 ON certificates
 BEGIN SELECT RAISE(ABORT, 'what a serial stands for never changes'); END;
 
 CREATE TRIGGER states_go_forward BEFORE UPDATE OF status ON certificates
@@ -77,6 +88,10 @@ WHEN NOT (   (OLD.status = 'reserved' AND NEW.status = 'pending')
           OR (OLD.status = 'issued'   AND NEW.status = 'revoked'))
 BEGIN SELECT RAISE(ABORT, 'states go forward only'); END;
 
-CREATE TRIGGER crl_numbers_go_up BEFORE UPDATE OF next_crl_number, published_number ON authorities
-WHEN NEW.next_crl_number < OLD.next_crl_number OR NEW.published_number < OLD.published_number
+CREATE TRIGGER crls_are_kept BEFORE DELETE ON crls
+BEGIN SELECT RAISE(ABORT, 'a CRL number that was handed out is never forgotten'); END;
+
+CREATE TRIGGER crl_numbers_go_up BEFORE UPDATE ON crls
+WHEN NEW.authority <> OLD.authority OR NEW.shard <> OLD.shard
+  OR NEW.next_number < OLD.next_number OR NEW.published_number < OLD.published_number
 BEGIN SELECT RAISE(ABORT, 'CRL numbers go up only'); END;
