@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use crate::authority::{Authority, AuthorityCertificate, Draft, Issuing, Subject};
 use crate::error::Error;
 use crate::key::{KeyError, PrivateKey};
-use crate::profile::{EndEntity, Names, whole_seconds};
+use crate::profile::{AuthorityRole, EndEntity, Names, ProfileError, whole_seconds};
+use crate::publication::{Pointers, Publication};
 use crate::request::Request;
 use crate::serial::Serial;
 use crate::store::{AuthorityId, CertificateId, KeyOrigin, Reservation, Store};
@@ -42,6 +43,7 @@ pub enum KeySource {
 pub(crate) struct Validated {
     subject: Subject,
     secret: Option<PrivateKey>,
+    key_origin: KeyOrigin,
 }
 
 /// After step 2: the serial is drawn, and nobody else gets it.
@@ -86,6 +88,15 @@ impl Validated {
     ) -> Result<Self, Error> {
         let profile = order.profile.profile();
         let validity = profile.validity(order.days, now, Some(&issuer.validity()))?;
+        if let Some(constraints) = issuer.constraints()
+            && let Some(position) = order
+                .names
+                .all()
+                .iter()
+                .position(|name| !constraints.permit(name))
+        {
+            return Err(ProfileError::NotPermitted { position }.into());
+        }
         let (key, secret) = match order.key {
             KeySource::New => {
                 let secret = PrivateKey::generate(profile.new_key).map_err(unnamed)?;
@@ -97,11 +108,16 @@ impl Validated {
             }
         };
         Ok(Self {
+            key_origin: match secret {
+                Some(_) => KeyOrigin::New,
+                None => KeyOrigin::Request,
+            },
             subject: Subject {
                 profile: order.profile,
                 names: order.names,
                 key,
                 validity,
+                pointers: Pointers::default(),
             },
             secret,
         })
@@ -112,25 +128,35 @@ impl Validated {
         self.secret.as_ref()
     }
 
+    /// Gives out the secret key, if it was made here.
+    pub(crate) fn take_secret(&mut self) -> Option<PrivateKey> {
+        self.secret.take()
+    }
+
     /// Step 2: records the serial as drawn, unless the inventory knows something of the key that
-    /// speaks against it.
+    /// speaks against it. The serial decides which shard of the CRL the certificate names.
     pub(crate) fn reserve(
-        self,
+        mut self,
         serial: Serial,
-        issuer: AuthorityId,
+        (issuer, publication): (AuthorityId, Option<&Publication>),
         store: &mut Store,
         now: Timestamp,
     ) -> Result<Reserved, Error> {
+        let shard = publication.map(|publication| publication.shard_of(&serial));
+        if let Some(publication) = publication {
+            self.subject.pointers = match self.subject.profile {
+                // Nobody asks about a responder; it carries the mark that says so instead.
+                EndEntity::Responder => Pointers::default(),
+                _ => publication.pointers(AuthorityRole::Issuing, shard),
+            };
+        }
         let reservation = Reservation {
             profile: self.subject.profile.profile(),
-            label: &self.subject.names.first().to_string(),
+            label: &self.subject.names.label(),
             names: self.subject.names.all(),
             key: &self.subject.key,
-            key_origin: match self.secret {
-                Some(_) => KeyOrigin::New,
-                None => KeyOrigin::Request,
-            },
-            shard: None,
+            key_origin: self.key_origin,
+            shard,
         };
         let id = store.reserve(issuer, &serial, &reservation, whole_seconds(now)?)?;
         Ok(Reserved {
@@ -224,10 +250,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let mut store = Store::create(&directory.path().join("inventory.db")).unwrap();
             let issuer = store
-                .add_authority(
-                    crate::store::AuthorityRole::Issuing,
-                    authority.certificate().key_id(),
-                )
+                .add_authority(AuthorityRole::Issuing, authority.certificate().key_id())
                 .unwrap();
             Self {
                 directory,
@@ -252,7 +275,12 @@ mod tests {
         fn reserved(&mut self) -> Reserved {
             self.validated(KeySource::New)
                 .unwrap()
-                .reserve(draw_serial().unwrap(), self.issuer, &mut self.store, now())
+                .reserve(
+                    draw_serial().unwrap(),
+                    (self.issuer, None),
+                    &mut self.store,
+                    now(),
+                )
                 .unwrap()
         }
 
@@ -284,7 +312,7 @@ mod tests {
         let serial = world.reserved().serial;
         let again = world.validated(KeySource::New).unwrap().reserve(
             serial.clone(),
-            world.issuer,
+            (world.issuer, None),
             &mut world.store,
             now(),
         );

@@ -26,6 +26,8 @@
 
 pub mod serial;
 
+pub mod hardware;
+
 pub mod name;
 
 pub mod public_key;
@@ -33,6 +35,10 @@ pub mod public_key;
 pub mod profile;
 
 pub mod reason;
+
+pub mod constraints;
+
+pub mod publication;
 
 // core
 
@@ -73,13 +79,15 @@ pub mod settings;
 pub mod ca;
 
 pub use authority::AuthorityName;
-pub use ca::{Ca, IssuedCertificate, Revoked};
+pub use ca::{Ca, IssuedCertificate, Plan, Renewal, Responder, Revoked};
+pub use constraints::NameConstraints;
 pub use error::Error;
 pub use inspect::Inspected;
 pub use issue::{KeySource, Order};
 pub use name::Name;
 pub use outbox::HandedOver;
 pub use profile::{EndEntity, Names, Validity};
+pub use publication::Publication;
 pub use reason::Reason;
 pub use revocation::PublishedCrl;
 pub use serial::Serial;

@@ -1,5 +1,5 @@
 //! The names a certificate may carry in its subject alternative name (RFC 5280 section 4.2.1.6):
-//! an absolute URI, a host name, an IP address.
+//! an absolute URI, a host name, an IP address, a hardware module.
 //!
 //! One name has one spelling. Whatever has a second spelling that a comparison of bytes would take
 //! for another device (upper-case schemes, needless escapes, dot segments, a query) is refused, and
@@ -8,6 +8,8 @@
 
 use std::fmt;
 use std::net::IpAddr;
+
+use crate::hardware::HardwareModule;
 
 /// One subject alternative name. Made by parsing only, so a value is always well formed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,6 +20,8 @@ pub enum Name {
     Dns(Host),
     /// An IPv4 or IPv6 address.
     Ip(IpAddr),
+    /// The kind and serial number of a device's hardware, beside its URI.
+    Hardware(HardwareModule),
 }
 
 /// The text of a well-formed absolute URI.
@@ -58,12 +62,20 @@ impl Name {
             .map_err(|_| NameError::NotAnAddress)
     }
 
+    /// Reads a hardware module name: `OID:HEX`, such as `1.3.6.1.4.1.99999.7:0a1b`.
+    pub fn hardware(text: &str) -> Result<Self, NameError> {
+        HardwareModule::parse(text)
+            .map(Self::Hardware)
+            .ok_or(NameError::NotAModule)
+    }
+
     /// The kind in one word, as JSON output and the store spell it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Uri(_) => "uri",
             Self::Dns(_) => "dns",
             Self::Ip(_) => "ip",
+            Self::Hardware(_) => "hardware",
         }
     }
 
@@ -73,6 +85,7 @@ impl Name {
             "uri" => Self::uri(value),
             "dns" => Self::dns(value),
             "ip" => Self::ip(value),
+            "hardware" => Self::hardware(value),
             _ => Err(NameError::UnknownKind),
         }
     }
@@ -84,6 +97,7 @@ impl fmt::Display for Name {
         match self {
             Self::Uri(Uri(text)) | Self::Dns(Host(text)) => f.write_str(text),
             Self::Ip(address) => write!(f, "{address}"),
+            Self::Hardware(module) => write!(f, "{module}"),
         }
     }
 }
@@ -144,7 +158,9 @@ pub enum NameError {
     LooksLikeAddress,
     /// Neither an IPv4 nor an IPv6 address.
     NotAnAddress,
-    /// A kind other than `uri`, `dns` and `ip`.
+    /// No object identifier and serial number.
+    NotAModule,
+    /// A kind other than `uri`, `dns`, `ip` and `hardware`.
     UnknownKind,
 }
 
@@ -193,7 +209,11 @@ impl fmt::Display for NameError {
             ),
             Self::LooksLikeAddress => write!(f, "the host name reads as an IP address"),
             Self::NotAnAddress => write!(f, "it is neither an IPv4 nor an IPv6 address"),
-            Self::UnknownKind => write!(f, "the kind of name is none of uri, dns, ip"),
+            Self::NotAModule => write!(
+                f,
+                "it is no hardware module OID:HEX, such as 1.3.6.1.4.1.99999.7:0a1b"
+            ),
+            Self::UnknownKind => write!(f, "the kind of name is none of uri, dns, ip, hardware"),
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum Purpose {
     ServerAuth,
     /// id-kp-clientAuth.
     ClientAuth,
+    /// id-kp-OCSPSigning (RFC 6960 section 4.2.2.2).
+    OcspSigning,
 }
 
 /// Which names a certificate needs.
@@ -60,11 +62,15 @@ pub enum Purpose {
 pub enum NameRule {
     /// Exactly one URI: a gateway refuses a client with no name or with two.
     OneUri,
+    /// Exactly one URI, and beside it the hardware module if it is known (RFC 4108 section 5).
+    OneUriAndHardware,
     /// Host names and addresses, at least one and at most this many.
     Hosts {
         /// The limit.
         at_most: usize,
     },
+    /// None: what it may do does not depend on its name.
+    None,
 }
 
 /// The profiles that end entities get, as a closed list.
@@ -78,6 +84,27 @@ pub enum EndEntity {
     Client,
     /// A person.
     Operator,
+    /// Whoever signs OCSP responses for the issuing authority: `pki serve`.
+    Responder,
+}
+
+/// One of the two authorities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorityRole {
+    /// The root.
+    Root,
+    /// The issuing authority.
+    Issuing,
+}
+
+impl AuthorityRole {
+    /// As it is stored and printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Issuing => "issuing",
+        }
+    }
 }
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -87,16 +114,17 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// section 3.19.6.1.3 recommends at most two years for a node.
 pub const MAX_NODE_DAYS: i64 = 730;
 
-/// Every profile. A later row is `ocsp`.
+/// Every profile.
 ///
 /// Servers and devices are back-dated by a day, because a device whose clock is behind judges both;
 /// the authorities above them by as much, or its clock would stumble there. The root's path length
 /// is 1: the one issuing authority below it and nothing further, even if that one's own limit of 0
-/// were not looked at.
+/// were not looked at. A responder lives for a month at most, because nobody can revoke it: verifiers
+/// are told not to ask about it (RFC 6960 section 4.2.2.2.1).
 #[rustfmt::skip]
-pub static PROFILES: [Profile; 6] = {
+pub static PROFILES: [Profile; 7] = {
     use KeyKind::{P256, P384};
-    use Purpose::{ClientAuth, ServerAuth};
+    use Purpose::{ClientAuth, OcspSigning, ServerAuth};
     [
         Profile { name: "root",     role: Role::Authority { path_length: 1 }, new_key: P384,
                   default_days: 15 * 365, max_days: 15 * 365, backdate: DAY },
@@ -104,12 +132,14 @@ pub static PROFILES: [Profile; 6] = {
                   default_days: 5 * 365, max_days: 5 * 365, backdate: DAY },
         Profile { name: "server",   role: Role::EndEntity { purpose: ServerAuth, names: NameRule::Hosts { at_most: 50 } },
                   new_key: P256, default_days: 90, max_days: 397, backdate: DAY },
-        Profile { name: "device",   role: Role::EndEntity { purpose: ClientAuth, names: NameRule::OneUri },
+        Profile { name: "device",   role: Role::EndEntity { purpose: ClientAuth, names: NameRule::OneUriAndHardware },
                   new_key: P256, default_days: 90, max_days: 729, backdate: DAY },
         Profile { name: "client",   role: Role::EndEntity { purpose: ClientAuth, names: NameRule::OneUri },
                   new_key: P256, default_days: 90, max_days: 365, backdate: HOUR },
         Profile { name: "operator", role: Role::EndEntity { purpose: ClientAuth, names: NameRule::OneUri },
                   new_key: P256, default_days: 90, max_days: 365, backdate: HOUR },
+        Profile { name: "ocsp",     role: Role::EndEntity { purpose: OcspSigning, names: NameRule::None },
+                  new_key: P256, default_days: 30, max_days: 30, backdate: DAY },
     ]
 };
 
@@ -136,6 +166,7 @@ impl EndEntity {
             Self::Device => &PROFILES[3],
             Self::Client => &PROFILES[4],
             Self::Operator => &PROFILES[5],
+            Self::Responder => &PROFILES[6],
         }
     }
 
@@ -144,6 +175,7 @@ impl EndEntity {
         match self {
             Self::Server => Purpose::ServerAuth,
             Self::Device | Self::Client | Self::Operator => Purpose::ClientAuth,
+            Self::Responder => Purpose::OcspSigning,
         }
     }
 
@@ -162,40 +194,65 @@ impl EndEntity {
                 return Err(ProfileError::SameNameTwice);
             }
         }
+        let is_module = |name: &Name| matches!(name, Name::Hardware(_));
         let fits = |name: &Name| match self.name_rule() {
             NameRule::OneUri => matches!(name, Name::Uri(_)),
+            NameRule::OneUriAndHardware => matches!(name, Name::Uri(_)) || is_module(name),
             NameRule::Hosts { .. } => matches!(name, Name::Dns(_) | Name::Ip(_)),
+            NameRule::None => false,
         };
         if !names.iter().all(fits) {
             return Err(ProfileError::KindOfName { profile: self });
         }
+        let modules = names.iter().filter(|name| is_module(name)).count();
         let at_most = match self.name_rule() {
-            NameRule::OneUri => 1,
+            NameRule::OneUri | NameRule::OneUriAndHardware => 1,
             NameRule::Hosts { at_most } => at_most,
+            NameRule::None => 0,
         };
-        if names.is_empty() || names.len() > at_most {
-            return Err(ProfileError::NumberOfNames {
-                given: names.len(),
-                at_most,
-            });
+        let given = names.len() - modules;
+        if given == 0 || given > at_most || modules > 1 {
+            return Err(ProfileError::NumberOfNames { given, at_most });
         }
-        Ok(Names(names))
+        // The URI is what the certificate is called.
+        let mut names = names;
+        names.sort_by_key(is_module);
+        Ok(Names {
+            names,
+            common_name: None,
+        })
     }
 }
 
-/// Names that a profile admitted: at least one, no two equal.
+/// Names that a profile admitted, no two equal: at least one, or those of a responder, which has a
+/// common name alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names(Vec<Name>);
+pub struct Names {
+    names: Vec<Name>,
+    /// What the subject says when it repeats no name.
+    common_name: Option<String>,
+}
 
 impl Names {
-    /// All of them, in the order they were given.
-    pub fn all(&self) -> &[Name] {
-        &self.0
+    /// A responder's: none, and this in its subject.
+    pub(crate) fn of_responder(common_name: String) -> Self {
+        Self {
+            names: Vec::new(),
+            common_name: Some(common_name),
+        }
     }
 
-    /// The first: what the certificate is called in lists and, if it fits, in its subject.
-    pub fn first(&self) -> &Name {
-        &self.0[0]
+    /// All of them, in the order they were given.
+    pub fn all(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// What the certificate is called in lists: its first name or, without any, its common name.
+    pub fn label(&self) -> String {
+        match (self.names.first(), &self.common_name) {
+            (Some(name), _) => name.to_string(),
+            (None, common_name) => common_name.clone().unwrap_or_default(),
+        }
     }
 
     /// Longest common name in characters (RFC 5280 appendix A.1, ub-common-name).
@@ -207,7 +264,7 @@ impl Names {
     /// subject repeats a name in full or is empty, in which case the alternative name is critical
     /// (RFC 5280 section 4.2.1.6). It is never shortened: two devices could come to share it.
     pub fn common_name(&self) -> Option<String> {
-        let name = self.first().to_string();
+        let name = self.label();
         (name.chars().count() <= Self::MAX_COMMON_NAME).then_some(name)
     }
 }
@@ -330,6 +387,11 @@ pub enum ProfileError {
         /// When it is valid.
         validity: Validity,
     },
+    /// A name that the issuing authority's own certificate does not permit.
+    NotPermitted {
+        /// Which of the names, counted from 0.
+        position: usize,
+    },
     /// The clock cannot be right.
     Clock {
         /// What it says.
@@ -343,7 +405,9 @@ impl fmt::Display for ProfileError {
             Self::KindOfName { profile } => {
                 let wanted = match profile.name_rule() {
                     NameRule::OneUri => "a URI",
+                    NameRule::OneUriAndHardware => "a URI, and a hardware module beside it",
                     NameRule::Hosts { .. } => "host names and IP addresses",
+                    NameRule::None => "nothing: the authority names it",
                 };
                 write!(
                     f,
@@ -369,6 +433,11 @@ impl fmt::Display for ProfileError {
                 f,
                 "the issuing CA is valid from {} to {}, and it is {now}",
                 validity.not_before, validity.not_after
+            ),
+            Self::NotPermitted { position } => write!(
+                f,
+                "name {} is outside the name constraints of the issuing CA",
+                position + 1
             ),
             Self::Clock { now } => write!(f, "the clock says {now}, which cannot be right"),
         }
@@ -428,7 +497,7 @@ mod tests {
     fn a_device_has_exactly_one_uri() {
         let one = uri("urn:example:pump-1");
         let admitted = EndEntity::Device.admit(vec![one.clone()]).unwrap();
-        assert_eq!(admitted.first(), &one);
+        assert_eq!(admitted.label(), one.to_string());
         assert_eq!(
             EndEntity::Device.admit(vec![]),
             Err(ProfileError::NumberOfNames {

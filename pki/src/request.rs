@@ -17,6 +17,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
+use crate::hardware::HardwareModule;
 use crate::name::Name;
 use crate::profile::{EndEntity, NameRule, Names, Purpose};
 use crate::public_key::{PublicKey, PublicKeyError, SignatureError, shown_oid};
@@ -109,7 +110,9 @@ impl Request {
         }
         for common_name in &self.common_names {
             let reading = match profile.name_rule() {
-                NameRule::OneUri => Name::uri(common_name),
+                NameRule::OneUri | NameRule::OneUriAndHardware | NameRule::None => {
+                    Name::uri(common_name)
+                }
                 NameRule::Hosts { .. } => Name::ip(common_name).or_else(|_| Name::dns(common_name)),
             };
             if let Ok(name) = reading
@@ -330,11 +333,17 @@ fn purposes(usage: &ExtendedKeyUsage<'_>) -> Vec<Option<Purpose>> {
     purposes
 }
 
+/// id-on-hardwareModuleName (RFC 4108 section 5).
+const HARDWARE_MODULE: Oid<'static> = oid!(1.3.6.1.5.5.7.8.4);
+
 fn asked_name(name: &GeneralName<'_>) -> AskedName {
     let known = match name {
         GeneralName::URI(text) => Name::uri(text).ok(),
         GeneralName::DNSName(text) => Name::dns(text).ok(),
         GeneralName::IPAddress(octets) => address(octets).map(Name::Ip),
+        GeneralName::OtherName(oid, value) if *oid == HARDWARE_MODULE => {
+            HardwareModule::from_other_name(value).map(Name::Hardware)
+        }
         _ => None,
     };
     known.map_or_else(

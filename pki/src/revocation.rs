@@ -38,6 +38,10 @@ pub(crate) struct CrlFile {
     pub(crate) published: PathBuf,
     /// Where it is written before, out of their sight, on the same file system.
     pub(crate) scratch: PathBuf,
+    /// Which part of the certificates it speaks for; all if `None`.
+    pub(crate) shard: Option<u16>,
+    /// The distribution point that names this part.
+    pub(crate) point: Option<String>,
 }
 
 /// Picks, of the certificates that were found, those to revoke.
@@ -114,17 +118,23 @@ pub(crate) fn publish<L: Level>(
         .checked_add(SignedDuration::from_hours(24 * i64::from(days)))
         .map_err(|_| ProfileError::Clock { now })?
         .min(validity.not_after);
-    let number = store.take_crl_number(id, None)?;
-    let state =
-        store.publish_crl::<Error>(id, None, number, (this_update, next_update), |entries| {
+    let number = store.take_crl_number(id, file.shard)?;
+    let state = store.publish_crl::<Error>(
+        id,
+        file.shard,
+        number,
+        (this_update, next_update),
+        |entries| {
             let der = authority.sign_crl(&CrlContent {
                 number,
                 this_update,
                 next_update,
+                point: file.point.as_deref(),
                 entries,
             })?;
             write(&file.published, &file.scratch, &der)
-        })?;
+        },
+    )?;
     Ok(PublishedCrl {
         issuer: L::ROLE,
         path: file.published.clone(),
@@ -269,6 +279,8 @@ mod tests {
         let file = CrlFile {
             published: directory.path().join("issuing.crl"),
             scratch: directory.path().join("issuing.crl.new"),
+            shard: None,
+            point: None,
         };
         let ends = certificate.validity().not_after;
         let mut at = |time| publish(&issuing, id, &file, 7, &mut store, time);

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::authority::AuthorityName;
 use crate::error::Error;
 use crate::files::{FileError, Readers, create_new, read_bounded};
+use crate::publication::Publication;
 use crate::revocation::MAX_CRL_DAYS;
 
 /// The format of the directory that this program writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Longest settings file that is read, in octets.
 const MAX_OCTETS: usize = 64 * 1024;
 
@@ -24,6 +25,20 @@ pub struct Settings {
     pub name: String,
     /// How long CRLs are valid.
     pub crl: CrlSettings,
+    /// Where verifiers find what is published; the certificates say nothing of it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishSettings>,
+}
+
+/// Where verifiers find what is published. The certificates that were issued repeat it, so it is
+/// fixed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishSettings {
+    /// The base URL, `http://…`.
+    pub url: String,
+    /// How many shards the issuing authority's CRL has.
+    pub shards: u16,
 }
 
 /// How long CRLs are valid, in days.
@@ -38,7 +53,7 @@ pub struct CrlSettings {
 
 impl Settings {
     /// Those of a new authority: a week for the issuing CRL, half a year for the root's.
-    pub fn new(name: &AuthorityName) -> Self {
+    pub fn new(name: &AuthorityName, publication: Option<&Publication>) -> Self {
         Self {
             format: FORMAT,
             name: name.as_str().to_owned(),
@@ -46,7 +61,17 @@ impl Settings {
                 issuing_days: 7,
                 root_days: 180,
             },
+            publish: publication.map(|publication| PublishSettings {
+                url: publication.url().to_owned(),
+                shards: publication.shards(),
+            }),
         }
+    }
+
+    /// Where verifiers find what is published, if anywhere.
+    pub(crate) fn publication(&self) -> Option<Publication> {
+        let publish = self.publish.as_ref()?;
+        Publication::new(&publish.url, publish.shards).ok()
     }
 
     /// Writes them to a new file.
@@ -91,6 +116,11 @@ impl Settings {
                 )));
             }
         }
+        if let Some(publish) = &settings.publish
+            && let Err(error) = Publication::new(&publish.url, publish.shards)
+        {
+            return Err(unusable(format!("publish: {error}")));
+        }
         Ok(Some(settings))
     }
 }
@@ -110,17 +140,23 @@ mod tests {
     fn what_is_written_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("authority.toml");
-        let settings = Settings::new(&AuthorityName::parse("Clinic \"North\"").unwrap());
+        let name = AuthorityName::parse("Clinic \"North\"").unwrap();
+        let publication = Publication::new("http://pki.clinic.example", 16).unwrap();
+        let settings = Settings::new(&name, Some(&publication));
         settings.create(&path).unwrap();
-        assert_eq!(Settings::read(&path).unwrap(), Some(settings));
+        let again = Settings::read(&path).unwrap().unwrap();
+        assert_eq!(again.publication(), Some(publication));
+        assert_eq!(again, settings);
     }
 
     #[test]
     fn a_file_that_is_not_understood_is_refused_with_its_place() {
-        let good = "format = 1\nname = \"x\"\n[crl]\nissuing_days = 7\nroot_days = 180\n";
+        let good = "format = 2\nname = \"x\"\n[crl]\nissuing_days = 7\nroot_days = 180\n[publish]\nurl = \"http://a.example\"\nshards = 2\n";
         assert!(read(good).unwrap().is_some());
         for (from, to, says) in [
-            ("format = 1", "format = 2", "format 2"),
+            ("format = 2", "format = 3", "format 3"),
+            ("http://", "https://", "publish: "),
+            ("shards = 2", "shards = 0", "publish: "),
             (
                 "issuing_days = 7",
                 "issuing_days = 0",

@@ -18,7 +18,9 @@ use audit::keygen;
 use jiff::{SignedDuration, Timestamp};
 use pki::files::read_bounded;
 use pki::staging::Staging;
-use pki::{AuthorityName, Ca, EndEntity, Find, Inspected, KeySource, Name, Order, Reason};
+use pki::{
+    AuthorityName, Ca, EndEntity, Find, Inspected, KeySource, Name, Order, Plan, Reason, Renewal,
+};
 
 use super::error::DemoError;
 
@@ -80,7 +82,7 @@ impl Home {
             Some(ca) => ca,
             None => {
                 let name = AuthorityName::parse(AUTHORITY).map_err(DemoError::new)?;
-                Ca::init(&directory.join("pki"), &name, now).map_err(DemoError::new)?
+                Ca::init(&directory.join("pki"), &Plan::new(name), now).map_err(DemoError::new)?
             }
         };
         let uri = |name| Name::uri(name).map_err(DemoError::new);
@@ -110,7 +112,7 @@ impl Home {
             ca.revoke(&find, Reason::CessationOfOperation, now)
                 .map_err(failed)?;
         }
-        ca.sign_crls(None, now).map_err(failed)?;
+        ca.sign_crls(Renewal::All, None, now).map_err(failed)?;
         audit_keys(&directory)?;
         Ok(remarks)
     }
@@ -402,7 +404,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let pki = place.path().join("pki");
         let name = AuthorityName::parse("Clinic North").unwrap();
-        drop(Ca::init(&pki, &name, Timestamp::now()).unwrap());
+        drop(Ca::init(&pki, &Plan::new(name), Timestamp::now()).unwrap());
         let told = furnish(place.path(), Timestamp::now()).unwrap_err();
         assert!(told.contains("which the demo did not make"), "{told}");
         assert!(!place.path().join("server").exists());
@@ -573,7 +575,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let now = Timestamp::now();
         let name = AuthorityName::parse(AUTHORITY).unwrap();
-        let mut ca = Ca::init(&place.path().join("pki"), &name, now).unwrap();
+        let mut ca = Ca::init(&place.path().join("pki"), &Plan::new(name), now).unwrap();
         let names = vec![Name::uri(REVOKED).unwrap()];
         let out = place.path().join("revoked");
         keep(&mut ca, EndEntity::Device, names, &out, now).unwrap();

@@ -9,6 +9,7 @@ use x509_parser::time::ASN1Time;
 
 use super::encode::verify_certificate;
 use super::{AuthorityError, Level};
+use crate::constraints::NameConstraints;
 use crate::profile::{Role, Validity};
 use crate::public_key::{KeyId, PublicKey, sha256};
 use crate::serial::Serial;
@@ -63,6 +64,7 @@ pub struct AuthorityCertificate {
     serial: Serial,
     validity: Validity,
     tbs_sha256: [u8; 32],
+    constraints: Option<NameConstraints>,
 }
 
 impl AuthorityCertificate {
@@ -107,6 +109,12 @@ impl AuthorityCertificate {
         if !has_key_id {
             return Err(unfit("its subject key identifier is not that of its key"));
         }
+        let constraints = certificate
+            .name_constraints()
+            .map_err(|_| unfit("its name constraints"))?
+            .map(|extension| NameConstraints::read(extension.value))
+            .transpose()
+            .map_err(|_| unfit("its name constraints are not understood"))?;
         let time = |time: ASN1Time| {
             Timestamp::from_second(time.timestamp()).map_err(|_| unfit("its dates"))
         };
@@ -121,6 +129,7 @@ impl AuthorityCertificate {
                 not_after: time(certificate.validity().not_after)?,
             },
             tbs_sha256: sha256(certificate.tbs_certificate.as_ref()),
+            constraints,
             key,
         })
     }
@@ -163,6 +172,11 @@ impl AuthorityCertificate {
     /// From when until when it is valid.
     pub fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// Under which names it may certify servers; any if `None`.
+    pub fn constraints(&self) -> Option<&NameConstraints> {
+        self.constraints.as_ref()
     }
 
     /// SHA-256 of its signed part: how the inventory knows it.

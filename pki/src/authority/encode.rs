@@ -6,20 +6,26 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData,
-    RevocationReason, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CidrSubnet,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose,
+    NameConstraints, PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber,
+    SignatureAlgorithm, SigningKey,
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::{AuthorityCertificate, AuthorityError, AuthorityName, CrlContent, Draft, Level};
+use super::{
+    AuthorityCertificate, AuthorityError, AuthorityName, Below, CrlContent, Draft, Level, extension,
+};
+use crate::constraints::{Network, Subtree};
 use crate::key::PrivateKey;
 use crate::lint;
 use crate::name::Name;
-use crate::profile::{Profile, Purpose, Role, Validity};
-use crate::public_key::{KeyId, KeyKind, PublicKey, sha256};
+use crate::profile::{Purpose, Role, Validity};
+use crate::public_key::{KeyKind, PublicKey, sha256};
+use crate::publication::Pointers;
 use crate::reason::Reason;
 use crate::serial::Serial;
 
@@ -29,13 +35,11 @@ pub(super) fn authority_draft<I, L: Level>(
     key: &PublicKey,
     serial: &Serial,
     validity: Validity,
-    issuer: Option<&AuthorityCertificate>,
+    below: Option<(&AuthorityCertificate, &Below)>,
 ) -> Result<Draft<I>, AuthorityError> {
     let common_name = name.common_name(L::ROLE, key.key_id());
-    let mut subject = DistinguishedName::new();
-    subject.push(DnType::OrganizationName, name.as_str());
-    subject.push(DnType::CommonName, common_name.as_str());
-    let params = params(L::profile(), serial, &validity, subject, &[], key.key_id())?;
+    let issuer = below.map(|(issuer, _)| issuer);
+    let nowhere = Pointers::default();
     let intended = lint::certificate::Intended {
         profile: L::profile(),
         serial,
@@ -44,34 +48,46 @@ pub(super) fn authority_draft<I, L: Level>(
         organization: Some(name.as_str()),
         common_name: Some(&common_name),
         validity,
+        pointers: below.map_or(&nowhere, |(_, below)| &below.pointers),
+        constraints: below.and_then(|(_, below)| below.constraints.as_ref()),
         issuer_name: issuer.map(AuthorityCertificate::subject),
         issuer_key: issuer.map_or(key.key_id(), AuthorityCertificate::key_id),
         issuer_validity: issuer.map(AuthorityCertificate::validity),
+        issuer_constraints: None,
     };
-    drafted(params, &intended, issuer)
+    drafted(&intended, issuer)
 }
 
 /// Everything that rcgen will write. Each field is set: its defaults include the year 4096 and a
 /// serial made of the key.
-pub(super) fn params(
-    profile: &Profile,
-    serial: &Serial,
-    validity: &Validity,
-    subject: DistinguishedName,
-    names: &[Name],
-    key: KeyId,
-) -> Result<CertificateParams, AuthorityError> {
+fn params(intended: &lint::certificate::Intended<'_>) -> Result<CertificateParams, AuthorityError> {
     let at = |time: Timestamp| rcgen::date_time_ymd(1970, 1, 1) + since_1970(time);
+    let mut subject = DistinguishedName::new();
+    for (kind, text) in [
+        (DnType::OrganizationName, intended.organization),
+        (DnType::CommonName, intended.common_name),
+    ] {
+        if let Some(text) = text {
+            subject.push(kind, text);
+        }
+    }
     let mut params = CertificateParams::default();
-    params.not_before = at(validity.not_before);
-    params.not_after = at(validity.not_after);
-    params.serial_number = Some(SerialNumber::from_slice(serial.octets()));
+    params.not_before = at(intended.validity.not_before);
+    params.not_after = at(intended.validity.not_after);
+    params.serial_number = Some(SerialNumber::from_slice(intended.serial.octets()));
+    let is_unnamed = subject.iter().next().is_none();
     params.distinguished_name = subject;
-    params.subject_alt_names = names
-        .iter()
-        .map(alternative_name)
-        .collect::<Result<_, _>>()?;
-    match profile.role {
+    params.custom_extensions = Vec::new();
+    params.subject_alt_names = Vec::new();
+    if intended.names.iter().any(is_module) {
+        let names = extension::alternative_names(intended.names, is_unnamed);
+        params.custom_extensions.push(names);
+    } else {
+        for name in intended.names {
+            params.subject_alt_names.push(alternative_name(name)?);
+        }
+    }
+    match intended.profile.role {
         Role::Authority { path_length } => {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -84,15 +100,49 @@ pub(super) fn params(
             params.extended_key_usages = vec![match purpose {
                 Purpose::ServerAuth => ExtendedKeyUsagePurpose::ServerAuth,
                 Purpose::ClientAuth => ExtendedKeyUsagePurpose::ClientAuth,
+                Purpose::OcspSigning => ExtendedKeyUsagePurpose::OcspSigning,
             }];
+            if purpose == Purpose::OcspSigning {
+                params.custom_extensions.push(extension::no_check());
+            }
         }
     }
-    params.name_constraints = None;
-    params.crl_distribution_points = Vec::new();
-    params.custom_extensions = Vec::new();
+    params.name_constraints = intended.constraints.map(name_constraints);
+    let point = |url: &String| CrlDistributionPoint {
+        uris: vec![url.clone()],
+    };
+    params.crl_distribution_points = intended.pointers.crl.iter().map(point).collect();
+    let access = extension::authority_access(intended.pointers);
+    params.custom_extensions.extend(access);
     params.use_authority_key_identifier_extension = true;
-    params.key_identifier_method = KeyIdMethod::PreSpecified(key.0.to_vec());
+    params.key_identifier_method = KeyIdMethod::PreSpecified(intended.key.key_id().0.to_vec());
     Ok(params)
+}
+
+fn is_module(name: &Name) -> bool {
+    matches!(name, Name::Hardware(_))
+}
+
+fn name_constraints(constraints: &crate::constraints::NameConstraints) -> NameConstraints {
+    let network = |network: &Network| {
+        let (address, prefix) = network.parts();
+        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, prefix))
+    };
+    let hosts = constraints.hosts().iter().cloned();
+    NameConstraints {
+        permitted_subtrees: hosts
+            .map(GeneralSubtree::DnsName)
+            .chain(constraints.networks().iter().map(network))
+            .collect(),
+        excluded_subtrees: constraints
+            .excluded()
+            .iter()
+            .map(|subtree| match subtree {
+                Subtree::Host(host) => GeneralSubtree::DnsName(host.clone()),
+                Subtree::Network(excluded) => network(excluded),
+            })
+            .collect(),
+    }
 }
 
 fn alternative_name(name: &Name) -> Result<SanType, AuthorityError> {
@@ -101,16 +151,18 @@ fn alternative_name(name: &Name) -> Result<SanType, AuthorityError> {
         Name::Uri(_) => SanType::URI(text.try_into()?),
         Name::Dns(_) => SanType::DnsName(text.try_into()?),
         Name::Ip(address) => SanType::IpAddress(*address),
+        // rcgen writes other names as text alone; `extension` writes the whole extension then.
+        Name::Hardware(_) => return Err(AuthorityError::Signature),
     })
 }
 
 /// Signs with a throw-away key of the issuer's kind, lints the result, and remembers the hash of
 /// what was signed.
 pub(super) fn drafted<L>(
-    params: CertificateParams,
     intended: &lint::certificate::Intended<'_>,
     issuer: Option<&AuthorityCertificate>,
 ) -> Result<Draft<L>, AuthorityError> {
+    let params = params(intended)?;
     let kind = issuer.map_or(intended.key.kind(), |issuer| issuer.key().kind());
     let throw_away = throw_away(kind)?;
     let rehearsal = match issuer {
@@ -142,7 +194,12 @@ pub(super) fn crl_params(
         this_update: at(content.this_update),
         next_update: at(content.next_update),
         crl_number: SerialNumber::from(content.number),
-        issuing_distribution_point: None,
+        issuing_distribution_point: content.point.map(|url| CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint {
+                uris: vec![url.to_owned()],
+            },
+            scope: None,
+        }),
         revoked_certs: content
             .entries
             .iter()
@@ -173,6 +230,7 @@ pub(super) fn rehearse_crl(
             number: content.number,
             this_update: content.this_update,
             next_update: content.next_update,
+            point: content.point,
             entries: content.entries,
         },
     )?;

@@ -7,25 +7,27 @@
 
 mod certificate;
 mod encode;
+mod extension;
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use rcgen::{CertificateParams, DistinguishedName, DnType, Issuer};
+use rcgen::{CertificateParams, Issuer};
 
 pub use certificate::{AuthorityCertificate, AuthorityName};
 
+use crate::constraints::NameConstraints;
 use crate::key::PrivateKey;
 use crate::lint::{self, LintError};
 use crate::profile::{self, EndEntity, Names, Profile, Validity};
 use crate::public_key::PublicKey;
+use crate::publication::Pointers;
 use crate::reason::RevokedEntry;
 use crate::serial::Serial;
 use crate::store::AuthorityRole;
 use encode::{
-    Committed, authority_draft, crl_params, drafted, params, rehearse_crl, verify_certificate,
-    verify_crl,
+    Committed, authority_draft, crl_params, drafted, rehearse_crl, verify_certificate, verify_crl,
 };
 
 /// The level of the root.
@@ -117,6 +119,17 @@ pub struct Subject {
     pub key: PublicKey,
     /// From when until when.
     pub validity: Validity,
+    /// Where its status is told.
+    pub pointers: Pointers,
+}
+
+/// What the certificate of an issuing authority says beside its name.
+#[derive(Debug, Default)]
+pub struct Below {
+    /// Where its status is told.
+    pub pointers: Pointers,
+    /// Under which names it may certify servers; any if `None`.
+    pub constraints: Option<NameConstraints>,
 }
 
 /// What a CRL will say.
@@ -128,6 +141,8 @@ pub struct CrlContent<'a> {
     pub this_update: Timestamp,
     /// nextUpdate.
     pub next_update: Timestamp,
+    /// The distribution point that it is for; all certificates of its issuer if `None`.
+    pub point: Option<&'a str>,
     /// Its entries.
     pub entries: &'a [RevokedEntry],
 }
@@ -165,12 +180,14 @@ impl Authority<Root> {
         name: &AuthorityName,
         key: &PublicKey,
         serial: &Serial,
+        below: &Below,
         now: Timestamp,
     ) -> Result<Draft<Root>, AuthorityError> {
         let validity = profile::issuing()
             .validity(None, now, Some(&self.certificate.validity()))
             .map_err(AuthorityError::Profile)?;
-        authority_draft::<Root, Issuing>(name, key, serial, validity, Some(&self.certificate))
+        let below = Some((&self.certificate, below));
+        authority_draft::<Root, Issuing>(name, key, serial, validity, below)
     }
 }
 
@@ -182,32 +199,22 @@ impl Authority<Issuing> {
         serial: &Serial,
     ) -> Result<Draft<Issuing>, AuthorityError> {
         let common_name = subject.names.common_name();
-        let mut name = DistinguishedName::new();
-        if let Some(common_name) = &common_name {
-            name.push(DnType::CommonName, common_name.as_str());
-        }
-        let profile = subject.profile.profile();
-        let params = params(
-            profile,
-            serial,
-            &subject.validity,
-            name,
-            subject.names.all(),
-            subject.key.key_id(),
-        )?;
         let intended = lint::certificate::Intended {
-            profile,
+            profile: subject.profile.profile(),
             serial,
             key: &subject.key,
             names: subject.names.all(),
             organization: None,
             common_name: common_name.as_deref(),
             validity: subject.validity,
+            pointers: &subject.pointers,
+            constraints: None,
             issuer_name: Some(self.certificate.subject()),
             issuer_key: self.certificate.key_id(),
             issuer_validity: Some(self.certificate.validity()),
+            issuer_constraints: self.certificate.constraints(),
         };
-        drafted(params, &intended, Some(&self.certificate))
+        drafted(&intended, Some(&self.certificate))
     }
 }
 
@@ -362,7 +369,7 @@ pub(crate) mod tests {
     pub(crate) fn new_issuing(name: &AuthorityName, root: &Authority<Root>) -> Authority<Issuing> {
         let key = PrivateKey::generate(profile::issuing().new_key).unwrap();
         let draft = root
-            .draft_issuing(name, key.public(), &serial(2), now())
+            .draft_issuing(name, key.public(), &serial(2), &Below::default(), now())
             .unwrap();
         let der = root.sign(&draft).unwrap();
         let certificate = AuthorityCertificate::parse::<Issuing>(&der).unwrap();
@@ -383,6 +390,7 @@ pub(crate) mod tests {
                 .profile()
                 .validity(None, now(), Some(&issuing.certificate().validity()))
                 .unwrap(),
+            pointers: Pointers::default(),
         }
     }
 
@@ -392,6 +400,7 @@ pub(crate) mod tests {
                 number: 1,
                 this_update: now(),
                 next_update: now() + jiff::SignedDuration::from_hours(24),
+                point: None,
                 entries,
             })
             .unwrap()

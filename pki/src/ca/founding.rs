@@ -4,8 +4,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{CA, CRL, INVENTORY, SETTINGS, TRUST, certificate_file, crl_file, key_file};
-use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
+use super::{CA, CRL, INVENTORY, Plan, SETTINGS, TRUST, certificate_file, crl_file, key_file};
+use crate::authority::{
+    Authority, AuthorityCertificate, AuthorityName, Below, Issuing, Level, Root,
+};
 use crate::error::Error;
 use crate::files::{
     Doing, FileError, Readers, create_directory, create_new, parent_of, sync_directory,
@@ -21,12 +23,12 @@ use crate::staging::{CreatedDirectories, Staging};
 use crate::store::{AuthorityId, AuthorityRole, CertificateId, KeyOrigin, Reservation, Store};
 
 /// Founds an authority in `directory`, whole or not at all.
-pub(super) fn found(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<(), Error> {
+pub(super) fn found(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
     refuse_if_occupied(directory)?;
     let parent = parent_of(directory);
     let created = CreatedDirectories::down_to(parent)?;
     let staging = Staging::create(parent)?;
-    build(staging.path(), name, now)?;
+    build(staging.path(), plan, now)?;
     staging
         .rename_to(directory, Readers::Everybody)
         .map_err(|error| match error {
@@ -54,16 +56,16 @@ fn refuse_if_occupied(directory: &Path) -> Result<(), Error> {
 }
 
 /// Everything of a new authority, in a directory that nobody else sees yet.
-fn build(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<(), Error> {
+fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
     let ca = directory.join(CA);
     create_directory(&ca, Readers::Owner)?;
     create_directory(&directory.join(CRL), Readers::Everybody)?;
     let mut store = Store::create(&ca.join(INVENTORY))?;
 
-    let (root_id, root) = found_root(&ca, name, &mut store, now)?;
-    let (issuing_id, issuing) = found_issuing(&ca, name, root_id, &root, &mut store, now)?;
+    let (root_id, root) = found_root(&ca, &plan.name, &mut store, now)?;
+    let (issuing_id, issuing) = found_issuing(&ca, plan, (root_id, &root), &mut store, now)?;
 
-    let settings = Settings::new(name);
+    let settings = Settings::new(&plan.name, plan.publication.as_ref());
     settings.create(&ca.join(SETTINGS))?;
     let trust = pem::certificate(root.certificate().der());
     create_new(&directory.join(TRUST), Readers::Everybody, trust.as_bytes())?;
@@ -74,19 +76,19 @@ fn build(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<(), E
         .join(certificate_file(AuthorityRole::Issuing));
     create_new(&issuer_path, Readers::Everybody, issuer.as_bytes())?;
 
-    let file = |role| crl_file(directory, role);
+    let publication = plan.publication.as_ref();
     let days = settings.crl;
-    let crl = file(AuthorityRole::Root);
+    let crl = crl_file(directory, publication, AuthorityRole::Root, None);
     revocation::publish(&root, root_id, &crl, days.root_days, &mut store, now)?;
-    let crl = file(AuthorityRole::Issuing);
-    revocation::publish(
-        &issuing,
-        issuing_id,
-        &crl,
-        days.issuing_days,
-        &mut store,
-        now,
-    )?;
+    let shards: Vec<Option<u16>> = publication.map_or_else(
+        || vec![None],
+        |publication| (0..publication.shards()).map(Some).collect(),
+    );
+    for shard in shards {
+        let crl = crl_file(directory, publication, AuthorityRole::Issuing, shard);
+        let days = days.issuing_days;
+        revocation::publish(&issuing, issuing_id, &crl, days, &mut store, now)?;
+    }
     store.close()?;
     for path in [&ca, &directory.join(CRL)] {
         sync_directory(path)?;
@@ -113,17 +115,24 @@ fn found_root(
 
 fn found_issuing(
     ca: &Path,
-    name: &AuthorityName,
-    root_id: AuthorityId,
-    root: &Authority<Root>,
+    plan: &Plan,
+    (root_id, root): (AuthorityId, &Authority<Root>),
     store: &mut Store,
     now: Timestamp,
 ) -> Result<(AuthorityId, Authority<Issuing>), Error> {
     let key = new_key::<Issuing>(ca)?;
     let id = store.add_authority(AuthorityRole::Issuing, key.public().key_id())?;
     let serial = draw_serial()?;
-    let entry = reserve::<Issuing>(store, root_id, &serial, name, &key, now)?;
-    let draft = root.draft_issuing(name, key.public(), &serial, now)?;
+    let entry = reserve::<Issuing>(store, root_id, &serial, &plan.name, &key, now)?;
+    let pointers = plan
+        .publication
+        .as_ref()
+        .map(|publication| publication.pointers(AuthorityRole::Root, None));
+    let below = Below {
+        pointers: pointers.unwrap_or_default(),
+        constraints: plan.constraints.clone(),
+    };
+    let draft = root.draft_issuing(&plan.name, key.public(), &serial, &below, now)?;
     store.pending(entry, draft.tbs_sha256(), draft.validity())?;
     let certificate = AuthorityCertificate::parse::<Issuing>(&root.sign(&draft)?)?;
     keep::<Issuing>(ca, store, entry, &certificate, now)?;

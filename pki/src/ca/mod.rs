@@ -4,21 +4,27 @@
 //! ```text
 //! DIR/trust.pem            the root certificate: what a verifier trusts
 //! DIR/crl/                 what a verifier reads for revocation:
-//!     root.crl issuing.crl issuing.pem
+//!     root.crl issuing.crl issuing.pem; instead of issuing.crl its shards, issuing-00.crl …
 //! DIR/ca/                  the authority's own, 0700:
-//!     root.pem root.key.pem issuing.pem issuing.key.pem inventory.db authority.toml
+//!     root.pem root.key.pem issuing.pem issuing.key.pem inventory.db authority.toml;
+//!     ocsp.pem once OCSP responses are signed
 //! ```
 //!
 //! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, and the
 //! time is an argument.
 
 mod founding;
+mod responder;
 
+pub use responder::Responder;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
+use crate::constraints::NameConstraints;
 use crate::error::Error;
 use crate::files::{read_bounded, read_secret};
 use crate::issue::{Order, Validated, draw_serial};
@@ -26,21 +32,25 @@ use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
 use crate::outbox::{HandedOver, Outbox};
 use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use crate::profile::whole_seconds;
+use crate::publication::{Publication, crl_name};
 use crate::reason::Reason;
 use crate::revocation::{self, CrlFile, PublishedCrl};
 use crate::settings::Settings;
 use crate::store::{
-    AuthorityId, AuthorityRole, CertificateId, Filter, Find, Page, Record, Status, Store,
+    AuthorityId, AuthorityRole, CertificateId, CrlState, Filter, Find, Page, Record, Status, Store,
 };
 
 /// A certification authority in a directory.
 ///
 /// ```no_run
-/// use pki::{AuthorityName, Ca, EndEntity, Find, Inspected, KeySource, Name, Order, Reason};
+/// use pki::{
+///     AuthorityName, Ca, EndEntity, Find, Inspected, KeySource, Name, Order, Plan, Reason, Renewal,
+/// };
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let now = jiff::Timestamp::now();
-/// let mut ca = Ca::init("pki".as_ref(), &AuthorityName::parse("Clinic North")?, now)?;
+/// let plan = Plan::new(AuthorityName::parse("Clinic North")?);
+/// let mut ca = Ca::init("pki".as_ref(), &plan, now)?;
 /// let device = EndEntity::Device;
 /// let order = Order {
 ///     profile: device,
@@ -55,7 +65,7 @@ use crate::store::{
 /// let ends = certificate.map(|certificate| certificate.validity.not_after);
 ///
 /// ca.revoke(&Find::Serial(issued.record.serial), Reason::CessationOfOperation, now)?;
-/// ca.sign_crls(None, now)?;
+/// ca.sign_crls(Renewal::All, None, now)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -63,9 +73,41 @@ use crate::store::{
 pub struct Ca {
     directory: PathBuf,
     settings: Settings,
+    publication: Option<Publication>,
     store: Store,
     root: (AuthorityId, AuthorityCertificate),
     issuing: (AuthorityId, AuthorityCertificate),
+}
+
+/// What a new authority is to be.
+#[derive(Debug)]
+pub struct Plan {
+    /// What it is called.
+    pub name: AuthorityName,
+    /// Where verifiers will find what it publishes. Its certificates say so; nowhere if `None`.
+    pub publication: Option<Publication>,
+    /// Under which names it may certify servers; any if `None`.
+    pub constraints: Option<NameConstraints>,
+}
+
+impl Plan {
+    /// An authority of this name that certifies any server and points nowhere.
+    pub fn new(name: AuthorityName) -> Self {
+        Self {
+            name,
+            publication: None,
+            constraints: None,
+        }
+    }
+}
+
+/// Which CRLs are signed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// All.
+    All,
+    /// Those that are past half of their validity, or whose file is gone.
+    Due,
 }
 
 /// What came of issuing.
@@ -92,8 +134,8 @@ impl Ca {
     ///
     /// The directory must not exist or be empty. Everything is prepared beside it and takes its
     /// place in one step, so a failure or a crash leaves no half authority.
-    pub fn init(directory: &Path, name: &AuthorityName, now: Timestamp) -> Result<Self, Error> {
-        founding::found(directory, name, now)?;
+    pub fn init(directory: &Path, plan: &Plan, now: Timestamp) -> Result<Self, Error> {
+        founding::found(directory, plan, now)?;
         Self::open(directory)
     }
 
@@ -117,6 +159,7 @@ impl Ca {
                 issuing,
             ),
             directory: directory.to_owned(),
+            publication: settings.publication(),
             settings,
             store,
         })
@@ -138,7 +181,12 @@ impl Ca {
         let outbox = Outbox::prepare(out, validated.secret())?;
         let authority = self.unlock::<Issuing>()?;
         let issued = validated
-            .reserve(draw_serial()?, *id, &mut self.store, now)?
+            .reserve(
+                draw_serial()?,
+                (*id, self.publication.as_ref()),
+                &mut self.store,
+                now,
+            )?
             .draft(&authority, &mut self.store)?
             .sign(&authority)?
             .record(&mut self.store, now)?;
@@ -173,47 +221,55 @@ impl Ca {
             error: Box::new(error),
         };
         let mut crls = Vec::new();
-        let by = |role: AuthorityRole| records.iter().any(|record| record.issuer == role.as_str());
-        if by(AuthorityRole::Issuing) {
-            let days = self.settings.crl.issuing_days;
-            crls.push(self.sign_crl::<Issuing>(days, now).map_err(unpublished)?);
-        }
-        if by(AuthorityRole::Root) {
-            let days = self.settings.crl.root_days;
-            crls.push(self.sign_crl::<Root>(days, now).map_err(unpublished)?);
+        for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
+            let shards: BTreeSet<Option<u16>> = records
+                .iter()
+                .filter(|record| record.issuer == role.as_str())
+                .map(|record| record.shard)
+                .collect();
+            let signed = self.sign_shards(role, shards, None, now);
+            crls.extend(signed.map_err(unpublished)?);
         }
         Ok(Revoked { records, crls })
     }
 
-    /// Signs and publishes all CRLs from the inventory: the issuing authority's, valid for
+    /// Signs and publishes CRLs from the inventory: the issuing authority's, valid for
     /// `issuing_days` or as the settings say, then the root's.
     pub fn sign_crls(
         &mut self,
+        which: Renewal,
         issuing_days: Option<u32>,
         now: Timestamp,
     ) -> Result<Vec<PublishedCrl>, Error> {
-        let crl = self.settings.crl;
-        Ok(vec![
-            self.sign_crl::<Issuing>(issuing_days.unwrap_or(crl.issuing_days), now)?,
-            self.sign_crl::<Root>(crl.root_days, now)?,
-        ])
+        let mut signed = Vec::new();
+        for (role, days) in [
+            (AuthorityRole::Issuing, issuing_days),
+            (AuthorityRole::Root, None),
+        ] {
+            let mut shards = self.shards(role);
+            if which == Renewal::Due {
+                let states = self.store.crl_states(self.id(role))?;
+                shards.retain(|shard| {
+                    let state = states.iter().find(|state| state.shard == *shard);
+                    let published = self.crl_file(role, *shard).published;
+                    state.is_none_or(|state| is_due(state, now)) || !published.exists()
+                });
+            }
+            signed.extend(self.sign_shards(role, shards, days, now)?);
+        }
+        Ok(signed)
     }
 
     /// The CRLs that are published now.
     pub fn crls(&self) -> Result<Vec<PublishedCrl>, Error> {
         let mut crls = Vec::new();
-        for (role, (id, _)) in [
-            (AuthorityRole::Issuing, &self.issuing),
-            (AuthorityRole::Root, &self.root),
-        ] {
-            if let Some(state) = self.store.crl_state(*id, None)? {
-                let path = crl_file(&self.directory, role).published;
-                crls.push(PublishedCrl {
-                    issuer: role,
-                    path,
-                    state,
-                });
-            }
+        for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
+            let states = self.store.crl_states(self.id(role))?;
+            crls.extend(states.into_iter().map(|state| PublishedCrl {
+                issuer: role,
+                path: self.crl_file(role, state.shard).published,
+                state,
+            }));
         }
         Ok(crls)
     }
@@ -281,12 +337,62 @@ impl Ca {
         }
     }
 
-    fn sign_crl<L: Level>(&mut self, days: u32, now: Timestamp) -> Result<PublishedCrl, Error> {
-        let (id, _) = self.of::<L>();
-        let id = *id;
-        let authority = self.unlock::<L>()?;
-        let file = crl_file(&self.directory, L::ROLE);
-        revocation::publish(&authority, id, &file, days, &mut self.store, now)
+    /// The parts that an authority's CRL has.
+    fn shards(&self, role: AuthorityRole) -> Vec<Option<u16>> {
+        match (role, &self.publication) {
+            (AuthorityRole::Issuing, Some(publication)) => {
+                (0..publication.shards()).map(Some).collect()
+            }
+            // The root certifies one authority: there is nothing to divide.
+            (AuthorityRole::Root, _) | (AuthorityRole::Issuing, None) => vec![None],
+        }
+    }
+
+    fn sign_shards(
+        &mut self,
+        role: AuthorityRole,
+        shards: impl IntoIterator<Item = Option<u16>>,
+        days: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Vec<PublishedCrl>, Error> {
+        match role {
+            AuthorityRole::Root => self.sign_shards_of::<Root>(shards, days, now),
+            AuthorityRole::Issuing => self.sign_shards_of::<Issuing>(shards, days, now),
+        }
+    }
+
+    fn sign_shards_of<L: Level>(
+        &mut self,
+        shards: impl IntoIterator<Item = Option<u16>>,
+        days: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Vec<PublishedCrl>, Error> {
+        let mut shards = shards.into_iter().peekable();
+        if shards.peek().is_none() {
+            return Ok(Vec::new());
+        }
+        let days = days.unwrap_or(match L::ROLE {
+            AuthorityRole::Root => self.settings.crl.root_days,
+            AuthorityRole::Issuing => self.settings.crl.issuing_days,
+        });
+        let (id, authority) = (self.id(L::ROLE), self.unlock::<L>()?);
+        shards
+            .map(|shard| {
+                let file = self.crl_file(L::ROLE, shard);
+                revocation::publish(&authority, id, &file, days, &mut self.store, now)
+            })
+            .collect()
+    }
+
+    fn id(&self, role: AuthorityRole) -> AuthorityId {
+        match role {
+            AuthorityRole::Root => self.root.0,
+            AuthorityRole::Issuing => self.issuing.0,
+        }
+    }
+
+    fn crl_file(&self, role: AuthorityRole, shard: Option<u16>) -> CrlFile {
+        crl_file(&self.directory, self.publication.as_ref(), role, shard)
     }
 
     fn of<L: Level>(&self) -> &(AuthorityId, AuthorityCertificate) {
@@ -324,16 +430,28 @@ fn key_file(role: AuthorityRole) -> &'static str {
     }
 }
 
-fn crl_file(directory: &Path, role: AuthorityRole) -> CrlFile {
-    let name = match role {
-        AuthorityRole::Root => "root.crl",
-        AuthorityRole::Issuing => "issuing.crl",
-    };
+fn crl_file(
+    directory: &Path,
+    publication: Option<&Publication>,
+    role: AuthorityRole,
+    shard: Option<u16>,
+) -> CrlFile {
+    let name = crl_name(role, shard);
     CrlFile {
-        published: directory.join(CRL).join(name),
+        published: directory.join(CRL).join(&name),
         // Not beside the published file: a verifier that reads the directory would find it.
         scratch: directory.join(CA).join(format!("{name}.new")),
+        shard,
+        // A list that speaks for all names no part.
+        point: publication
+            .filter(|_| shard.is_some())
+            .map(|publication| publication.crl_url(role, shard)),
     }
+}
+
+/// Whether a CRL is past half of its validity.
+fn is_due(state: &CrlState, now: Timestamp) -> bool {
+    state.this_update.duration_until(now) >= now.duration_until(state.next_update)
 }
 
 fn read_certificate<L: Level>(ca: &Path) -> Result<AuthorityCertificate, Error> {
@@ -350,7 +468,7 @@ mod tests {
     #[test]
     fn a_crl_is_written_where_no_verifier_looks() {
         for role in [AuthorityRole::Root, AuthorityRole::Issuing] {
-            let file = crl_file(Path::new("pki"), role);
+            let file = crl_file(Path::new("pki"), None, role, None);
             assert!(file.published.starts_with("pki/crl"));
             assert!(file.scratch.starts_with("pki/ca"));
         }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
+use pki::constraints::Network;
+use pki::publication::MAX_SHARDS;
 use pki::reason::REASONS;
 use pki::store::{IdFilter, MAX_PAGE, Status, StatusFilter};
 use pki::{AuthorityName, EndEntity, Reason, Serial};
@@ -54,9 +56,17 @@ pub(super) enum Authority {
 ///
 /// DIR must not exist or be empty. Afterwards it holds trust.pem (what a verifier trusts), crl/
 /// (what it reads for revocation) and ca/ (secret keys and inventory, for the owner alone).
+///
+/// With --url every certificate says where its CRL, its OCSP responder and its issuer are found:
+/// run `pki serve` there. The CRL then has shards. Both are fixed, because certificates repeat them.
+///
+/// With --permit-dns or --permit-ip the issuing CA can certify servers with these names alone, also
+/// in the hands of a thief (RFC 5280 section 4.2.1.10).
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  pki init --dir pki --name \"Clinic North\"")]
+#[command(after_help = "Examples:
+  pki init --dir pki --name \"Clinic North\"
+  pki init --dir pki --name \"Clinic North\" --url http://pki.clinic.example \\
+           --permit-dns clinic.example --permit-ip 10.0.0.0/8")]
 pub(super) struct Init {
     /// Directory to create.
     #[arg(long, value_name = "DIR")]
@@ -64,6 +74,19 @@ pub(super) struct Init {
     /// What the authority is called in its certificates.
     #[arg(long, value_name = "NAME", default_value = "phigate", value_parser = authority_name)]
     pub(super) name: AuthorityName,
+    /// Where `pki serve` will be reached: http://HOST[:PORT][/PATH].
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Parts of the issuing CA's CRL, each signed alone.
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "url",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_SHARDS)))]
+    pub(super) shards: u16,
+    /// Servers may be certified in this domain and below. May be given several times.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(super) permit_dns: Vec<String>,
+    /// Servers may be certified in this network: 10.0.0.0/8. May be given several times.
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    pub(super) permit_ip: Vec<Network>,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
@@ -95,6 +118,9 @@ pub(super) struct Issue {
     /// An IP address of a server. May be given several times.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) ip: Vec<String>,
+    /// The hardware of a device, beside its name: OID:HEX, its kind and serial number (RFC 4108).
+    #[arg(long, value_name = "MODULE")]
+    pub(super) hardware_module: Option<String>,
     /// Certify the key of this PKCS #10 request, PEM or DER. The secret key stays where it is.
     #[arg(long, value_name = "FILE")]
     pub(super) csr: Option<PathBuf>,
@@ -149,6 +175,9 @@ pub(super) struct Crl {
     /// Validity of the issuing CA's CRL in days [default: crl.issuing_days in ca/authority.toml].
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) days: Option<u32>,
+    /// Only those past half of their validity, or whose file is gone: for a timer.
+    #[arg(long)]
+    pub(super) due: bool,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
@@ -243,6 +272,10 @@ pub(super) struct Manual {
 
 fn authority_name(text: &str) -> Result<AuthorityName, String> {
     AuthorityName::parse(text).map_err(|error| error.to_string())
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    Network::parse(text).map_err(|error| error.to_string())
 }
 
 fn serial(text: &str) -> Result<Serial, String> {

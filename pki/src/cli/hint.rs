@@ -139,6 +139,10 @@ fn profile(error: &ProfileError) -> String {
         ProfileError::IssuerOutOfDate { .. } => {
             "check the clock; if it is right, the authority has to be replaced".into()
         }
+        ProfileError::NotPermitted { .. } => {
+            "`pki init --permit-dns` and `--permit-ip` said what may be certified; it is fixed"
+                .into()
+        }
         ProfileError::Clock { .. } => "set the clock".into(),
     }
 }

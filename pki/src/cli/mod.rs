@@ -17,7 +17,10 @@ use pki::files::read_bounded;
 use pki::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use pki::profile::ProfileError;
 use pki::request::MAX_REQUEST_OCTETS;
-use pki::{Ca, EndEntity, Error, Filter, Find, Inspected, KeySource, Name, Names, Order};
+use pki::{
+    Ca, EndEntity, Error, Filter, Find, Inspected, KeySource, Name, NameConstraints, Names, Order,
+    Plan, Publication, Renewal,
+};
 
 use args::{Authority, Cli, Command, Which};
 
@@ -84,6 +87,7 @@ fn is_misuse(error: &Error) -> bool {
             | ProfileError::NumberOfNames { .. }
             | ProfileError::SameNameTwice => true,
             ProfileError::BeyondIssuer { .. }
+            | ProfileError::NotPermitted { .. }
             | ProfileError::IssuerOutOfDate { .. }
             | ProfileError::Clock { .. } => false,
         },
@@ -96,8 +100,9 @@ fn is_misuse(error: &Error) -> bool {
 fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
     match command {
         Authority::Init(args) => {
-            let ca = Ca::init(&args.dir, &args.name, now)?;
-            Ok(print::init(&ca, &ca.crls()?, args.json))
+            let (dir, json) = (args.dir.clone(), args.json);
+            let ca = Ca::init(&dir, &plan(args)?, now)?;
+            Ok(print::init(&ca, &ca.crls()?, json))
         }
         Authority::Issue(args) => {
             let json = args.json;
@@ -111,7 +116,8 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
             Ok(print::revoked(&revoked, now, args.json))
         }
         Authority::Crl(args) => {
-            let crls = Ca::open(&args.dir)?.sign_crls(args.days, now)?;
+            let which = if args.due { Renewal::Due } else { Renewal::All };
+            let crls = Ca::open(&args.dir)?.sign_crls(which, args.days, now)?;
             Ok(print::crls(&crls, args.json))
         }
         Authority::List(args) => list(&args, now),
@@ -152,6 +158,35 @@ fn show(args: args::Show, now: Timestamp) -> Result<String, Failure> {
     Ok(print::show(&records, now, args.json))
 }
 
+/// What was typed, as a plan.
+fn plan(args: args::Init) -> Result<Plan, Failure> {
+    let publication = args
+        .url
+        .map(|url| {
+            Publication::new(&url, args.shards).map_err(|error| Failure::Usage {
+                message: format!("--url {}: {error}", url.escape_debug()),
+                hint: "give a URL such as http://pki.clinic.example; all that stands there is signed",
+            })
+        })
+        .transpose()?;
+    let mut hosts = Vec::new();
+    for text in &args.permit_dns {
+        hosts.push(Name::dns(text).map_err(|error| bad_name("--permit-dns", text, &error))?);
+    }
+    let constraints = (!hosts.is_empty() || !args.permit_ip.is_empty())
+        .then(|| NameConstraints::new(&hosts, args.permit_ip))
+        .transpose()
+        .map_err(|error| Failure::Usage {
+            message: error.to_string(),
+            hint: "name the domains above the hosts, not each host",
+        })?;
+    Ok(Plan {
+        name: args.name,
+        publication,
+        constraints,
+    })
+}
+
 /// What was typed, as an order.
 fn order(args: args::Issue) -> Result<(Order, std::path::PathBuf, std::path::PathBuf), Failure> {
     let names = names(&args)?;
@@ -187,7 +222,7 @@ fn names(args: &args::Issue) -> Result<Names, Failure> {
                 });
             }
         }
-        EndEntity::Device | EndEntity::Client | EndEntity::Operator => {
+        EndEntity::Device | EndEntity::Client | EndEntity::Operator | EndEntity::Responder => {
             let (Some(text), true, true) = (&args.id, args.dns.is_empty(), args.ip.is_empty())
             else {
                 return Err(Failure::Usage {
@@ -201,6 +236,10 @@ fn names(args: &args::Issue) -> Result<Names, Failure> {
             names.push(Name::uri(text).map_err(|error| bad_name("--id", text, &error))?);
         }
     }
+    if let Some(text) = &args.hardware_module {
+        let flag = "--hardware-module";
+        names.push(Name::hardware(text).map_err(|error| bad_name(flag, text, &error))?);
+    }
     args.profile.admit(names).map_err(|error| Failure::Usage {
         message: error.to_string(),
         hint: "see `pki issue --help`",
@@ -210,7 +249,7 @@ fn names(args: &args::Issue) -> Result<Names, Failure> {
 fn bad_name(flag: &str, text: &str, error: &pki::name::NameError) -> Failure {
     Failure::Usage {
         message: format!("{flag} {}: {error}", text.escape_debug()),
-        hint: "a device is named like urn:example:pump-1, a server like api.clinic.example",
+        hint: "a device is named like urn:example:pump-1, its hardware like 1.3.6.1.4.1.99999.7:0a1b, a server like api.clinic.example",
     }
 }
 

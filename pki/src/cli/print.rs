@@ -226,6 +226,7 @@ fn certificates(records: &[Record], now: Timestamp) -> Vec<Value> {
 fn crl_json(crl: &PublishedCrl) -> Value {
     json!({
         "issuer": crl.issuer.as_str(),
+        "shard": crl.state.shard,
         "file": path(&crl.path),
         "number": crl.state.number,
         "this_update": crl.state.this_update.to_string(),

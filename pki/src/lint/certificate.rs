@@ -5,17 +5,21 @@
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use x509_parser::asn1_rs::oid;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::{self as registry, Oid};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{X509Name, X509Version};
 
 use super::{Lint, LintError, Subject, apply, unreadable};
+use crate::constraints::NameConstraints;
+use crate::hardware::HardwareModule;
 use crate::name::Name;
 use crate::profile::{MAX_NODE_DAYS, NameRule, Profile, Purpose, Role, Validity};
 use crate::public_key::{KeyId, PublicKey};
+use crate::publication::Pointers;
 use crate::serial::Serial;
 
 /// What a certificate is meant to say.
@@ -35,12 +39,18 @@ pub struct Intended<'a> {
     pub common_name: Option<&'a str>,
     /// From when until when.
     pub validity: Validity,
+    /// Where its status is told.
+    pub pointers: &'a Pointers,
+    /// What it may certify, if it is an authority with constraints.
+    pub constraints: Option<&'a NameConstraints>,
     /// The issuer's subject in DER; `None` for a root, which issues itself.
     pub issuer_name: Option<&'a [u8]>,
     /// The issuer's key identifier.
     pub issuer_key: KeyId,
     /// The issuer's validity; `None` for a root.
     pub issuer_validity: Option<Validity>,
+    /// What the issuer may certify, if it is constrained.
+    pub issuer_constraints: Option<&'a NameConstraints>,
 }
 
 /// The rules of this file are about certificates.
@@ -75,7 +85,7 @@ pub fn lint(der: &[u8], intended: &Intended<'_>) -> Result<(), LintError> {
 
 /// Every rule for certificates.
 #[rustfmt::skip]
-pub static LINTS: [Lint<Certificates>; 26] = [
+pub static LINTS: [Lint<Certificates>; 31] = [
     Lint { section: "RFC 5280 4.1.2.1", name: "the version is 3",
         holds: |d| d.certificate.version() == X509Version::V3 },
     Lint { section: "RFC 5280 4.1.2.2", name: "the serial is positive and has at most 20 octets",
@@ -134,9 +144,24 @@ pub static LINTS: [Lint<Certificates>; 26] = [
     Lint { section: "RFC 5280 4.2.1.9", name: "the path length is the profile's",
         holds: |d| matches!(extension(d, &registry::OID_X509_EXT_BASIC_CONSTRAINTS), Some((_, ParsedExtension::BasicConstraints(constraints)))
             if constraints.path_len_constraint == path_length(d.intended.profile)) },
+    Lint { section: "RFC 5280 4.2.1.10", name: "the name constraints are those that were meant, critical",
+        holds: constraints_as_intended },
+    Lint { section: "RFC 5280 4.2.1.10", name: "the names are permitted by the issuer's constraints",
+        holds: |d| d.intended.issuer_constraints.is_none_or(|constraints| alternative_names(d)
+            .is_some_and(|names| names.iter().all(|name| constraints.permit(name)))) },
     Lint { section: "RFC 5280 4.2.1.12", name: "the extended key usage is the profile's one purpose",
         holds: purpose_of_the_profile },
+    Lint { section: "RFC 5280 4.2.1.13", name: "the CRL distribution point is its shard's, not critical",
+        holds: distribution_point_as_intended },
+    Lint { section: "RFC 5280 4.2.2.1", name: "the authority's access points are those that were meant, not critical",
+        holds: access_as_intended },
+    Lint { section: "RFC 6960 4.2.2.2.1", name: "a responder is not asked about, not critical, with NULL as its value",
+        holds: |d| d.certificate.extensions().iter().filter(|extension| extension.oid == NO_CHECK)
+            .all(|extension| !extension.critical && extension.value == [0x05, 0x00]) },
 ];
+
+/// id-pkix-ocsp-nocheck.
+const NO_CHECK: Oid<'static> = oid!(1.3.6.1.5.5.7.48.1.5);
 
 fn is_authority(draft: &Draft<'_>) -> bool {
     matches!(draft.intended.profile.role, Role::Authority { .. })
@@ -217,32 +242,51 @@ fn common_name_repeats_first_name(draft: &Draft<'_>) -> bool {
         None => true,
         Some(common_name) => {
             let first = draft.intended.names.first().map(ToString::to_string);
-            common_name.as_str().ok() == first.as_deref()
+            // A responder has no name to repeat.
+            first.is_none() || common_name.as_str().ok() == first.as_deref()
         }
     }
 }
 
 fn extensions_of_the_profile(draft: &Draft<'_>) -> bool {
     use registry as r;
-    let authority = [
-        &r::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
-        &r::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
-        &r::OID_X509_EXT_KEY_USAGE,
-        &r::OID_X509_EXT_BASIC_CONSTRAINTS,
-    ];
-    let end_entity = [
-        &r::OID_X509_EXT_SUBJECT_ALT_NAME,
-        &r::OID_X509_EXT_EXTENDED_KEY_USAGE,
-    ];
-    let expected: Vec<&Oid<'_>> = match draft.intended.profile.role {
-        Role::Authority { .. } => authority.to_vec(),
-        Role::EndEntity { .. } => authority.iter().chain(&end_entity).copied().collect(),
-    };
+    let pointers = draft.intended.pointers;
+    let (mut purposes, mut names) = (Vec::new(), NameRule::None);
+    if let Role::EndEntity {
+        purpose,
+        names: rule,
+    } = draft.intended.profile.role
+    {
+        purposes.push(purpose);
+        names = rule;
+    }
+    let has_access = pointers.ocsp.is_some() || pointers.issuer.is_some();
+    let expected: Vec<Oid<'static>> = [
+        (r::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, true),
+        (r::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, true),
+        (r::OID_X509_EXT_KEY_USAGE, true),
+        (r::OID_X509_EXT_BASIC_CONSTRAINTS, true),
+        (r::OID_X509_EXT_EXTENDED_KEY_USAGE, !purposes.is_empty()),
+        (r::OID_X509_EXT_SUBJECT_ALT_NAME, names != NameRule::None),
+        (NO_CHECK, purposes.contains(&Purpose::OcspSigning)),
+        (
+            r::OID_X509_EXT_NAME_CONSTRAINTS,
+            draft.intended.constraints.is_some(),
+        ),
+        (
+            r::OID_X509_EXT_CRL_DISTRIBUTION_POINTS,
+            pointers.crl.is_some(),
+        ),
+        (r::OID_PKIX_AUTHORITY_INFO_ACCESS, has_access),
+    ]
+    .into_iter()
+    .filter_map(|(oid, is_there)| is_there.then_some(oid))
+    .collect();
     let extensions = draft.certificate.extensions();
     extensions.len() == expected.len()
         && expected
             .iter()
-            .all(|oid| extensions.iter().any(|extension| extension.oid == **oid))
+            .all(|oid| extensions.iter().any(|extension| extension.oid == *oid))
 }
 
 /// Whether it is critical, and what it says.
@@ -289,6 +333,9 @@ fn alternative_names(draft: &Draft<'_>) -> Option<Vec<Name>> {
                     .or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from))
                     .map(Name::Ip)
                     .ok(),
+                GeneralName::OtherName(oid, value) if *oid == HARDWARE_MODULE => {
+                    HardwareModule::from_other_name(value).map(Name::Hardware)
+                }
                 _ => None,
             })
             .collect(),
@@ -296,17 +343,86 @@ fn alternative_names(draft: &Draft<'_>) -> Option<Vec<Name>> {
     }
 }
 
+/// id-on-hardwareModuleName (RFC 4108 section 5).
+const HARDWARE_MODULE: Oid<'static> = oid!(1.3.6.1.5.5.7.8.4);
+
+fn constraints_as_intended(draft: &Draft<'_>) -> bool {
+    match (
+        draft.intended.constraints,
+        extension(draft, &registry::OID_X509_EXT_NAME_CONSTRAINTS),
+    ) {
+        (None, None) => true,
+        (Some(meant), Some((true, ParsedExtension::NameConstraints(read)))) => {
+            NameConstraints::read(read).as_ref() == Ok(meant)
+        }
+        _ => false,
+    }
+}
+
+fn distribution_point_as_intended(draft: &Draft<'_>) -> bool {
+    let read = extension(draft, &registry::OID_X509_EXT_CRL_DISTRIBUTION_POINTS);
+    match (&draft.intended.pointers.crl, read) {
+        (None, None) => true,
+        (Some(meant), Some((false, ParsedExtension::CRLDistributionPoints(points)))) => {
+            let [point] = &points.points[..] else {
+                return false;
+            };
+            let Some(DistributionPointName::FullName(names)) = &point.distribution_point else {
+                return false;
+            };
+            point.reasons.is_none()
+                && point.crl_issuer.is_none()
+                && matches!(&names[..], [GeneralName::URI(url)] if url == meant)
+        }
+        _ => false,
+    }
+}
+
+fn access_as_intended(draft: &Draft<'_>) -> bool {
+    let pointers = draft.intended.pointers;
+    let meant: Vec<(Oid<'static>, &str)> = [
+        (registry::OID_PKIX_ACCESS_DESCRIPTOR_OCSP, &pointers.ocsp),
+        (
+            registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS,
+            &pointers.issuer,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(method, place)| Some((method, place.as_deref()?)))
+    .collect();
+    match extension(draft, &registry::OID_PKIX_AUTHORITY_INFO_ACCESS) {
+        None => meant.is_empty(),
+        Some((false, ParsedExtension::AuthorityInfoAccess(access))) => access.accessdescs.len()
+            == meant.len()
+            && access
+                .accessdescs
+                .iter()
+                .zip(&meant)
+                .all(|(read, (method, place))| {
+                    read.access_method == *method
+                        && matches!(&read.access_location, GeneralName::URI(url) if url == place)
+                }),
+        Some(_) => false,
+    }
+}
+
 fn one_uri_where_the_profile_says_so(draft: &Draft<'_>) -> bool {
-    match draft.intended.profile.role {
-        Role::EndEntity {
-            names: NameRule::OneUri,
-            ..
-        } => matches!(alternative_names(draft).as_deref(), Some([Name::Uri(_)])),
-        Role::EndEntity {
-            names: NameRule::Hosts { at_most },
-            ..
-        } => alternative_names(draft).is_some_and(|names| (1..=at_most).contains(&names.len())),
-        Role::Authority { .. } => true,
+    let Role::EndEntity { names: rule, .. } = draft.intended.profile.role else {
+        return true;
+    };
+    let Some(names) = alternative_names(draft) else {
+        return false;
+    };
+    match rule {
+        NameRule::OneUri => matches!(names[..], [Name::Uri(_)]),
+        NameRule::OneUriAndHardware => {
+            matches!(
+                names[..],
+                [Name::Uri(_)] | [Name::Uri(_), Name::Hardware(_)]
+            )
+        }
+        NameRule::Hosts { at_most } => (1..=at_most).contains(&names.len()),
+        NameRule::None => names.is_empty(),
     }
 }
 
@@ -322,12 +438,14 @@ fn purpose_of_the_profile(draft: &Draft<'_>) -> bool {
         && !usage.code_signing
         && !usage.email_protection
         && !usage.time_stamping
-        && !usage.ocsp_signing
         && usage.other.is_empty();
-    let only = match purpose {
-        Purpose::ServerAuth => usage.server_auth && !usage.client_auth,
-        Purpose::ClientAuth => usage.client_auth && !usage.server_auth,
-    };
+    let only = [usage.server_auth, usage.client_auth, usage.ocsp_signing]
+        == [
+            Purpose::ServerAuth,
+            Purpose::ClientAuth,
+            Purpose::OcspSigning,
+        ]
+        .map(|possible| possible == purpose);
     nothing_else && only
 }
 
@@ -337,8 +455,9 @@ mod tests {
     use std::time::Duration;
 
     use rcgen::{
-        BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose,
-        IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+        BasicConstraints, CertificateParams, CidrSubnet, CrlDistributionPoint, CustomExtension,
+        DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod,
+        KeyUsagePurpose, SanType, SerialNumber,
     };
 
     use super::super::tests::edit;
@@ -358,9 +477,22 @@ mod tests {
         profile: &'static Profile,
         common_name: Option<String>,
         validity: Validity,
+        pointers: Pointers,
+        constraints: Option<NameConstraints>,
+        issuer_constraints: Option<NameConstraints>,
     }
 
     const PUMP: &str = "urn:example:pump-1";
+
+    fn constraints() -> NameConstraints {
+        NameConstraints::new(&[Name::dns("clinic.example").unwrap()], Vec::new()).unwrap()
+    }
+
+    fn point(url: &str) -> CrlDistributionPoint {
+        CrlDistributionPoint {
+            uris: vec![url.to_owned()],
+        }
+    }
 
     impl World {
         fn device() -> Self {
@@ -399,8 +531,57 @@ mod tests {
                     not_before: Timestamp::UNIX_EPOCH,
                     not_after: Timestamp::UNIX_EPOCH,
                 },
+                pointers: Pointers::default(),
+                constraints: None,
+                issuer_constraints: None,
             };
             world.lives("2026-01-01T00:00:00Z", "2026-03-31T23:59:59Z");
+            world
+        }
+
+        /// A device whose certificate says where its status is told, from a constrained issuer.
+        fn published() -> Self {
+            let mut world = Self::device();
+            world.pointers = Pointers {
+                crl: Some("http://a.example/crl/issuing-00.crl".to_owned()),
+                ocsp: Some("http://a.example/ocsp".to_owned()),
+                issuer: None,
+            };
+            world.params.crl_distribution_points =
+                vec![point("http://a.example/crl/issuing-00.crl")];
+            // One description: id-ad-ocsp, http://a.example/ocsp
+            let mut access = vec![
+                0x30, 35, 0x30, 33, 6, 8, 0x2b, 6, 1, 5, 5, 7, 48, 1, 0x86, 21,
+            ];
+            access.extend(b"http://a.example/ocsp");
+            let access = CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], access);
+            world.params.custom_extensions.push(access);
+            world.issuer_constraints = Some(constraints());
+            world
+        }
+
+        fn responder() -> Self {
+            let mut world = Self::device();
+            world.profile = EndEntity::Responder.profile();
+            world.names.clear();
+            world.params.subject_alt_names.clear();
+            world.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+            let no_check = &[1, 3, 6, 1, 5, 5, 7, 48, 1, 5];
+            let no_check = CustomExtension::from_oid_content(no_check, vec![5, 0]);
+            world.params.custom_extensions.push(no_check);
+            world
+        }
+
+        fn constrained() -> Self {
+            let mut world = Self::issuing();
+            world.constraints = Some(constraints());
+            world.params.name_constraints = Some(rcgen::NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName("clinic.example".to_owned())],
+                excluded_subtrees: vec![
+                    GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
+                    GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
+                ],
+            });
             world
         }
 
@@ -439,6 +620,9 @@ mod tests {
                 organization: None,
                 common_name: self.common_name.as_deref(),
                 validity: self.validity,
+                pointers: &self.pointers,
+                constraints: self.constraints.as_ref(),
+                issuer_constraints: self.issuer_constraints.as_ref(),
                 issuer_name: Some(ISSUER_NAME),
                 issuer_key: self.issuer_key.public().key_id(),
                 issuer_validity: Some(Validity {
@@ -618,6 +802,46 @@ mod tests {
             },
         ),
         (
+            "the name constraints are those that were meant, critical",
+            World::constrained,
+            |w| {
+                let constraints = w.params.name_constraints.as_mut().unwrap();
+                constraints.excluded_subtrees.pop();
+            },
+        ),
+        (
+            "the name constraints are those that were meant, critical",
+            World::constrained,
+            |w| w.params.name_constraints = None,
+        ),
+        (
+            "the names are permitted by the issuer's constraints",
+            World::published,
+            |w| {
+                w.profile = EndEntity::Server.profile();
+                w.params.subject_alt_names =
+                    vec![SanType::DnsName("evil.example".try_into().unwrap())];
+            },
+        ),
+        (
+            "the CRL distribution point is its shard's, not critical",
+            World::published,
+            |w| {
+                w.params.crl_distribution_points =
+                    vec![point("http://a.example/crl/issuing-01.crl")];
+            },
+        ),
+        (
+            "the authority's access points are those that were meant, not critical",
+            World::published,
+            |w| w.pointers.ocsp = Some("http://a.example/other".to_owned()),
+        ),
+        (
+            "a responder is not asked about, not critical, with NULL as its value",
+            World::responder,
+            |w| w.params.custom_extensions[0].set_criticality(true),
+        ),
+        (
             "the extended key usage is the profile's one purpose",
             World::issuing,
             |w| {
@@ -671,7 +895,13 @@ mod tests {
 
     #[test]
     fn what_breaks_no_rule_passes() {
-        for world in [World::device(), World::issuing()] {
+        for world in [
+            World::device(),
+            World::issuing(),
+            World::published(),
+            World::responder(),
+            World::constrained(),
+        ] {
             assert_eq!(world.findings(&world.der()), [""; 0]);
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use x509_parser::asn1_rs::{Any, Tag};
-use x509_parser::extensions::{ParsedExtension, X509Extension};
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::{self as registry, Oid};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
@@ -33,6 +33,8 @@ pub struct Intended<'a> {
     pub this_update: Timestamp,
     /// nextUpdate.
     pub next_update: Timestamp,
+    /// The distribution point that it is for; all certificates of its issuer if `None`.
+    pub point: Option<&'a str>,
     /// Every certificate that is to be on it.
     pub entries: &'a [RevokedEntry],
 }
@@ -64,7 +66,7 @@ pub fn lint(der: &[u8], intended: &Intended<'_>) -> Result<(), LintError> {
 
 /// Every rule for CRLs.
 #[rustfmt::skip]
-pub static LINTS: [Lint<Crls>; 14] = [
+pub static LINTS: [Lint<Crls>; 15] = [
     Lint { section: "RFC 5280 5.1.2.1", name: "the version is 2",
         holds: |d| d.crl.version() == Some(X509Version::V2) },
     Lint { section: "RFC 5280 5.1.1.2", name: "both signature algorithms are the same",
@@ -95,12 +97,33 @@ pub static LINTS: [Lint<Crls>; 14] = [
             if *number == d.intended.number.into()) },
     Lint { section: "RFC 5280 5.2.4", name: "it is no delta CRL",
         holds: |d| extension(d, &registry::OID_X509_EXT_DELTA_CRL_INDICATOR).is_none() },
+    Lint { section: "RFC 5280 5.2.5", name: "the issuing distribution point is its shard's, critical, and says nothing else",
+        holds: point_as_intended },
     Lint { section: "RFC 5280 5.2", name: "there is no other extension",
-        holds: |d| d.crl.extensions().len() == 2 },
+        holds: |d| d.crl.extensions().len() == 2 + usize::from(d.intended.point.is_some()) },
 ];
 
 fn read(time: ASN1Time) -> Option<Timestamp> {
     Timestamp::from_second(time.timestamp()).ok()
+}
+
+fn point_as_intended(draft: &Draft<'_>) -> bool {
+    let read = extension(draft, &registry::OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
+    match (draft.intended.point, read) {
+        (None, None) => true,
+        (Some(meant), Some((true, ParsedExtension::IssuingDistributionPoint(point)))) => {
+            let Some(DistributionPointName::FullName(names)) = &point.distribution_point else {
+                return false;
+            };
+            let is_whole = !point.only_contains_user_certs
+                && !point.only_contains_ca_certs
+                && !point.only_contains_attribute_certs
+                && !point.indirect_crl
+                && point.only_some_reasons.is_none();
+            is_whole && matches!(&names[..], [GeneralName::URI(url)] if *url == meant)
+        }
+        _ => false,
+    }
 }
 
 /// Whether `revokedCertificates` is not there at all: what follows the two dates is `[0]`.
@@ -197,6 +220,7 @@ mod tests {
         issuer: CertificateParams,
         key: PrivateKey,
         entries: Vec<RevokedEntry>,
+        point: Option<String>,
     }
 
     impl World {
@@ -239,6 +263,7 @@ mod tests {
                 issuer,
                 key,
                 entries,
+                point: None,
             }
         }
 
@@ -254,6 +279,7 @@ mod tests {
                 number: 5,
                 this_update: at(0),
                 next_update: at(7),
+                point: self.point.as_deref(),
                 entries: &self.entries,
             };
             match lint(der, &intended) {
@@ -312,6 +338,10 @@ mod tests {
             |w| {
                 w.params.crl_number = SerialNumber::from(4);
             },
+        ),
+        (
+            "the issuing distribution point is its shard's, critical, and says nothing else",
+            |w| w.point = Some("http://clinic.example/crl/issuing-00.crl".to_owned()),
         ),
         ("there is no other extension", |w| {
             w.params.issuing_distribution_point = Some(CrlIssuingDistributionPoint {

@@ -23,6 +23,7 @@ pub use query::{Filter, Find, IdFilter, MAX_PAGE, Page, StatusFilter};
 pub use record::{CertificateId, KeyOrigin, Record, Status};
 
 use crate::files::{FileError, Readers, create_new};
+pub use crate::profile::AuthorityRole;
 use crate::public_key::KeyId;
 
 /// An open inventory.
@@ -34,25 +35,6 @@ pub struct Store {
 /// Which authority a certificate or CRL is from, by its row in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthorityId(i64);
-
-/// The two authorities of a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthorityRole {
-    /// The root.
-    Root,
-    /// The issuing authority.
-    Issuing,
-}
-
-impl AuthorityRole {
-    /// As it is stored and printed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Root => "root",
-            Self::Issuing => "issuing",
-        }
-    }
-}
 
 /// Marks the file as ours: "pki1" in ASCII (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x706b_6931;

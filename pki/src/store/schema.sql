@@ -58,7 +58,7 @@ CREATE TABLE certificates (
 CREATE TABLE names (
     certificate INTEGER NOT NULL REFERENCES certificates (id),
     position    INTEGER NOT NULL,
-    kind        TEXT    NOT NULL CHECK (kind IN ('uri', 'dns', 'ip')),
+    kind        TEXT    NOT NULL CHECK (kind IN ('uri', 'dns', 'ip', 'hardware')),
     value       TEXT    NOT NULL,
     PRIMARY KEY (certificate, position)
 ) STRICT, WITHOUT ROWID;
