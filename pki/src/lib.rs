@@ -70,6 +70,8 @@ pub mod issue;
 
 pub mod outbox;
 
+pub mod bulk;
+
 pub mod revocation;
 
 // the whole

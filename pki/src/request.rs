@@ -109,13 +109,7 @@ impl Request {
             }
         }
         for common_name in &self.common_names {
-            let reading = match profile.name_rule() {
-                NameRule::OneUri | NameRule::OneUriAndHardware | NameRule::None => {
-                    Name::uri(common_name)
-                }
-                NameRule::Hosts { .. } => Name::ip(common_name).or_else(|_| Name::dns(common_name)),
-            };
-            if let Ok(name) = reading
+            if let Some(name) = common_name_as(common_name, profile)
                 && !granted.all().contains(&name)
             {
                 return Err(RequestError::ForeignName {
@@ -131,6 +125,32 @@ impl Request {
             return Err(RequestError::Purpose);
         }
         Ok(self.key)
+    }
+
+    /// The names that it asks for, as far as a profile knows them: its alternative names or, without
+    /// any, its common name. What may be granted is for the caller to say; [`Request::agree`] then holds
+    /// the request to it, names that are left out here included.
+    pub fn names(&self, profile: EndEntity) -> Vec<Name> {
+        let known: Vec<Name> = self
+            .names
+            .iter()
+            .filter_map(|asked| match asked {
+                AskedName::Known(name) => Some(name.clone()),
+                AskedName::Other(_) => None,
+            })
+            .collect();
+        if !known.is_empty() {
+            return known;
+        }
+        let readings = self.common_names.iter();
+        readings
+            .filter_map(|text| common_name_as(text, profile))
+            .collect()
+    }
+
+    /// The key that it proves possession of.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
     }
 
     fn judge(&mut self, extension: &X509Extension<'_>) -> Result<(), RequestError> {
@@ -331,6 +351,14 @@ fn purposes(usage: &ExtendedKeyUsage<'_>) -> Vec<Option<Purpose>> {
         purposes.push(None);
     }
     purposes
+}
+
+/// A common name, if it reads as a name of the profile's kind.
+fn common_name_as(text: &str, profile: EndEntity) -> Option<Name> {
+    match profile.name_rule() {
+        NameRule::OneUri | NameRule::OneUriAndHardware | NameRule::None => Name::uri(text).ok(),
+        NameRule::Hosts { .. } => Name::ip(text).or_else(|_| Name::dns(text)).ok(),
+    }
 }
 
 /// id-on-hardwareModuleName (RFC 4108 section 5).
