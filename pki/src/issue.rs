@@ -157,6 +157,7 @@ impl Validated {
             key: &self.subject.key,
             key_origin: self.key_origin,
             shard,
+            token: None,
         };
         let id = store.reserve(issuer, &serial, &reservation, whole_seconds(now)?)?;
         Ok(Reserved {

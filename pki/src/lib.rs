@@ -58,6 +58,8 @@ pub mod staging;
 
 pub mod key;
 
+pub mod token;
+
 pub mod store;
 
 // stages

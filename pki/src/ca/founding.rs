@@ -166,6 +166,7 @@ fn reserve<L: Level>(
         key: key.public(),
         key_origin: KeyOrigin::New,
         shard: None,
+        token: None,
     };
     Ok(store.reserve(issuer, serial, &reservation, whole_seconds(now)?)?)
 }

@@ -12,7 +12,7 @@ use pki::key::KeyError;
 use pki::profile::ProfileError;
 use pki::public_key::{PublicKeyError, SignatureError};
 use pki::request::RequestError;
-use pki::store::StoreError;
+use pki::store::{ServerError, StoreError};
 
 /// What to do.
 pub(super) fn hint(error: &Error) -> String {
@@ -114,9 +114,44 @@ fn store(error: &StoreError) -> String {
         StoreError::KeyOfAnother => {
             "check that the request is the right one; if the other certificate was a mistake, revoke it"
         }
+        StoreError::TokenUnknown => {
+            "check that the whole token was given, and to the right authority"
+        }
+        StoreError::TokenSpent { .. } => {
+            "if its holder did not use it, find out who did: `pki list` shows the certificate"
+        }
+        StoreError::TokenExpired { .. }
+        | StoreError::TokenCancelled { .. }
+        | StoreError::TokenForAnother => "make a new token for what is asked for",
+        StoreError::TooManyTokens => "cancel tokens that nobody will use",
+        StoreError::NotEmpty => "restore into an inventory that does not know this authority",
+        StoreError::Server(error) => server(error),
         StoreError::Sqlite(_) => "look at the disk; if it is sound, restore ca/ from its backup",
     };
     text.to_owned()
+}
+
+fn server(error: &ServerError) -> &'static str {
+    match error {
+        ServerError::ConnectionString => {
+            "write it as psql takes it: postgresql://USER:PASSWORD@HOST/DATABASE"
+        }
+        ServerError::NoTrust => {
+            "name the file with the root of the server's certificate: inventory.trust in \
+             authority.toml, --postgres-trust for `pki init`"
+        }
+        ServerError::File(_) | ServerError::Trust { .. } => "name a file with certificates in PEM",
+        ServerError::Unreachable(_) => "look whether the server runs, and at its name and roots",
+        ServerError::Denied(_) => "look at the user, the password and the rights of the user",
+        ServerError::Unsafe { .. } => "switch it on in postgresql.conf",
+        ServerError::Missing => "give the connection string of the database with the inventory",
+        ServerError::Foreign => "give the inventory a database of its own",
+        ServerError::Slow => "look what else the server does, and try again",
+        ServerError::Lost => {
+            "try again when the server runs; `pki list --status pending` shows what is left"
+        }
+        ServerError::Other { .. } => "look into the log of the server",
+    }
 }
 
 fn key(error: KeyError) -> &'static str {

@@ -1,8 +1,8 @@
 //! What the inventory contributes to CRLs: numbers, entries, and the record of what was published.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row};
 
+use super::engine::{Engine, Row};
 use super::record::{optional_time, shard_column, shard_of};
 use super::{AuthorityId, Store, StoreError};
 use crate::reason::{Reason, RevokedEntry};
@@ -32,12 +32,12 @@ impl Store {
         shard: Option<u16>,
     ) -> Result<u64, StoreError> {
         let transaction = self.begin()?;
-        let number: i64 = transaction.query_row(
-            "INSERT INTO crls (authority, shard, next_number) VALUES (?1, ?2, 2)
+        let number = transaction.number(
+            "INSERT INTO crls (authority, shard, next_number)
+             SELECT id, ?2, crl_floor + 1 FROM authorities WHERE id = ?1
              ON CONFLICT (authority, shard) DO UPDATE SET next_number = crls.next_number + 1
              RETURNING next_number - 1",
-            (issuer.0, shard_column(shard)),
-            |row| row.get(0),
+            &[issuer.0.into(), shard_column(shard).into()],
         )?;
         transaction.commit()?;
         Ok(number.unsigned_abs())
@@ -78,7 +78,7 @@ impl Store {
             entries: entries.len() as u64,
         };
         record(&transaction, issuer, &published)?;
-        transaction.commit().map_err(StoreError::from)?;
+        transaction.commit()?;
         Ok(published)
     }
 
@@ -88,42 +88,68 @@ impl Store {
         issuer: AuthorityId,
         shard: Option<u16>,
     ) -> Result<Option<CrlState>, StoreError> {
-        state(&self.connection, issuer, shard)
+        state(&self.engine, issuer, shard)
     }
 
     /// The CRLs of this authority that were last published: the whole one first, then by shard.
     pub fn crl_states(&self, issuer: AuthorityId) -> Result<Vec<CrlState>, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT shard, published_number, this_update, next_update, entries FROM crls
-              WHERE authority = ?1 AND published_number > 0 ORDER BY shard",
+        self.engine
+            .query(
+                "SELECT shard, published_number, this_update, next_update, entries FROM crls
+                  WHERE authority = ?1 AND published_number > 0 ORDER BY shard",
+                &[issuer.0.into()],
+            )?
+            .iter()
+            .map(read_state)
+            .collect()
+    }
+
+    /// Leaves out the next `by` numbers of every CRL, and of those that are yet to come: after a
+    /// restore, which knows nothing of the CRLs that were published after the copy was made. A
+    /// verifier takes no CRL with a number below the one that it has.
+    pub fn raise_crl_numbers(&mut self, by: u32) -> Result<(), StoreError> {
+        let by = i64::from(by);
+        let transaction = self.begin()?;
+        transaction.execute(
+            &format!(
+                "UPDATE crls SET next_number = next_number + ?1 WHERE {}",
+                self.scoped("authority")
+            ),
+            &[by.into()],
         )?;
-        let mut rows = statement.query([issuer.0])?;
-        let mut states = Vec::new();
-        while let Some(row) = rows.next()? {
-            states.push(read_state(row)?);
-        }
-        Ok(states)
+        transaction.execute(
+            &format!(
+                "UPDATE authorities SET crl_floor = ?1 + (SELECT coalesce(max(crls.next_number), \
+                 authorities.crl_floor) FROM crls WHERE crls.authority = authorities.id) WHERE {}",
+                self.scoped("id")
+            ),
+            &[by.into()],
+        )?;
+        transaction.commit()
     }
 }
 
 fn state(
-    connection: &Connection,
+    engine: &Engine,
     issuer: AuthorityId,
     shard: Option<u16>,
 ) -> Result<Option<CrlState>, StoreError> {
-    let mut statement = connection.prepare(
-        "SELECT shard, published_number, this_update, next_update, entries FROM crls
-          WHERE authority = ?1 AND shard = ?2 AND published_number > 0",
-    )?;
-    let mut rows = statement.query((issuer.0, shard_column(shard)))?;
-    rows.next()?.map(read_state).transpose()
+    engine
+        .first(
+            "SELECT shard, published_number, this_update, next_update, entries FROM crls
+              WHERE authority = ?1 AND shard = ?2 AND published_number > 0",
+            &[issuer.0.into(), shard_column(shard).into()],
+        )?
+        .as_ref()
+        .map(read_state)
+        .transpose()
 }
 
-fn read_state(row: &Row<'_>) -> Result<CrlState, StoreError> {
-    let number = |column| Ok::<_, StoreError>(row.get::<_, i64>(column)?.unsigned_abs());
+fn read_state(row: &Row) -> Result<CrlState, StoreError> {
+    let number = |column| row.integer(column).map(i64::unsigned_abs);
     let time = |column| optional_time(row, column)?.ok_or_else(|| corrupt("a time"));
     Ok(CrlState {
-        shard: shard_of(row.get(0)?)?,
+        shard: shard_of(row.integer(0)?)?,
         number: number(1)?,
         this_update: time(2)?,
         next_update: time(3)?,
@@ -131,65 +157,76 @@ fn read_state(row: &Row<'_>) -> Result<CrlState, StoreError> {
     })
 }
 
-fn record(
-    connection: &Connection,
-    issuer: AuthorityId,
-    published: &CrlState,
-) -> Result<(), StoreError> {
+fn record(engine: &Engine, issuer: AuthorityId, published: &CrlState) -> Result<(), StoreError> {
     let number = published.number.cast_signed();
     let shard = shard_column(published.shard);
-    connection.execute(
+    let this_update = published.this_update.as_second();
+    engine.execute(
         "UPDATE crls
             SET published_number = ?3, this_update = ?4, next_update = ?5, entries = ?6
           WHERE authority = ?1 AND shard = ?2",
-        (
-            issuer.0,
-            shard,
-            number,
-            published.this_update.as_second(),
-            published.next_update.as_second(),
-            published.entries.cast_signed(),
-        ),
+        &[
+            issuer.0.into(),
+            shard.into(),
+            number.into(),
+            this_update.into(),
+            published.next_update.as_second().into(),
+            published.entries.cast_signed().into(),
+        ],
     )?;
-    connection.execute(
-        "UPDATE certificates SET retired_by_crl = ?3
-          WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NULL
-            AND not_after < ?4",
-        (issuer.0, shard, number, published.this_update.as_second()),
+    engine.execute(
+        RETIRE,
+        &[
+            issuer.0.into(),
+            shard.into(),
+            number.into(),
+            this_update.into(),
+        ],
     )?;
     Ok(())
 }
 
 fn entries(
-    connection: &Connection,
+    engine: &Engine,
     issuer: AuthorityId,
     shard: Option<u16>,
     this_update: Timestamp,
 ) -> Result<Vec<RevokedEntry>, StoreError> {
+    let mut entries = Vec::new();
     // Two halves, each with an index of its own: what no CRL retired, and what one retired whose
     // clock was ahead.
-    let mut statement = connection.prepare(
-        "SELECT id, serial, revoked_at, reason FROM certificates
-          WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NULL
-         UNION ALL
-         SELECT id, serial, revoked_at, reason FROM certificates
-          WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NOT NULL
-            AND not_after >= ?3
-          ORDER BY id",
+    engine.each(
+        ENTRIES,
+        &[
+            issuer.0.into(),
+            shard_column(shard).into(),
+            this_update.as_second().into(),
+        ],
+        &mut |row| {
+            entries.push(RevokedEntry {
+                serial: Serial::parse(row.text(1)?).map_err(|_| corrupt("a serial"))?,
+                at: optional_time(&row, 2)?.ok_or_else(|| corrupt("a time"))?,
+                reason: Reason::parse(row.text(3)?).ok_or_else(|| corrupt("a reason"))?,
+            });
+            Ok(())
+        },
     )?;
-    let mut rows = statement.query((issuer.0, shard_column(shard), this_update.as_second()))?;
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        let serial: String = row.get(1)?;
-        let reason: String = row.get(3)?;
-        entries.push(RevokedEntry {
-            serial: Serial::parse(&serial).map_err(|_| corrupt("a serial"))?,
-            at: optional_time(row, 2)?.ok_or_else(|| corrupt("a time"))?,
-            reason: Reason::parse(&reason).ok_or_else(|| corrupt("a reason"))?,
-        });
-    }
     Ok(entries)
 }
+
+/// Marks what is on a CRL beyond its expiry.
+pub(super) const RETIRE: &str = "UPDATE certificates SET retired_by_crl = ?3
+      WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NULL
+        AND not_after < ?4";
+
+/// What belongs on a CRL.
+pub(super) const ENTRIES: &str = "SELECT id, serial, revoked_at, reason FROM certificates
+      WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NULL
+     UNION ALL
+     SELECT id, serial, revoked_at, reason FROM certificates
+      WHERE issuer = ?1 AND shard = ?2 AND status = 'revoked' AND retired_by_crl IS NOT NULL
+        AND not_after >= ?3
+      ORDER BY id";
 
 fn corrupt(what: &'static str) -> StoreError {
     StoreError::Corrupt { what }
@@ -199,8 +236,17 @@ fn corrupt(what: &'static str) -> StoreError {
 mod tests {
     use super::super::Find;
     use super::super::lifecycle::tests::{at, issue, issue_in_shard, serial};
-    use super::super::tests::new_store;
+    use super::super::tests::{On, on_both_engines};
     use super::*;
+
+    on_both_engines!(
+        numbers_go_up_by_one_and_are_never_handed_out_again,
+        a_revoked_certificate_leaves_the_list_only_after_one_crl_beyond_its_expiry,
+        a_clock_that_was_ahead_once_brings_no_revoked_certificate_back,
+        a_crl_that_was_not_written_retires_nothing,
+        an_older_number_never_takes_the_place_of_a_newer_one,
+        each_shard_counts_lists_and_retires_for_itself,
+    );
 
     fn publish(store: &mut Store, issuer: AuthorityId, number: u64, now: i64) -> Vec<u64> {
         publish_shard(store, issuer, None, number, now)
@@ -238,19 +284,17 @@ mod tests {
             .unwrap();
     }
 
-    #[test]
-    fn numbers_go_up_by_one_and_are_never_handed_out_again() {
-        let (dir, mut store, issuing) = new_store();
+    fn numbers_go_up_by_one_and_are_never_handed_out_again(on: &On) {
+        let (dir, mut store, issuing) = on.new_store();
         assert_eq!(store.take_crl_number(issuing, None).unwrap(), 1);
         assert_eq!(store.take_crl_number(issuing, None).unwrap(), 2);
         store.close().unwrap();
-        let mut again = Store::open(&dir.path().join("inventory.db")).unwrap();
+        let mut again = dir.open();
         assert_eq!(again.take_crl_number(issuing, None).unwrap(), 3);
     }
 
-    #[test]
-    fn a_revoked_certificate_leaves_the_list_only_after_one_crl_beyond_its_expiry() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_revoked_certificate_leaves_the_list_only_after_one_crl_beyond_its_expiry(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         issue(&mut store, issuing, 1, "urn:example:a", 100);
         issue(&mut store, issuing, 2, "urn:example:b", 500);
         revoke(&mut store, 1, 10);
@@ -264,9 +308,8 @@ mod tests {
         assert_eq!(publish(&mut store, issuing, numbers[3], 102), [2]);
     }
 
-    #[test]
-    fn a_clock_that_was_ahead_once_brings_no_revoked_certificate_back() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_clock_that_was_ahead_once_brings_no_revoked_certificate_back(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         issue(&mut store, issuing, 1, "urn:example:a", 100);
         revoke(&mut store, 1, 10);
         for (ahead, listed) in [(20, true), (5000, true), (5001, false), (30, true)] {
@@ -276,9 +319,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_crl_that_was_not_written_retires_nothing() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_crl_that_was_not_written_retires_nothing(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         issue(&mut store, issuing, 1, "urn:example:a", 100);
         revoke(&mut store, 1, 10);
         let number = store.take_crl_number(issuing, None).unwrap();
@@ -290,9 +332,8 @@ mod tests {
         assert_eq!(publish(&mut store, issuing, number, 201), [1]);
     }
 
-    #[test]
-    fn an_older_number_never_takes_the_place_of_a_newer_one() {
-        let (_dir, mut store, issuing) = new_store();
+    fn an_older_number_never_takes_the_place_of_a_newer_one(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         let older = store.take_crl_number(issuing, None).unwrap();
         let newer = store.take_crl_number(issuing, None).unwrap();
         publish(&mut store, issuing, newer, 10);
@@ -310,9 +351,8 @@ mod tests {
         assert_eq!(store.crl_state(issuing, None).unwrap(), Some(published));
     }
 
-    #[test]
-    fn each_shard_counts_lists_and_retires_for_itself() {
-        let (_dir, mut store, issuing) = new_store();
+    fn each_shard_counts_lists_and_retires_for_itself(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         for (number, shard) in [(1, None), (2, Some(0)), (3, Some(1)), (4, Some(1))] {
             issue_in_shard(&mut store, issuing, number, shard, 100);
             revoke(&mut store, number, 10);

@@ -1,16 +1,16 @@
 //! The life of a certificate in the inventory: reserved, pending, issued, revoked. Forward only.
 
-use jiff::Timestamp;
-use rusqlite::Transaction;
-
+use super::engine::Engine;
 use super::query::{self, Find};
-use super::record::{read_names, shard_column};
+use super::record::{names, shard_column};
+use super::token;
 use super::{AuthorityId, CertificateId, KeyOrigin, Record, Store, StoreError};
 use crate::name::Name;
 use crate::profile::{Profile, Validity};
 use crate::public_key::{PublicKey, hex, sha256};
 use crate::reason::Reason;
 use crate::serial::Serial;
+use jiff::Timestamp;
 
 /// What is known when a serial is drawn.
 #[derive(Debug)]
@@ -27,13 +27,17 @@ pub struct Reservation<'a> {
     pub key_origin: KeyOrigin,
     /// The shard of CRLs that it will name; `None` if its issuer's one CRL speaks for all.
     pub shard: Option<u16>,
+    /// SHA-256 of the one-time token that it is asked for with, if it is. The token is used up with
+    /// the reservation, also if no certificate comes of it.
+    pub token: Option<[u8; 32]>,
 }
 
 impl Store {
     /// Records a serial as drawn. Afterwards nobody gets it again, whatever becomes of it.
     ///
     /// Refused, and nothing recorded, if the inventory knows something of the key that speaks
-    /// against certifying it under these names.
+    /// against certifying it under these names, or if the token, where one is shown, does not stand
+    /// for exactly these names and this profile, now.
     pub fn reserve(
         &mut self,
         issuer: AuthorityId,
@@ -42,33 +46,42 @@ impl Store {
         now: Timestamp,
     ) -> Result<CertificateId, StoreError> {
         let transaction = self.begin()?;
+        let token = reservation
+            .token
+            .map(|hash| token::admit(&transaction, issuer, &hash, reservation, now))
+            .transpose()?;
         let key_sha256 = hex(&reservation.key.sha256());
         refuse_known_key(&transaction, &key_sha256, reservation.names, now)?;
-        let inserted = transaction.execute(
+        let inserted = transaction.first(
             "INSERT INTO certificates
                  (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at, shard)
              VALUES (?1, ?2, 'reserved', ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (issuer, serial) DO NOTHING",
-            (
-                issuer.0,
-                serial.to_string(),
-                reservation.profile.name,
-                reservation.label,
-                reservation.key_origin.as_str(),
-                key_sha256,
-                now.as_second(),
-                shard_column(reservation.shard),
-            ),
+             ON CONFLICT (serial, issuer) DO NOTHING RETURNING id",
+            &[
+                issuer.0.into(),
+                serial.to_string().into(),
+                reservation.profile.name.into(),
+                reservation.label.into(),
+                reservation.key_origin.as_str().into(),
+                key_sha256.into(),
+                now.as_second().into(),
+                shard_column(reservation.shard).into(),
+            ],
         )?;
-        if inserted == 0 {
-            return Err(StoreError::SerialTaken);
-        }
-        let id = transaction.last_insert_rowid();
+        let id = inserted.ok_or(StoreError::SerialTaken)?.integer(0)?;
         for (position, name) in (0_i64..).zip(reservation.names) {
             transaction.execute(
                 "INSERT INTO names (certificate, position, kind, value) VALUES (?1, ?2, ?3, ?4)",
-                (id, position, name.kind(), name.to_string()),
+                &[
+                    id.into(),
+                    position.into(),
+                    name.kind().into(),
+                    name.to_string().into(),
+                ],
             )?;
+        }
+        if let Some(token) = token {
+            token::spend(&transaction, token, id, now)?;
         }
         transaction.commit()?;
         Ok(CertificateId(id))
@@ -86,12 +99,12 @@ impl Store {
             "UPDATE certificates
                 SET status = 'pending', tbs_sha256 = ?2, not_before = ?3, not_after = ?4
               WHERE id = ?1 AND status = 'reserved'",
-            (
-                id.0,
-                hex(tbs_sha256),
-                validity.not_before.as_second(),
-                validity.not_after.as_second(),
-            ),
+            &[
+                id.0.into(),
+                hex(tbs_sha256).into(),
+                validity.not_before.as_second().into(),
+                validity.not_after.as_second().into(),
+            ],
         )?;
         one_row(changed)?;
         transaction.commit()?;
@@ -112,7 +125,12 @@ impl Store {
             "UPDATE certificates
                 SET status = 'issued', der = ?2, fingerprint = ?3, issued_at = ?4
               WHERE id = ?1 AND status = 'pending'",
-            (id.0, der, hex(&sha256(der)), now.as_second()),
+            &[
+                id.0.into(),
+                der.into(),
+                hex(&sha256(der)).into(),
+                now.as_second().into(),
+            ],
         )?;
         one_row(changed)?;
         transaction.commit()?;
@@ -129,20 +147,22 @@ impl Store {
         judge: impl FnOnce(Vec<Record>) -> Result<Vec<Record>, E>,
     ) -> Result<Vec<Record>, E> {
         let transaction = self.begin()?;
-        let mut picked = judge(query::find(&transaction, find)?)?;
+        let mut picked = judge(query::find(&transaction, find, &self.scoped("c.issuer"))?)?;
         for record in &mut picked {
-            let changed = transaction
-                .execute(
-                    "UPDATE certificates SET status = 'revoked', revoked_at = ?2, reason = ?3
-                      WHERE id = ?1 AND status IN ('pending', 'issued')",
-                    (record.id.0, now.as_second(), reason.row().name),
-                )
-                .map_err(StoreError::from)?;
+            let changed = transaction.execute(
+                "UPDATE certificates SET status = 'revoked', revoked_at = ?2, reason = ?3
+                  WHERE id = ?1 AND status IN ('pending', 'issued')",
+                &[
+                    record.id.0.into(),
+                    now.as_second().into(),
+                    reason.row().name.into(),
+                ],
+            )?;
             one_row(changed)?;
             record.status = super::Status::Revoked;
             record.revoked = Some((now, reason));
         }
-        transaction.commit().map_err(StoreError::from)?;
+        transaction.commit()?;
         Ok(picked)
     }
 }
@@ -153,35 +173,34 @@ impl Store {
 /// A certificate that was issued under a wrong name by mistake stands in the way until it is
 /// revoked. A server may gain and lose hosts and keep its key, as long as one name stays.
 fn refuse_known_key(
-    transaction: &Transaction<'_>,
+    engine: &Engine,
     key_sha256: &str,
-    names: &[Name],
+    wanted: &[Name],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let compromised: bool = transaction.query_row(
-        "SELECT EXISTS (SELECT 1 FROM certificates
-           WHERE key_sha256 = ?1 AND reason IN ('keyCompromise', 'cACompromise'))",
-        [key_sha256],
-        |row| row.get(0),
-    )?;
-    if compromised {
+    let compromised = engine.first(COMPROMISED, &[key_sha256.into()])?;
+    if compromised.is_some() {
         return Err(StoreError::KeyCompromised);
     }
-    let mut live = transaction.prepare(
-        "SELECT id FROM certificates
-          WHERE key_sha256 = ?1 AND status IN ('pending', 'issued') AND not_after >= ?2",
-    )?;
-    let mut rows = live.query((key_sha256, now.as_second()))?;
-    while let Some(row) = rows.next()? {
-        let carried = read_names(transaction, row.get(0)?)?;
-        if !carried.iter().any(|name| names.contains(name)) {
+    let live = engine.query(LIVE, &[key_sha256.into(), now.as_second().into()])?;
+    for certificate in live {
+        let carried = names(engine, certificate.integer(0)?)?;
+        if !carried.iter().any(|name| wanted.contains(name)) {
             return Err(StoreError::KeyOfAnother);
         }
     }
     Ok(())
 }
 
-fn one_row(changed: usize) -> Result<(), StoreError> {
+/// Whether a key was ever reported as compromised.
+pub(super) const COMPROMISED: &str = "SELECT id FROM certificates
+      WHERE key_sha256 = ?1 AND reason IN ('keyCompromise', 'cACompromise') LIMIT 1";
+
+/// The live certificates of a key.
+pub(super) const LIVE: &str = "SELECT id FROM certificates
+      WHERE key_sha256 = ?1 AND status IN ('pending', 'issued') AND not_after >= ?2";
+
+fn one_row(changed: u64) -> Result<(), StoreError> {
     if changed == 1 {
         Ok(())
     } else {
@@ -195,7 +214,19 @@ pub(crate) mod tests {
     use crate::key::PrivateKey;
     use crate::profile::EndEntity;
     use crate::public_key::KeyKind;
-    use crate::store::tests::new_store;
+    use crate::store::tests::{On, on_both_engines};
+
+    on_both_engines!(
+        no_serial_is_drawn_twice,
+        steps_are_taken_in_order_or_not_at_all,
+        a_serial_that_was_revoked_while_pending_is_not_issued,
+        the_schema_itself_forbids_to_forget_rename_or_go_back,
+        revoking_several_is_all_or_nothing,
+        a_key_that_was_compromised_is_never_certified_again,
+        a_key_serves_another_name_only_after_its_certificates_are_revoked_or_expired,
+        a_server_keeps_its_key_when_one_of_its_names_stays,
+        two_connections_wait_for_each_other,
+    );
 
     pub(crate) fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -227,6 +258,7 @@ pub(crate) mod tests {
             key,
             key_origin: KeyOrigin::New,
             shard: None,
+            token: None,
         };
         store.reserve(issuer, &serial(number), &reservation, at(0))
     }
@@ -247,6 +279,7 @@ pub(crate) mod tests {
             key: &a_key(),
             key_origin: KeyOrigin::New,
             shard,
+            token: None,
         };
         let id = store
             .reserve(issuer, &serial(number), &reservation, at(0))
@@ -278,9 +311,8 @@ pub(crate) mod tests {
         store.revoke(&Find::Serial(serial(number)), reason, at(5), Ok)
     }
 
-    #[test]
-    fn no_serial_is_drawn_twice() {
-        let (_dir, mut store, issuing) = new_store();
+    fn no_serial_is_drawn_twice(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         reserve(&mut store, issuing, 1, "urn:example:a", &a_key()).unwrap();
         assert!(matches!(
             reserve(&mut store, issuing, 1, "urn:example:b", &a_key()),
@@ -288,9 +320,8 @@ pub(crate) mod tests {
         ));
     }
 
-    #[test]
-    fn steps_are_taken_in_order_or_not_at_all() {
-        let (_dir, mut store, issuing) = new_store();
+    fn steps_are_taken_in_order_or_not_at_all(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         let id = reserve(&mut store, issuing, 1, "urn:example:a", &a_key()).unwrap();
         let validity = Validity {
             not_before: at(0),
@@ -317,9 +348,8 @@ pub(crate) mod tests {
         ));
     }
 
-    #[test]
-    fn a_serial_that_was_revoked_while_pending_is_not_issued() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_serial_that_was_revoked_while_pending_is_not_issued(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         let id = reserve(&mut store, issuing, 1, "urn:example:a", &a_key()).unwrap();
         let validity = Validity {
             not_before: at(0),
@@ -333,9 +363,8 @@ pub(crate) mod tests {
         ));
     }
 
-    #[test]
-    fn the_schema_itself_forbids_to_forget_rename_or_go_back() {
-        let (_dir, mut store, issuing) = new_store();
+    fn the_schema_itself_forbids_to_forget_rename_or_go_back(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         issue(&mut store, issuing, 1, "urn:example:a", 10);
         revoke(&mut store, 1, Reason::KeyCompromise).unwrap();
         store.take_crl_number(issuing, None).unwrap();
@@ -353,13 +382,12 @@ pub(crate) mod tests {
             "INSERT INTO certificates (issuer, serial, shard, status, profile, label, key_origin, key_sha256, reserved_at)
              VALUES (1, '05', -1, 'issued', 'device', 'x', 'new', '', 0)",
         ] {
-            assert!(store.connection.execute(forbidden, []).is_err(), "{forbidden}");
+            assert!(store.engine.batch(forbidden).is_err(), "{forbidden}");
         }
     }
 
-    #[test]
-    fn revoking_several_is_all_or_nothing() {
-        let (_dir, mut store, issuing) = new_store();
+    fn revoking_several_is_all_or_nothing(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         issue(&mut store, issuing, 1, "urn:example:a", 10);
         reserve(&mut store, issuing, 2, "urn:example:a", &a_key()).unwrap();
         let find = Find::Id("urn:example:a".to_owned());
@@ -380,9 +408,8 @@ pub(crate) mod tests {
         store.pending(id, &[1; 32], &validity).unwrap();
     }
 
-    #[test]
-    fn a_key_that_was_compromised_is_never_certified_again() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_key_that_was_compromised_is_never_certified_again(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         let key = a_key();
         let id = reserve(&mut store, issuing, 1, "urn:example:a", &key).unwrap();
         pend(&mut store, id, 10);
@@ -395,9 +422,8 @@ pub(crate) mod tests {
         assert!(store.find(&Find::Serial(serial(3))).unwrap().is_empty());
     }
 
-    #[test]
-    fn a_key_serves_another_name_only_after_its_certificates_are_revoked_or_expired() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_key_serves_another_name_only_after_its_certificates_are_revoked_or_expired(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         let (revoked, expired) = (a_key(), a_key());
         for (number, key, seconds) in [(1, &revoked, 10), (2, &expired, -1)] {
             let id = reserve(&mut store, issuing, number, "urn:example:a", key).unwrap();
@@ -412,9 +438,8 @@ pub(crate) mod tests {
         reserve(&mut store, issuing, 5, "urn:example:b", &expired).unwrap();
     }
 
-    #[test]
-    fn a_server_keeps_its_key_when_one_of_its_names_stays() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_server_keeps_its_key_when_one_of_its_names_stays(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         let key = a_key();
         let mut reserve = |number, hosts: &[&str]| {
             let names: Vec<Name> = hosts.iter().map(|host| Name::dns(host).unwrap()).collect();
@@ -425,6 +450,7 @@ pub(crate) mod tests {
                 key: &key,
                 key_origin: KeyOrigin::Request,
                 shard: None,
+                token: None,
             };
             let id = store.reserve(issuing, &serial(number), &reservation, at(0))?;
             pend(&mut store, id, 10);
@@ -438,10 +464,9 @@ pub(crate) mod tests {
         ));
     }
 
-    #[test]
-    fn two_connections_wait_for_each_other() {
-        let (dir, mut first, issuing) = new_store();
-        let mut second = Store::open(&dir.path().join("inventory.db")).unwrap();
+    fn two_connections_wait_for_each_other(on: &On) {
+        let (dir, mut first, issuing) = on.new_store();
+        let mut second = dir.open();
         let writer = std::thread::spawn(move || {
             for number in 0..50 {
                 reserve(
@@ -458,9 +483,9 @@ pub(crate) mod tests {
             reserve(&mut first, issuing, number, "urn:example:a", &a_key()).unwrap();
         }
         writer.join().unwrap();
-        let count: i64 = first
-            .connection
-            .query_row("SELECT count(*) FROM certificates", [], |row| row.get(0))
+        let count = first
+            .engine
+            .number("SELECT count(*) FROM certificates", &[])
             .unwrap();
         assert_eq!(count, 100);
     }

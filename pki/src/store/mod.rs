@@ -1,35 +1,50 @@
-//! The inventory: every serial that was ever drawn and what became of it, in SQLite.
+//! The inventory: every serial that was ever drawn and what became of it, in SQLite or PostgreSQL.
 //!
-//! Each change is durable when the call returns (`synchronous = FULL` on a write-ahead log), takes
-//! the write lock from its start, and waits for it a bounded time, so that several processes can
-//! work on one store. What must never happen is forbidden by the schema itself. The store signs
-//! nothing and reads no clock. A store on a server, for several issuers that share one inventory,
-//! will stand behind the same verbs.
+//! Each change is durable when the call returns, takes the write lock from its start, and waits for
+//! it a bounded time, so that several processes can work on one store. What must never happen is
+//! forbidden by the schema itself. The store signs nothing and reads no clock.
+//!
+//! A file is the store of one machine. A server is that of several issuers who share one, and of
+//! several authorities who share a server: each sees its own certificates, and all refuse a key that
+//! any of them saw compromised. The verbs are the same; `engine` holds what differs.
 
 mod crl;
+mod engine;
+mod error;
+mod keep;
 mod lifecycle;
+#[cfg(test)]
+mod many;
 mod query;
 mod record;
+mod search;
+mod token;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-
 pub use crl::CrlState;
+pub use engine::postgres::{Server, ServerError};
+pub use error::StoreError;
+pub use keep::Finding;
 pub use lifecycle::Reservation;
 pub use query::{Filter, Find, IdFilter, MAX_PAGE, Page, StatusFilter};
 pub use record::{CertificateId, KeyOrigin, Record, Status};
+pub use token::{MAX_TOKENS, NewToken, TokenId, TokenPage, TokenRecord, TokenState};
 
-use crate::files::{FileError, Readers, create_new};
+use crate::files::{Readers, create_new};
 pub use crate::profile::AuthorityRole;
 use crate::public_key::KeyId;
+use engine::postgres::Postgres;
+use engine::sqlite::Sqlite;
+use engine::{Engine, Transaction};
 
 /// An open inventory.
 #[derive(Debug)]
 pub struct Store {
-    connection: Connection,
+    engine: Engine,
+    /// The authorities whose certificates are looked at; all, if empty.
+    scope: Vec<AuthorityId>,
 }
 
 /// Which authority a certificate or CRL is from, by its row in the store.
@@ -47,19 +62,19 @@ impl Store {
     /// Creates an empty store in a new file that only its owner can read.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         create_new(path, Readers::Owner, b"").map_err(StoreError::File)?;
-        let mut store = Self::connect(path)?;
-        // The write-ahead log is synced at every commit; a rollback journal would also need its
-        // directory synced after each, or the last commit could be undone by a power failure.
-        let mode: String = store
-            .connection
-            .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(StoreError::NoWriteAheadLog);
-        }
-        let transaction = store.begin()?;
-        transaction.execute_batch(include_str!("schema.sql"))?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        Self::create_in(path)
+    }
+
+    /// Creates an empty store in a file that is there, and empty.
+    fn create_in(path: &Path) -> Result<Self, StoreError> {
+        let sqlite = Sqlite::connect(path)?;
+        sqlite.write_ahead()?;
+        let store = Self::on(Engine::Sqlite(sqlite));
+        let transaction = store.engine.write()?;
+        transaction.batch(include_str!("schema.sql"))?;
+        transaction.batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        ))?;
         transaction.commit()?;
         Ok(store)
     }
@@ -71,21 +86,49 @@ impl Store {
                 path: path.to_owned(),
             });
         }
-        let store = Self::connect(path)?;
-        let pragma = |name: &str| -> Result<i32, StoreError> {
-            Ok(store
-                .connection
-                .pragma_query_value(None, name, |row| row.get(0))?)
-        };
-        if pragma("application_id")? != APPLICATION_ID {
+        let sqlite = Sqlite::connect(path)?;
+        if sqlite.pragma("application_id")? != APPLICATION_ID {
             return Err(StoreError::Foreign {
                 path: path.to_owned(),
             });
         }
-        let version = pragma("user_version")?;
+        let version = sqlite.pragma("user_version")?;
         if version != SCHEMA_VERSION {
             return Err(StoreError::Version { version });
         }
+        Ok(Self::on(Engine::Sqlite(sqlite)))
+    }
+
+    /// Opens the store on a server, and creates an empty one where there is none, whole or not at
+    /// all. One that is there, perhaps with certificates of other authorities, is used as it is.
+    pub fn create_on(server: Server) -> Result<Self, StoreError> {
+        let store = Self::on(Engine::Postgres(Box::new(Postgres::connect(server)?)));
+        let transaction = store.engine.write()?;
+        match judge_server(&transaction) {
+            Err(StoreError::Server(ServerError::Missing)) => {
+                transaction.batch("CREATE SCHEMA IF NOT EXISTS pki")?;
+                transaction.batch(include_str!("schema-postgres.sql"))?;
+                transaction.execute(
+                    "INSERT INTO inventory (application, layout) VALUES (?1, ?2)",
+                    &[
+                        i64::from(APPLICATION_ID).into(),
+                        i64::from(SCHEMA_VERSION).into(),
+                    ],
+                )?;
+                transaction.commit()?;
+            }
+            judged => {
+                drop(transaction);
+                judged?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// Opens the store on a server.
+    pub fn open_on(server: Server) -> Result<Self, StoreError> {
+        let store = Self::on(Engine::Postgres(Box::new(Postgres::connect(server)?)));
+        judge_server(&store.engine)?;
         Ok(store)
     }
 
@@ -96,11 +139,10 @@ impl Store {
         key: KeyId,
     ) -> Result<AuthorityId, StoreError> {
         let transaction = self.begin()?;
-        transaction.execute(
-            "INSERT INTO authorities (role, key_id) VALUES (?1, ?2)",
-            (role.as_str(), key.to_string()),
+        let id = transaction.number(
+            "INSERT INTO authorities (role, key_id) VALUES (?1, ?2) RETURNING id",
+            &[role.as_str().into(), key.to_string().into()],
         )?;
-        let id = transaction.last_insert_rowid();
         transaction.commit()?;
         Ok(AuthorityId(id))
     }
@@ -108,197 +150,200 @@ impl Store {
     /// The authority with this role and key: a store and certificates that were mixed up from two
     /// directories do not match.
     pub fn authority(&self, role: AuthorityRole, key: KeyId) -> Result<AuthorityId, StoreError> {
-        self.connection
-            .query_row(
-                "SELECT id FROM authorities WHERE role = ?1 AND key_id = ?2",
-                (role.as_str(), key.to_string()),
-                |row| row.get(0),
-            )
-            .map(AuthorityId)
-            .map_err(|error| match error {
-                rusqlite::Error::QueryReturnedNoRows => StoreError::UnknownAuthority { role },
-                error => error.into(),
-            })
+        let row = self.engine.first(
+            "SELECT id FROM authorities WHERE role = ?1 AND key_id = ?2",
+            &[role.as_str().into(), key.to_string().into()],
+        )?;
+        match row {
+            Some(row) => row.integer(0).map(AuthorityId),
+            None => Err(StoreError::UnknownAuthority { role }),
+        }
     }
 
-    /// Folds the write-ahead log into the file and closes it, so that the file alone is the store.
+    /// Looks at nothing from here on but what these authorities issued: a server may hold what
+    /// others did. A key that any of them knows as compromised stays refused.
+    pub fn look_only_at(&mut self, authorities: &[AuthorityId]) -> Result<(), StoreError> {
+        let others = self.engine.number(
+            &format!(
+                "SELECT count(*) FROM authorities AS a WHERE NOT ({})",
+                among(authorities, "a.id")
+            ),
+            &[],
+        )?;
+        // A condition that holds for every row is in the way of the indexes. In a file nobody joins
+        // later.
+        let alone = others == 0 && matches!(self.engine, Engine::Sqlite(_));
+        self.scope = if alone {
+            Vec::new()
+        } else {
+            authorities.to_vec()
+        };
+        Ok(())
+    }
+
+    /// Ends in order. Of a file, folds the write-ahead log into it, so that it alone is the store.
     pub fn close(self) -> Result<(), StoreError> {
-        self.connection
-            .close()
-            .map_err(|(_, error)| StoreError::from(error))
+        self.engine.close()
     }
 
-    fn connect(path: &Path) -> Result<Self, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        connection.pragma_update(None, "cell_size_check", true)?;
-        Ok(Self { connection })
-    }
-
-    /// Begins a change. It holds the write lock from here on, so that what it reads stays true
-    /// until it commits.
-    fn begin(&mut self) -> Result<Transaction<'_>, StoreError> {
-        Ok(self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?)
-    }
-}
-
-/// What failed in the store.
-#[derive(Debug)]
-pub enum StoreError {
-    /// The file could not be created.
-    File(FileError),
-    /// There is no file.
-    Missing {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// The file is something else.
-    Foreign {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The layout is one of another version of this program.
-    Version {
-        /// Its number.
-        version: i32,
-    },
-    /// The file system cannot carry a write-ahead log.
-    NoWriteAheadLog,
-    /// The store does not know this authority.
-    UnknownAuthority {
-        /// Its role.
-        role: AuthorityRole,
-    },
-    /// Another process held the write lock for too long.
-    Busy,
-    /// The disk is full.
-    Full,
-    /// The file, or the directory it lies in, cannot be written.
-    ReadOnly,
-    /// What is stored contradicts itself.
-    Corrupt {
-        /// Where.
-        what: &'static str,
-    },
-    /// The serial was drawn before. With 128 random bits that is a broken random source.
-    SerialTaken,
-    /// The certificate is not in the state from which this step starts.
-    State,
-    /// The public key was reported as compromised.
-    KeyCompromised,
-    /// The public key belongs to a live certificate with other names.
-    KeyOfAnother,
-    /// Another failure of SQLite.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                Self::ReadOnly
-            }
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt {
-                what: "the database file",
-            },
-            _ => Self::Sqlite(error),
+    fn on(engine: Engine) -> Self {
+        Self {
+            engine,
+            scope: Vec::new(),
         }
     }
-}
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => write!(f, "{error}"),
-            Self::Missing { path } => write!(f, "there is no inventory at {}", path.display()),
-            Self::Foreign { path } => {
-                write!(f, "{} is no inventory of this program", path.display())
-            }
-            Self::Version { version } => write!(
-                f,
-                "the inventory has layout {version}; this program knows {SCHEMA_VERSION}"
-            ),
-            Self::NoWriteAheadLog => {
-                write!(
-                    f,
-                    "the file system cannot carry the inventory's write-ahead log"
-                )
-            }
-            Self::UnknownAuthority { role } => write!(
-                f,
-                "the inventory does not know the {} certificate beside it",
-                role.as_str()
-            ),
-            Self::Busy => write!(
-                f,
-                "another process kept the inventory locked for {} s",
-                BUSY_TIMEOUT.as_secs()
-            ),
-            Self::Full => write!(f, "the disk with the inventory is full"),
-            Self::ReadOnly => write!(f, "the inventory cannot be opened for writing"),
-            Self::Corrupt { what } => write!(f, "the inventory is damaged ({what})"),
-            Self::SerialTaken => write!(
-                f,
-                "a new random serial was drawn before: the random source is broken"
-            ),
-            Self::State => write!(
-                f,
-                "the certificate is not in the state that this step starts from"
-            ),
-            Self::KeyCompromised => write!(f, "the public key was reported as compromised"),
-            Self::KeyOfAnother => write!(
-                f,
-                "the public key belongs to a live certificate with another name"
-            ),
-            Self::Sqlite(error) => write!(f, "the inventory failed: {error}"),
-        }
+    fn begin(&self) -> Result<Transaction<'_>, StoreError> {
+        self.engine.write()
+    }
+
+    /// The condition that a column holds an authority that is looked at.
+    fn scoped(&self, column: &str) -> String {
+        among(&self.scope, column)
     }
 }
 
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(error) => Some(error),
-            Self::Sqlite(error) => Some(error),
-            _ => None,
-        }
+fn among(authorities: &[AuthorityId], column: &str) -> String {
+    if authorities.is_empty() {
+        return "1 = 1".to_owned();
     }
+    let ids: Vec<String> = authorities.iter().map(|id| id.0.to_string()).collect();
+    format!("{column} IN ({})", ids.join(", "))
+}
+
+/// Whether the server holds an inventory of this program and layout.
+fn judge_server(engine: &Engine) -> Result<(), StoreError> {
+    let tables = |named: &str| {
+        engine.number(
+            &format!(
+                "SELECT count(*) FROM pg_catalog.pg_class AS t
+                   JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
+                  WHERE n.nspname = 'pki' AND {named}"
+            ),
+            &[],
+        )
+    };
+    if tables("t.relname = 'inventory' AND t.relkind = 'r'")? == 0 {
+        return Err(match tables("1 = 1")? {
+            0 => ServerError::Missing,
+            _ => ServerError::Foreign,
+        }
+        .into());
+    }
+    let row = engine
+        .first("SELECT application, layout FROM inventory", &[])?
+        .ok_or(ServerError::Foreign)?;
+    if row.integer(0)? != i64::from(APPLICATION_ID) {
+        return Err(ServerError::Foreign.into());
+    }
+    let version = i32::try_from(row.integer(1)?).unwrap_or(i32::MAX);
+    if version != SCHEMA_VERSION {
+        return Err(StoreError::Version { version });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
+#[allow(dead_code, reason = "the black-box tests use the rest of it")]
+#[path = "../../tests/it/postgres.rs"]
+pub(crate) mod test_server;
+
+#[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use zeroize::Zeroizing;
+
     use super::*;
 
-    /// A store with one authority, in a directory that lives as long as the first value.
-    pub(crate) fn new_store() -> (tempfile::TempDir, Store, AuthorityId) {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::create(&dir.path().join("inventory.db")).unwrap();
-        let issuing = store
-            .add_authority(AuthorityRole::Issuing, KeyId([7; 20]))
-            .unwrap();
-        (dir, store, issuing)
+    /// Where a store of the tests is.
+    #[derive(Debug)]
+    pub(crate) enum On {
+        File,
+        Server(Arc<test_server::Postgres>),
+    }
+
+    impl On {
+        /// A store with one authority, in a place that lives as long as the first value.
+        pub(crate) fn new_store(&self) -> (Home, Store, AuthorityId) {
+            let home = match self {
+                Self::File => Home::File(tempfile::tempdir().unwrap()),
+                Self::Server(server) => Home::Database(server.clone(), server.database()),
+            };
+            let mut store = match &home {
+                Home::File(directory) => Store::create(&file_in(directory)).unwrap(),
+                Home::Database(..) => Store::create_on(home.server()).unwrap(),
+            };
+            let issuing = store
+                .add_authority(AuthorityRole::Issuing, KeyId([7; 20]))
+                .unwrap();
+            (home, store, issuing)
+        }
+    }
+
+    /// A place with a store.
+    #[derive(Debug)]
+    pub(crate) enum Home {
+        File(tempfile::TempDir),
+        Database(Arc<test_server::Postgres>, String),
+    }
+
+    impl Home {
+        pub(crate) fn open(&self) -> Store {
+            match self {
+                Self::File(directory) => Store::open(&file_in(directory)).unwrap(),
+                Self::Database(..) => Store::open_on(self.server()).unwrap(),
+            }
+        }
+
+        pub(crate) fn server(&self) -> Server {
+            let Self::Database(server, database) = self else {
+                unreachable!("it is in a file")
+            };
+            Server::new(Zeroizing::new(server.socket(database)), None)
+        }
+    }
+
+    fn file_in(directory: &tempfile::TempDir) -> std::path::PathBuf {
+        directory.path().join("inventory.db")
+    }
+
+    /// Makes two tests of each function: in a file, and on a server if one can be had.
+    macro_rules! on_both_engines {
+        ($($promise:ident),* $(,)?) => {
+            mod in_a_file {
+                $(#[test] fn $promise() { super::$promise(&super::On::File); })*
+            }
+            mod on_a_server {
+                $(#[test] fn $promise() {
+                    if let Some(server) = $crate::store::test_server::Postgres::shared() {
+                        super::$promise(&super::On::Server(server));
+                    }
+                })*
+            }
+        };
+    }
+    pub(crate) use on_both_engines;
+
+    on_both_engines!(an_authority_from_elsewhere_is_not_known);
+
+    fn new_store() -> (tempfile::TempDir, Store, AuthorityId) {
+        match On::File.new_store() {
+            (Home::File(directory), store, issuing) => (directory, store, issuing),
+            _ => unreachable!("it is in a file"),
+        }
     }
 
     #[test]
     fn every_change_is_durable_before_the_call_returns() {
         let (_dir, store, _) = new_store();
-        let pragma = |name| {
-            store
-                .connection
-                .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
-                .unwrap()
+        let Engine::Sqlite(sqlite) = &store.engine else {
+            unreachable!("it is in a file")
         };
-        assert_eq!(pragma("synchronous"), 2.into());
-        assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
-        assert_eq!(pragma("foreign_keys"), 1.into());
+        assert_eq!(sqlite.pragma("synchronous").unwrap(), 2);
+        assert_eq!(sqlite.pragma("foreign_keys").unwrap(), 1);
+        let mode = store.engine.first("PRAGMA journal_mode", &[]).unwrap();
+        assert_eq!(mode.unwrap().text(0).unwrap(), "wal");
     }
 
     #[test]
@@ -345,10 +390,7 @@ pub(crate) mod tests {
     #[test]
     fn a_store_of_another_layout_is_refused() {
         let (dir, store, _) = new_store();
-        store
-            .connection
-            .pragma_update(None, "user_version", 1)
-            .unwrap();
+        store.engine.batch("PRAGMA user_version = 1").unwrap();
         store.close().unwrap();
         assert!(matches!(
             Store::open(&dir.path().join("inventory.db")),
@@ -356,9 +398,8 @@ pub(crate) mod tests {
         ));
     }
 
-    #[test]
-    fn an_authority_from_elsewhere_is_not_known() {
-        let (_dir, store, issuing) = new_store();
+    fn an_authority_from_elsewhere_is_not_known(on: &On) {
+        let (_dir, store, issuing) = on.new_store();
         assert_eq!(
             store
                 .authority(AuthorityRole::Issuing, KeyId([7; 20]))

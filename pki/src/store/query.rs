@@ -1,10 +1,10 @@
 //! Looking up: one certificate by what is known of it, or a page of many with an exact count.
 
 use jiff::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
-use super::record::{COLUMNS, read};
+use super::engine::Engine;
+use super::record::{COLUMNS, add_names, read};
+use super::search::Search;
 use super::{CertificateId, Record, Status, Store, StoreError};
 use crate::profile::Profile;
 use crate::public_key::hex;
@@ -69,7 +69,8 @@ pub const MAX_PAGE: u32 = 10_000;
 impl Store {
     /// Every certificate that is known like this, latest first.
     pub fn find(&self, find: &Find) -> Result<Vec<Record>, StoreError> {
-        self::find(&self.connection, find)
+        let snapshot = self.engine.snapshot()?;
+        self::find(&snapshot, find, &self.scoped("c.issuer"))
     }
 
     /// The certificates that match, at most `limit` (and [`MAX_PAGE`]), after `after`.
@@ -80,126 +81,97 @@ impl Store {
         limit: u32,
         now: Timestamp,
     ) -> Result<Page, StoreError> {
-        let (condition, mut values) = condition(filter, now);
+        let limit = limit.clamp(1, MAX_PAGE) as usize;
         // One snapshot for the count and the rows.
-        let snapshot = self.connection.unchecked_transaction()?;
-        let total: i64 = snapshot.query_row(
-            &format!("SELECT count(*) FROM certificates AS c WHERE {condition}"),
-            params_from_iter(&values),
-            |row| row.get(0),
-        )?;
-        let limit = limit.clamp(1, MAX_PAGE);
-        values.push(after.map_or(0, |id| id.0).into());
-        let after_at = values.len();
-        values.push(i64::from(limit).saturating_add(1).into());
-        let limit_at = values.len();
-        let mut statement = snapshot.prepare(&format!(
-            "SELECT {COLUMNS} FROM certificates AS c JOIN authorities AS a ON a.id = c.issuer
-              WHERE {condition} AND c.id > ?{after_at} ORDER BY c.id LIMIT ?{limit_at}"
-        ))?;
-        let mut records = Vec::new();
-        let mut rows = statement.query(params_from_iter(&values))?;
-        while let Some(row) = rows.next()? {
-            records.push(read(&snapshot, row)?);
-        }
-        // One row more than asked for says that there is a next page.
-        let more = records.len() > limit as usize;
-        records.truncate(limit as usize);
+        let snapshot = self.engine.snapshot()?;
+        let search = Search::new(filter, &self.scope, now);
+        // One more than asked for says that there is a next page.
+        let mut matches = search.run(&snapshot, after.map_or(0, |id| id.0), limit + 1)?;
+        let more = matches.ids.len() > limit;
+        matches.ids.truncate(limit);
+        let records = records(&snapshot, &matches.ids)?;
         Ok(Page {
             next: more.then(|| records.last().map(|last| last.id)).flatten(),
             records,
-            total: total.unsigned_abs(),
+            total: matches.total,
         })
     }
 
     /// The certificate's octets, if it was stored.
     pub fn der(&self, id: CertificateId) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self
-            .connection
-            .query_row(
-                "SELECT der FROM certificates WHERE id = ?1",
-                [id.0],
-                |row| row.get::<_, Option<Vec<u8>>>(0),
-            )
-            .optional()?
-            .flatten())
+        let row = self
+            .engine
+            .first("SELECT der FROM certificates WHERE id = ?1", &[id.0.into()])?;
+        match row {
+            Some(row) => Ok(row.optional_octets(0)?.map(<[u8]>::to_vec)),
+            None => Ok(None),
+        }
     }
 }
 
-pub(super) fn find(connection: &Connection, find: &Find) -> Result<Vec<Record>, StoreError> {
+pub(super) fn find(engine: &Engine, find: &Find, scope: &str) -> Result<Vec<Record>, StoreError> {
     let (condition, value) = match find {
-        Find::Serial(serial) => ("c.serial = ?1", serial.to_string()),
-        Find::Id(name) => (
-            "c.id IN (SELECT certificate FROM names WHERE value = ?1)",
-            name.clone(),
-        ),
-        Find::Tbs(hash) => ("c.tbs_sha256 = ?1", hex(hash)),
+        Find::Serial(serial) => (BY_SERIAL, serial.to_string()),
+        Find::Id(name) => (BY_NAME, name.clone()),
+        Find::Tbs(hash) => (BY_TBS, hex(hash)),
     };
-    let mut statement = connection.prepare(&format!(
-        "SELECT {COLUMNS} FROM certificates AS c JOIN authorities AS a ON a.id = c.issuer
-          WHERE {condition} ORDER BY c.id DESC"
-    ))?;
-    let mut rows = statement.query([value])?;
-    let mut records = Vec::new();
-    while let Some(row) = rows.next()? {
-        records.push(read(connection, row)?);
-    }
+    let mut records = engine
+        .query(&select(condition, scope), &[value.into()])?
+        .iter()
+        .map(read)
+        .collect::<Result<Vec<_>, _>>()?;
+    add_names(engine, &mut records)?;
     Ok(records)
 }
 
-/// The filter as SQL, with numbered parameters and their values.
-fn condition(filter: &Filter, now: Timestamp) -> (String, Vec<Value>) {
-    let mut terms = vec!["1".to_owned()];
-    let mut values: Vec<Value> = Vec::new();
-    let mut term = |sql: &str, new: Vec<Value>| {
-        let mut sql = sql.to_owned();
-        for value in new {
-            values.push(value);
-            sql = sql.replacen('?', &format!("${}", values.len()), 1);
-        }
-        terms.push(sql.replace('$', "?"));
-    };
-    match filter.status {
-        None => {}
-        Some(StatusFilter::Stored(status)) => {
-            term("c.status = ?", vec![status.as_str().to_owned().into()]);
-        }
-        Some(StatusFilter::Expired) => term(
-            "c.status = 'issued' AND c.not_after < ?",
-            vec![now.as_second().into()],
-        ),
-    }
-    if let Some(profile) = filter.profile {
-        term("c.profile = ?", vec![profile.name.to_owned().into()]);
-    }
-    match &filter.id {
-        None => {}
-        Some(IdFilter::Contains(part)) => term(
-            "c.id IN (SELECT certificate FROM names WHERE instr(value, ?) > 0)",
-            vec![part.clone().into()],
-        ),
-        // Names are ASCII below DEL, so this range holds all that begin so, and the index serves it.
-        Some(IdFilter::Prefix(prefix)) => term(
-            "c.id IN (SELECT certificate FROM names WHERE value >= ? AND value < ?)",
-            vec![prefix.clone().into(), format!("{prefix}\x7f").into()],
-        ),
-    }
-    if let Some(until) = filter.expires_by {
-        term(
-            "c.status = 'issued' AND c.not_after BETWEEN ? AND ?",
-            vec![now.as_second().into(), until.as_second().into()],
+pub(super) const BY_SERIAL: &str = "c.serial = ?1";
+pub(super) const BY_NAME: &str = "c.id IN (SELECT certificate FROM names WHERE value = ?1)";
+pub(super) const BY_TBS: &str = "c.tbs_sha256 = ?1";
+
+pub(super) fn select(condition: &str, scope: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM certificates AS c JOIN authorities AS a ON a.id = c.issuer
+          WHERE {condition} AND {scope} ORDER BY c.id DESC"
+    )
+}
+
+/// How many certificates are read at once.
+const AT_ONCE: usize = 500;
+
+/// The certificates at these places, which ascend.
+fn records(engine: &Engine, ids: &[i64]) -> Result<Vec<Record>, StoreError> {
+    let mut records = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(AT_ONCE) {
+        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM certificates AS c JOIN authorities AS a ON a.id = c.issuer
+              WHERE c.id IN ({}) ORDER BY c.id",
+            ids.join(", ")
         );
+        engine.each(&sql, &[], &mut |row| {
+            records.push(read(&row)?);
+            Ok(())
+        })?;
     }
-    (terms.join(" AND "), values)
+    add_names(engine, &mut records)?;
+    Ok(records)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::lifecycle::tests::{a_key, at, issue, reserve, serial};
-    use super::super::tests::new_store;
+    use super::super::tests::{Home, On, on_both_engines};
     use super::*;
     use crate::profile;
     use crate::reason::Reason;
+
+    on_both_engines!(
+        each_filter_shows_what_it_says,
+        pages_join_without_gap_or_overlap_and_each_says_the_total,
+        a_certificate_is_found_by_serial_name_and_signed_part,
+        a_prefix_finds_names_that_go_on_with_any_character,
+        a_serial_with_the_high_bit_reads_back,
+    );
 
     fn labels(page: &Page) -> Vec<&str> {
         page.records
@@ -208,8 +180,8 @@ mod tests {
             .collect()
     }
 
-    fn three_devices() -> (tempfile::TempDir, Store) {
-        let (dir, mut store, issuing) = new_store();
+    fn three_devices(on: &On) -> (Home, Store) {
+        let (dir, mut store, issuing) = on.new_store();
         issue(&mut store, issuing, 1, "urn:example:pump-1", 100);
         issue(&mut store, issuing, 2, "urn:example:pump-2", 200);
         issue(&mut store, issuing, 3, "urn:example:monitor-1", 300);
@@ -220,9 +192,8 @@ mod tests {
         (dir, store)
     }
 
-    #[test]
-    fn each_filter_shows_what_it_says() {
-        let (_dir, store) = three_devices();
+    fn each_filter_shows_what_it_says(on: &On) {
+        let (_dir, store) = three_devices(on);
         let listed = |filter: Filter| {
             let page = store.list(&filter, None, 100, at(150)).unwrap();
             assert_eq!(page.total, page.records.len() as u64);
@@ -281,9 +252,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn pages_join_without_gap_or_overlap_and_each_says_the_total() {
-        let (_dir, mut store, issuing) = new_store();
+    fn pages_join_without_gap_or_overlap_and_each_says_the_total(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         for number in 1..=7 {
             issue(&mut store, issuing, number, "urn:example:a", 100);
         }
@@ -301,9 +271,8 @@ mod tests {
         assert_eq!(seen, (1..=7).map(serial).collect::<Vec<_>>());
     }
 
-    #[test]
-    fn a_certificate_is_found_by_serial_name_and_signed_part() {
-        let (_dir, store) = three_devices();
+    fn a_certificate_is_found_by_serial_name_and_signed_part(on: &On) {
+        let (_dir, store) = three_devices(on);
         let by_serial = store.find(&Find::Serial(serial(2))).unwrap();
         assert_eq!(by_serial[0].label, "urn:example:pump-2");
         assert_eq!(by_serial[0].revoked, Some((at(5), Reason::Superseded)));
@@ -321,9 +290,8 @@ mod tests {
         assert!(store.der(by_serial[0].id).unwrap().is_some());
     }
 
-    #[test]
-    fn a_prefix_finds_names_that_go_on_with_any_character() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_prefix_finds_names_that_go_on_with_any_character(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         for (number, tail) in (1..).zip(["", "!", "A", "~", "~~"]) {
             let name = format!("urn:example:pump-{tail}");
             issue(&mut store, issuing, number, &name, 100);
@@ -336,9 +304,8 @@ mod tests {
         assert_eq!(store.list(&filter, None, 100, at(1)).unwrap().total, 5);
     }
 
-    #[test]
-    fn a_serial_with_the_high_bit_reads_back() {
-        let (_dir, mut store, issuing) = new_store();
+    fn a_serial_with_the_high_bit_reads_back(on: &On) {
+        let (_dir, mut store, issuing) = on.new_store();
         let high = u64::MAX - 1;
         issue(&mut store, issuing, high, "urn:example:a", 100);
         assert_eq!(

@@ -1,9 +1,11 @@
 //! One row of the inventory, as the rest of the program sees it.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
-use rusqlite::{Connection, Row};
 
 use super::StoreError;
+use super::engine::{Engine, Row};
 use crate::name::Name;
 use crate::profile::{self, Profile, Validity};
 use crate::reason::Reason;
@@ -135,9 +137,8 @@ pub(super) const COLUMNS: &str = "c.id, c.serial, a.role, c.status, c.profile, c
      c.key_origin, c.reserved_at, c.tbs_sha256, c.not_before, c.not_after, c.fingerprint, \
      c.issued_at, c.revoked_at, c.reason, c.shard";
 
-/// Reads a row of [`COLUMNS`], and the names that belong to it.
-pub(super) fn read(connection: &Connection, row: &Row<'_>) -> Result<Record, StoreError> {
-    let id: i64 = row.get(0)?;
+/// Reads a row of [`COLUMNS`]. The names belong to it, but stand elsewhere ([`add_names`]).
+pub(super) fn read(row: &Row) -> Result<Record, StoreError> {
     let corrupt = |what| StoreError::Corrupt { what };
     let validity = match (optional_time(row, 9)?, optional_time(row, 10)?) {
         (Some(not_before), Some(not_after)) => Some(Validity {
@@ -146,41 +147,71 @@ pub(super) fn read(connection: &Connection, row: &Row<'_>) -> Result<Record, Sto
         }),
         _ => None,
     };
-    let revoked = match (optional_time(row, 13)?, row.get::<_, Option<String>>(14)?) {
-        (Some(at), Some(reason)) => Some((at, Reason::parse(&reason).ok_or(corrupt("a reason"))?)),
+    let revoked = match (optional_time(row, 13)?, row.optional_text(14)?) {
+        (Some(at), Some(reason)) => Some((at, Reason::parse(reason).ok_or(corrupt("a reason"))?)),
         _ => None,
     };
     Ok(Record {
-        id: CertificateId(id),
-        serial: Serial::parse(&row.get::<_, String>(1)?).map_err(|_| corrupt("a serial"))?,
-        issuer: row.get(2)?,
-        shard: shard_of(row.get(15)?)?,
-        status: Status::parse(&row.get::<_, String>(3)?).ok_or(corrupt("a status"))?,
-        profile: profile::named(&row.get::<_, String>(4)?).ok_or(corrupt("a profile"))?,
-        label: row.get(5)?,
-        names: read_names(connection, id)?,
-        key_origin: KeyOrigin::parse(&row.get::<_, String>(6)?).ok_or(corrupt("a key origin"))?,
+        id: CertificateId(row.integer(0)?),
+        serial: Serial::parse(row.text(1)?).map_err(|_| corrupt("a serial"))?,
+        issuer: row.text(2)?.to_owned(),
+        shard: shard_of(row.integer(15)?)?,
+        status: Status::parse(row.text(3)?).ok_or(corrupt("a status"))?,
+        profile: profile::named(row.text(4)?).ok_or(corrupt("a profile"))?,
+        label: row.text(5)?.to_owned(),
+        names: Vec::new(),
+        key_origin: KeyOrigin::parse(row.text(6)?).ok_or(corrupt("a key origin"))?,
         reserved_at: optional_time(row, 7)?.ok_or(corrupt("a time"))?,
-        tbs_sha256: row.get(8)?,
+        tbs_sha256: row.optional_text(8)?.map(str::to_owned),
         validity,
-        fingerprint: row.get(11)?,
+        fingerprint: row.optional_text(11)?.map(str::to_owned),
         issued_at: optional_time(row, 12)?,
         revoked,
     })
 }
 
-pub(super) fn read_names(connection: &Connection, id: i64) -> Result<Vec<Name>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT kind, value FROM names WHERE certificate = ?1 ORDER BY position")?;
-    let mut rows = statement.query([id])?;
-    let mut names = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (kind, value): (String, String) = (row.get(0)?, row.get(1)?);
-        names.push(
-            Name::from_parts(&kind, &value).map_err(|_| StoreError::Corrupt { what: "a name" })?,
+/// Of how many certificates the names are read at once.
+const NAMES_OF: usize = 500;
+
+/// Reads the names of these certificates.
+pub(super) fn add_names(engine: &Engine, records: &mut [Record]) -> Result<(), StoreError> {
+    for records in records.chunks_mut(NAMES_OF) {
+        let mut places: HashMap<i64, &mut Record> = HashMap::with_capacity(records.len());
+        let mut ids = Vec::with_capacity(records.len());
+        for record in records {
+            ids.push(record.id.0.to_string());
+            places.insert(record.id.0, record);
+        }
+        let sql = format!(
+            "SELECT certificate, kind, value FROM names WHERE certificate IN ({})
+              ORDER BY certificate, position",
+            ids.join(", ")
         );
+        engine.each(&sql, &[], &mut |row| {
+            if let Some(record) = places.get_mut(&row.integer(0)?) {
+                record.names.push(name(row.text(1)?, row.text(2)?)?);
+            }
+            Ok(())
+        })?;
     }
-    Ok(names)
+    Ok(())
+}
+
+/// The names of one certificate.
+pub(super) fn names(engine: &Engine, id: i64) -> Result<Vec<Name>, StoreError> {
+    engine
+        .query(
+            "SELECT kind, value FROM names WHERE certificate = ?1 ORDER BY position",
+            &[id.into()],
+        )?
+        .iter()
+        .map(|row| name(row.text(0)?, row.text(1)?))
+        .collect()
+}
+
+/// A name as it was stored.
+pub(super) fn name(kind: &str, value: &str) -> Result<Name, StoreError> {
+    Name::from_parts(kind, value).map_err(|_| StoreError::Corrupt { what: "a name" })
 }
 
 /// A shard as it is stored: the whole list is -1.
@@ -202,10 +233,11 @@ pub(super) fn shard_of(column: i64) -> Result<Option<u16>, StoreError> {
 const WHOLE: i64 = -1;
 
 /// A time of the store, if there is one.
-pub(super) fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
-    row.get::<_, Option<i64>>(column)?
-        .map(|seconds| {
-            Timestamp::from_second(seconds).map_err(|_| StoreError::Corrupt { what: "a time" })
-        })
-        .transpose()
+pub(super) fn optional_time(row: &Row, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    row.optional_integer(column)?.map(time).transpose()
+}
+
+/// A time of the store.
+pub(super) fn time(seconds: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_second(seconds).map_err(|_| StoreError::Corrupt { what: "a time" })
 }

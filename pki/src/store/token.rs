@@ -1,0 +1,356 @@
+//! One-time tokens: who holds one may enrol once, for the profile and the names that it was made for.
+//!
+//! What is stored is the token's SHA-256 ([`crate::token::Token`]), so a stolen inventory enrols
+//! nobody. A token is used up in the transaction that reserves the serial: of two who show it at the
+//! same time one is refused, and a crash leaves either both or none. What comes after the
+//! reservation may fail; the token stays used, and its holder needs another.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::engine::{Engine, Row};
+use super::record::{name, optional_time, time};
+use super::{AuthorityId, CertificateId, Reservation, Store, StoreError};
+use crate::name::Name;
+use crate::profile::{self, Profile};
+use crate::public_key::hex;
+
+/// Most tokens that may be open at once, of all authorities of an inventory.
+pub const MAX_TOKENS: i64 = 1_000_000;
+/// How long after its end a token that nobody used is kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// How many of those are removed when one is added.
+const REMOVED_AT_ONCE: i64 = 100;
+
+/// A token's place in the inventory. Also what a page of a list ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenId(pub(super) i64);
+
+impl TokenId {
+    /// As a number, for a program to hand back.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The place that was handed out as this number.
+    pub fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+/// A token to be added.
+#[derive(Debug)]
+pub struct NewToken<'a> {
+    /// SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// The profile it stands for.
+    pub profile: &'static Profile,
+    /// What lists call it.
+    pub label: &'a str,
+    /// All names that a certificate enrolled with it carries.
+    pub names: &'a [Name],
+    /// Who made it.
+    pub made_by: &'a str,
+    /// The last moment at which it is taken.
+    pub expires_at: Timestamp,
+}
+
+/// What is known of a token. Not the token: that is known to its holder alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// Its place.
+    pub id: TokenId,
+    /// The profile it stands for.
+    pub profile: &'static Profile,
+    /// What lists call it.
+    pub label: String,
+    /// The names it stands for, in order.
+    pub names: Vec<Name>,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// By whom.
+    pub made_by: String,
+    /// The last moment at which it is taken.
+    pub expires_at: Timestamp,
+    /// What became of it.
+    pub state: TokenState,
+}
+
+/// What became of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenState {
+    /// Nothing yet; it may have expired.
+    Open,
+    /// It was used.
+    Used {
+        /// When.
+        at: Timestamp,
+        /// For which certificate.
+        by: CertificateId,
+    },
+    /// It was taken back.
+    Cancelled {
+        /// When.
+        at: Timestamp,
+        /// By whom.
+        by: String,
+    },
+}
+
+/// Part of a list, in the order in which tokens were made.
+#[derive(Debug)]
+pub struct TokenPage {
+    /// At most as many as were asked for.
+    pub tokens: Vec<TokenRecord>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Where the next page begins, if there is one.
+    pub next: Option<TokenId>,
+}
+
+impl Store {
+    /// Adds a token. Those that nobody used for 90 days after their end are removed on the way.
+    pub fn add_token(
+        &mut self,
+        issuer: AuthorityId,
+        token: &NewToken<'_>,
+        now: Timestamp,
+    ) -> Result<TokenId, StoreError> {
+        let transaction = self.begin()?;
+        remove_forgotten(&transaction, now)?;
+        refuse_too_many(&transaction, MAX_TOKENS)?;
+        let id = transaction.number(
+            "INSERT INTO tokens
+                 (authority, token_sha256, profile, label, made_at, made_by, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+            &[
+                issuer.0.into(),
+                hex(&token.sha256).into(),
+                token.profile.name.into(),
+                token.label.into(),
+                now.as_second().into(),
+                token.made_by.into(),
+                token.expires_at.as_second().into(),
+            ],
+        )?;
+        for (position, name) in (0_i64..).zip(token.names) {
+            transaction.execute(
+                "INSERT INTO token_names (token, position, kind, value) VALUES (?1, ?2, ?3, ?4)",
+                &[
+                    id.into(),
+                    position.into(),
+                    name.kind().into(),
+                    name.to_string().into(),
+                ],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(TokenId(id))
+    }
+
+    /// The open token with this hash; what it stands for is what its holder may ask for. Refused if
+    /// it is unknown, used, cancelled or expired. [`Store::reserve`] asks again, and uses it.
+    pub fn token(
+        &self,
+        issuer: AuthorityId,
+        sha256: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<TokenRecord, StoreError> {
+        let snapshot = self.engine.snapshot()?;
+        open(&snapshot, issuer, sha256, now)
+    }
+
+    /// The tokens of an authority, at most `limit` (and [`super::MAX_PAGE`]), after `after`.
+    pub fn tokens(
+        &self,
+        issuer: AuthorityId,
+        after: Option<TokenId>,
+        limit: u32,
+    ) -> Result<TokenPage, StoreError> {
+        let limit = limit.clamp(1, super::MAX_PAGE);
+        let snapshot = self.engine.snapshot()?;
+        let total = snapshot.number(
+            "SELECT count(*) FROM tokens WHERE authority = ?1",
+            &[issuer.0.into()],
+        )?;
+        let rows = snapshot.query(
+            &format!(
+                "SELECT {COLUMNS} FROM tokens WHERE authority = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+            ),
+            &[
+                issuer.0.into(),
+                after.map_or(0, |id| id.0).into(),
+                (i64::from(limit) + 1).into(),
+            ],
+        )?;
+        let more = rows.len() > limit as usize;
+        let tokens = rows
+            .iter()
+            .take(limit as usize)
+            .map(|row| read(&snapshot, row))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(TokenPage {
+            next: more.then(|| tokens.last().map(|last| last.id)).flatten(),
+            tokens,
+            total: total.unsigned_abs(),
+        })
+    }
+
+    /// Takes an open token back. Refused if it is unknown, used or cancelled.
+    pub fn cancel_token(
+        &mut self,
+        issuer: AuthorityId,
+        id: TokenId,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<TokenRecord, StoreError> {
+        let transaction = self.begin()?;
+        let row = transaction
+            .first(
+                &format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 AND authority = ?2"),
+                &[id.0.into(), issuer.0.into()],
+            )?
+            .ok_or(StoreError::TokenUnknown)?;
+        let mut token = read(&transaction, &row)?;
+        refuse_ended(&token)?;
+        transaction.execute(
+            "UPDATE tokens SET cancelled_at = ?2, cancelled_by = ?3 WHERE id = ?1",
+            &[id.0.into(), now.as_second().into(), by.into()],
+        )?;
+        transaction.commit()?;
+        token.state = TokenState::Cancelled {
+            at: now,
+            by: by.to_owned(),
+        };
+        Ok(token)
+    }
+}
+
+/// Whether a token admits this reservation.
+pub(super) fn admit(
+    engine: &Engine,
+    issuer: AuthorityId,
+    sha256: &[u8; 32],
+    reservation: &Reservation<'_>,
+    now: Timestamp,
+) -> Result<TokenId, StoreError> {
+    let token = open(engine, issuer, sha256, now)?;
+    let same_names = token.names.len() == reservation.names.len()
+        && token
+            .names
+            .iter()
+            .all(|name| reservation.names.contains(name));
+    if token.profile != reservation.profile || !same_names {
+        return Err(StoreError::TokenForAnother);
+    }
+    Ok(token.id)
+}
+
+/// Uses a token up.
+pub(super) fn spend(
+    engine: &Engine,
+    token: TokenId,
+    certificate: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    engine.execute(
+        "UPDATE tokens SET used_at = ?2, used_by = ?3 WHERE id = ?1",
+        &[token.0.into(), now.as_second().into(), certificate.into()],
+    )?;
+    Ok(())
+}
+
+fn open(
+    engine: &Engine,
+    issuer: AuthorityId,
+    sha256: &[u8; 32],
+    now: Timestamp,
+) -> Result<TokenRecord, StoreError> {
+    let row = engine
+        .first(
+            &format!("SELECT {COLUMNS} FROM tokens WHERE token_sha256 = ?1 AND authority = ?2"),
+            &[hex(sha256).into(), issuer.0.into()],
+        )?
+        .ok_or(StoreError::TokenUnknown)?;
+    let token = read(engine, &row)?;
+    refuse_ended(&token)?;
+    if token.expires_at < now {
+        return Err(StoreError::TokenExpired {
+            at: token.expires_at,
+        });
+    }
+    Ok(token)
+}
+
+fn refuse_ended(token: &TokenRecord) -> Result<(), StoreError> {
+    match token.state {
+        TokenState::Open => Ok(()),
+        TokenState::Used { at, .. } => Err(StoreError::TokenSpent { at }),
+        TokenState::Cancelled { at, .. } => Err(StoreError::TokenCancelled { at }),
+    }
+}
+
+fn refuse_too_many(engine: &Engine, most: i64) -> Result<(), StoreError> {
+    // Counting takes longer the more there are, and so few were ever made in most places.
+    let ever = engine.number("SELECT coalesce(max(id), 0) FROM tokens", &[])?;
+    if ever < most {
+        return Ok(());
+    }
+    let open = "SELECT count(*) FROM tokens WHERE used_at IS NULL AND cancelled_at IS NULL";
+    if engine.number(open, &[])? < most {
+        Ok(())
+    } else {
+        Err(StoreError::TooManyTokens)
+    }
+}
+
+/// Removes what nobody used long ago. Its names go with it.
+fn remove_forgotten(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    engine.execute(
+        "DELETE FROM tokens WHERE id IN
+             (SELECT id FROM tokens WHERE used_at IS NULL AND cancelled_at IS NULL
+                 AND expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+        &[
+            now.as_second().saturating_sub(KEPT.as_secs()).into(),
+            REMOVED_AT_ONCE.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+const COLUMNS: &str = "id, profile, label, made_at, made_by, expires_at, used_at, used_by, \
+     cancelled_at, cancelled_by";
+
+fn read(engine: &Engine, row: &Row) -> Result<TokenRecord, StoreError> {
+    let corrupt = |what| StoreError::Corrupt { what };
+    let id = row.integer(0)?;
+    let used = (optional_time(row, 6)?, row.optional_integer(7)?);
+    let cancelled = (optional_time(row, 8)?, row.optional_text(9)?);
+    let state = match (used, cancelled) {
+        ((Some(at), Some(by)), _) => TokenState::Used {
+            at,
+            by: CertificateId(by),
+        },
+        (_, (Some(at), Some(by))) => TokenState::Cancelled {
+            at,
+            by: by.to_owned(),
+        },
+        _ => TokenState::Open,
+    };
+    Ok(TokenRecord {
+        id: TokenId(id),
+        profile: profile::named(row.text(1)?).ok_or(corrupt("a profile"))?,
+        label: row.text(2)?.to_owned(),
+        names: engine
+            .query(
+                "SELECT kind, value FROM token_names WHERE token = ?1 ORDER BY position",
+                &[id.into()],
+            )?
+            .iter()
+            .map(|row| name(row.text(0)?, row.text(1)?))
+            .collect::<Result<_, _>>()?,
+        made_at: time(row.integer(3)?)?,
+        made_by: row.text(4)?.to_owned(),
+        expires_at: time(row.integer(5)?)?,
+        state,
+    })
+}
