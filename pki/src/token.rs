@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(text.len(), 43);
         assert_eq!(Token::parse(&text).unwrap().sha256(), token.sha256());
         for other in [
-            "".to_owned(),
+            String::new(),
             text[1..].to_owned(),
             format!("{}=", *text),
             format!(" {}", *text),

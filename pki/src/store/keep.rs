@@ -137,10 +137,7 @@ impl Store {
 }
 
 fn check_file(engine: &Engine, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
-    for row in engine.query(
-        "SELECT integrity_check FROM pragma_integrity_check(100)",
-        &[],
-    )? {
+    for row in engine.query("SELECT integrity_check FROM pragma_integrity_check", &[])? {
         let says = row.text(0)?.to_owned();
         if says != "ok" {
             findings.push(Finding::File { says });
@@ -357,5 +354,187 @@ impl Table {
         );
         to.execute(&sql, &values)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lifecycle::tests::{at, issue, serial};
+    use super::super::tests::{Home, On, on_both_engines};
+    use super::super::{AuthorityRole, Filter, Find};
+    use super::*;
+    use crate::public_key::KeyId;
+    use crate::reason::Reason;
+
+    on_both_engines!(
+        a_copy_holds_everything_and_is_a_store_of_its_own,
+        a_copy_goes_back_into_a_store_of_either_kind_that_does_not_know_it,
+        a_copy_holds_nothing_of_other_authorities,
+        a_sound_store_has_no_findings,
+        octets_that_were_changed_are_found,
+    );
+
+    /// Two issued, one of them revoked, one CRL published, one token used.
+    fn filled(on: &On) -> (Home, Store, super::super::AuthorityId) {
+        let (home, mut store, issuing) = on.new_store();
+        issue(&mut store, issuing, 1, "urn:example:a", 100);
+        issue(&mut store, issuing, 2, "urn:example:b", 100);
+        store
+            .revoke::<StoreError>(&Find::Serial(serial(2)), Reason::Superseded, at(5), Ok)
+            .unwrap();
+        let number = store.take_crl_number(issuing, Some(3)).unwrap();
+        store
+            .publish_crl::<StoreError>(issuing, Some(3), number, (at(6), at(9)), |_| Ok(()))
+            .unwrap();
+        (home, store, issuing)
+    }
+
+    fn contents(store: &Store) -> String {
+        let listed = store.list(&Filter::default(), None, 100, at(0)).unwrap();
+        let issuing = store
+            .authority(AuthorityRole::Issuing, KeyId([7; 20]))
+            .unwrap();
+        let rows: Vec<_> = listed
+            .records
+            .iter()
+            .map(|it| {
+                let der = store.der(it.id).unwrap();
+                (&it.serial, it.status, &it.names, it.revoked, der)
+            })
+            .map(|row| format!("{row:?}"))
+            .collect();
+        format!(
+            "{} {rows:?} {:?}",
+            listed.total,
+            store.crl_states(issuing).unwrap()
+        )
+    }
+
+    fn a_copy_holds_everything_and_is_a_store_of_its_own(on: &On) {
+        use std::os::unix::fs::MetadataExt as _;
+        let (_home, mut store, issuing) = filled(on);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("copy.db");
+        store.backup_to(&path).unwrap();
+        assert!(store.backup_to(&path).is_err(), "nothing is overwritten");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        let before = contents(&store);
+        issue(&mut store, issuing, 3, "urn:example:c", 100);
+        let mut copy = Store::open(&path).unwrap();
+        assert_eq!(contents(&copy), before);
+        assert_eq!(copy.check().unwrap(), []);
+        // What was published after the copy was made has numbers that are left out.
+        copy.raise_crl_numbers(1000).unwrap();
+        let ours = copy
+            .authority(AuthorityRole::Issuing, KeyId([7; 20]))
+            .unwrap();
+        assert_eq!(copy.take_crl_number(ours, Some(3)).unwrap(), 1002);
+        assert!(copy.take_crl_number(ours, Some(4)).unwrap() > 1000);
+        issue(&mut copy, ours, 3, "urn:example:c", 100);
+        let mode = copy.engine.first("PRAGMA journal_mode", &[]).unwrap();
+        assert_eq!(mode.unwrap().text(0).unwrap(), "wal");
+    }
+
+    fn a_copy_goes_back_into_a_store_of_either_kind_that_does_not_know_it(on: &On) {
+        let (_file, store, _) = filled(&On::File);
+        let (_home, mut knows_it, _) = on.new_store();
+        assert!(matches!(
+            store.copy_into(&mut knows_it),
+            Err(StoreError::NotEmpty)
+        ));
+        let (_empty, mut target) = on.empty_store();
+        let other = target
+            .add_authority(AuthorityRole::Issuing, KeyId([9; 20]))
+            .unwrap();
+        issue(&mut target, other, 77, "urn:example:z", 100);
+        store.copy_into(&mut target).unwrap();
+        let ours = target
+            .authority(AuthorityRole::Issuing, KeyId([7; 20]))
+            .unwrap();
+        target.look_only_at(&[ours]).unwrap();
+        assert_eq!(contents(&target), contents(&store));
+        // New ones find places beyond those that were copied.
+        issue(&mut target, ours, 3, "urn:example:c", 100);
+        assert_eq!(target.check().unwrap(), []);
+    }
+
+    fn a_copy_holds_nothing_of_other_authorities(on: &On) {
+        let (_home, mut store, issuing) = filled(on);
+        let before = contents(&store);
+        let other = store
+            .add_authority(AuthorityRole::Issuing, KeyId([9; 20]))
+            .unwrap();
+        issue(&mut store, other, 2, "urn:example:b", 100);
+        store.look_only_at(&[issuing]).unwrap();
+        assert_eq!(store.find(&Find::Serial(serial(2))).unwrap().len(), 1);
+        let filter = Filter {
+            id: Some(super::super::IdFilter::Prefix("urn:".to_owned())),
+            ..Filter::default()
+        };
+        assert_eq!(store.list(&filter, None, 10, at(0)).unwrap().total, 2);
+        if matches!(on, On::File) {
+            // A file has one owner; its copy is whole.
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("copy.db");
+        store.backup_to(&path).unwrap();
+        assert_eq!(contents(&Store::open(&path).unwrap()), before);
+    }
+
+    fn a_sound_store_has_no_findings(on: &On) {
+        let (_home, store, _) = filled(on);
+        assert_eq!(store.check().unwrap(), []);
+    }
+
+    fn octets_that_were_changed_are_found(on: &On) {
+        let (_home, store, _) = filled(on);
+        let first = "(SELECT min(id) FROM certificates)";
+        let sql = format!("UPDATE certificates SET der = ?1 WHERE id = {first}");
+        store
+            .engine
+            .execute(&sql, &[b"something else".as_slice().into()])
+            .unwrap();
+        store
+            .engine
+            .batch("UPDATE counts SET number = number + 1 WHERE status = 'revoked'")
+            .unwrap();
+        assert_eq!(
+            store.check().unwrap(),
+            [
+                Finding::Count {
+                    profile: "device".to_owned(),
+                    status: "revoked".to_owned()
+                },
+                Finding::Fingerprint {
+                    serial: "01".to_owned()
+                }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_damaged_is_found() {
+        let (home, store, _) = filled(&On::File);
+        store.close().unwrap();
+        let Home::File(directory) = &home else {
+            unreachable!("it is in a file")
+        };
+        let path = directory.path().join("inventory.db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The same serial in the table and in its index, but not the same any more.
+        let place = bytes
+            .windows(64)
+            .rposition(|window| window == "01".repeat(32).as_bytes())
+            .unwrap();
+        bytes[place] = b'f';
+        std::fs::write(&path, bytes).unwrap();
+        let store = home.open();
+        let findings = store.check().unwrap();
+        assert!(
+            findings.iter().any(|it| matches!(it, Finding::File { .. })),
+            "{findings:?}"
+        );
     }
 }

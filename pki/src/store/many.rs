@@ -66,13 +66,17 @@ fn fill(store: &Store, issuer: i64, many: i64) {
         Engine::Sqlite(_) => "printf('%07d', i)",
         Engine::Postgres(_) => "lpad(i::text, 7, '0')",
     };
-    let numbers =
-        format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {many})");
+    let numbers = format!(
+        "WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {many})"
+    );
     let filler = "x".repeat(57);
     let octets = match &store.engine {
         Engine::Sqlite(_) => "zeroblob(700)",
         Engine::Postgres(_) => "decode(repeat('5a', 700), 'hex')",
     };
+    if matches!(store.engine, Engine::Postgres(_)) {
+        store.engine.batch("SET statement_timeout = 0").unwrap();
+    }
     let transaction = store.engine.write().unwrap();
     let not_after = format!("{} + (i * 7919 % 400) * {DAY}", NOW - 30 * DAY);
     for sql in [
@@ -104,7 +108,7 @@ fn fill(store: &Store, issuer: i64, many: i64) {
     transaction.commit().unwrap();
     if matches!(store.engine, Engine::Postgres(_)) {
         // What autovacuum does within a minute.
-        store.engine.batch("ANALYZE").unwrap();
+        store.engine.batch("VACUUM ANALYZE").unwrap();
     }
 }
 
@@ -116,7 +120,10 @@ fn many(on: &On) -> (Home, Store, i64) {
     (home, store, many)
 }
 
-fn filters() -> Vec<(&'static str, Filter, Box<dyn Fn(&Made) -> bool>)> {
+/// What is typed, the filter that it becomes, and what it means.
+type Case = (&'static str, Filter, Box<dyn Fn(&Made) -> bool>);
+
+fn filters() -> Vec<Case> {
     let now = NOW;
     let status = |status| Filter {
         status: Some(status),
@@ -130,7 +137,7 @@ fn filters() -> Vec<(&'static str, Filter, Box<dyn Fn(&Made) -> bool>)> {
         expires_by: Some(Timestamp::from_second(now + days * DAY).unwrap()),
         ..Filter::default()
     };
-    let within = |days: i64| {
+    let within = move |days: i64| {
         move |it: &Made| it.status == "issued" && (now..=now + days * DAY).contains(&it.not_after)
     };
     let prefix = |text: &'static str| {
@@ -147,7 +154,7 @@ fn filters() -> Vec<(&'static str, Filter, Box<dyn Fn(&Made) -> bool>)> {
         profile: profile::named("server"),
         ..Filter::default()
     };
-    let mut filters: Vec<(&'static str, Filter, Box<dyn Fn(&Made) -> bool>)> = vec![
+    let mut filters: Vec<Case> = vec![
         ("everything", Filter::default(), Box::new(|_| true)),
         (
             "--status issued",
@@ -207,6 +214,23 @@ fn filters() -> Vec<(&'static str, Filter, Box<dyn Fn(&Made) -> bool>)> {
     ] {
         filters.push((what, filter, Box::new(is)));
     }
+    filters.push((
+        "--id 'urn:*' --status issued",
+        Filter {
+            status: Some(StatusFilter::Stored(Status::Issued)),
+            ..prefix("urn:").0
+        },
+        Box::new(|it| it.profile == "device" && it.status == "issued"),
+    ));
+    filters.push((
+        "--id alias --status expired --profile server",
+        Filter {
+            status: Some(StatusFilter::Expired),
+            profile: profile::named("server"),
+            ..part("alias").0
+        },
+        Box::new(move |it| it.profile == "server" && it.status == "issued" && it.not_after < now),
+    ));
     filters.push((
         "--id 'urn:*' --status revoked --profile device",
         Filter {

@@ -266,18 +266,24 @@ pub(crate) mod tests {
     impl On {
         /// A store with one authority, in a place that lives as long as the first value.
         pub(crate) fn new_store(&self) -> (Home, Store, AuthorityId) {
-            let home = match self {
-                Self::File => Home::File(tempfile::tempdir().unwrap()),
-                Self::Server(server) => Home::Database(server.clone(), server.database()),
-            };
-            let mut store = match &home {
-                Home::File(directory) => Store::create(&file_in(directory)).unwrap(),
-                Home::Database(..) => Store::create_on(home.server()).unwrap(),
-            };
+            let (home, mut store) = self.empty_store();
             let issuing = store
                 .add_authority(AuthorityRole::Issuing, KeyId([7; 20]))
                 .unwrap();
             (home, store, issuing)
+        }
+
+        /// A store that knows no authority.
+        pub(crate) fn empty_store(&self) -> (Home, Store) {
+            let home = match self {
+                Self::File => Home::File(tempfile::tempdir().unwrap()),
+                Self::Server(server) => Home::Database(server.clone(), server.database()),
+            };
+            let store = match &home {
+                Home::File(directory) => Store::create(&file_in(directory)).unwrap(),
+                Home::Database(..) => Store::create_on(home.server()).unwrap(),
+            };
+            (home, store)
         }
     }
 

@@ -20,6 +20,9 @@ use super::{AuthorityId, Filter, IdFilter, Status, StatusFilter, StoreError, amo
 /// Up to so many matches are taken as they come, and put in order here.
 const FEW: usize = 10_000;
 
+/// How many certificates are asked for their names at once.
+const ASKED_AT_ONCE: usize = 500;
+
 /// What is searched for.
 #[derive(Debug)]
 pub(super) struct Search<'a> {
@@ -187,6 +190,13 @@ impl<'a> Search<'a> {
     ) -> Result<Matches, StoreError> {
         let (by_index, in_order, values) = conditions(name);
         let others = self.others(engine)?;
+        if self.status.is_some() || self.profile.is_some() {
+            let kinds = self.kinds(engine)?;
+            if kinds.iter().map(|kind| kind.number).sum::<u64>() <= FEW as u64 {
+                let condition = format!("{in_order} AND {others}");
+                return of_few(engine, &kinds, &condition, &values, (after, limit));
+            }
+        }
         let sql = format!(
             "SELECT n.certificate FROM names AS n WHERE {by_index} AND {others} LIMIT {}",
             FEW + 1
@@ -258,6 +268,35 @@ impl<'a> Search<'a> {
             terms.join(" AND ")
         ))
     }
+}
+
+/// The matches among a few certificates, asked one by one for their names.
+fn of_few(
+    engine: &Engine,
+    kinds: &[Kind],
+    condition: &str,
+    values: &[Value],
+    (after, limit): (i64, usize),
+) -> Result<Matches, StoreError> {
+    let mut few = Matches::default();
+    for kind in kinds {
+        let mut values = kind.values();
+        values.extend([0_i64.into(), rows(FEW)]);
+        few.add(engine, PAGE_OF_KIND, &values)?;
+    }
+    let mut matches = Matches::default();
+    for ids in few.ids.chunks(ASKED_AT_ONCE) {
+        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+        let sql = format!(
+            "SELECT DISTINCT n.certificate FROM names AS n
+              WHERE n.certificate IN ({}) AND {condition}",
+            ids.join(", ")
+        );
+        matches.add(engine, &sql, values)?;
+    }
+    matches.total = matches.ids.len() as u64;
+    matches.ids.retain(|&id| id > after);
+    Ok(matches.first(limit))
 }
 
 /// The condition on a name twice: as an index serves it, and as it is seen on the names in order.

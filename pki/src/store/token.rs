@@ -354,3 +354,222 @@ fn read(engine: &Engine, row: &Row) -> Result<TokenRecord, StoreError> {
         state,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lifecycle::tests::{a_key, at, serial};
+    use super::super::tests::{On, on_both_engines};
+    use super::super::{Find, KeyOrigin};
+    use super::*;
+    use crate::profile::EndEntity;
+
+    on_both_engines!(
+        a_token_enrols_once,
+        of_two_who_show_one_token_at_once_one_is_refused,
+        a_token_is_for_its_profile_and_all_of_its_names,
+        a_reservation_that_is_refused_leaves_the_token_open,
+        a_token_ends_at_its_time_and_can_be_taken_back,
+        pages_of_tokens_join_and_each_says_the_total,
+        what_nobody_used_long_ago_is_removed_and_what_was_used_is_kept,
+        no_more_tokens_are_open_than_may_be,
+    );
+
+    const PUMP: &str = "urn:example:pump-1";
+
+    fn add(store: &mut Store, issuer: AuthorityId, number: u8, name: &str) -> TokenId {
+        let names = [Name::uri(name).unwrap()];
+        let token = NewToken {
+            sha256: [number; 32],
+            profile: EndEntity::Device.profile(),
+            label: name,
+            names: &names,
+            made_by: "nurse",
+            expires_at: at(100),
+        };
+        store.add_token(issuer, &token, at(0)).unwrap()
+    }
+
+    fn enrol(
+        store: &mut Store,
+        issuer: AuthorityId,
+        number: u64,
+        (profile, names): (EndEntity, &[&str]),
+        token: u8,
+        now: i64,
+    ) -> Result<CertificateId, StoreError> {
+        let names: Vec<Name> = names.iter().map(|name| Name::uri(name).unwrap()).collect();
+        let reservation = Reservation {
+            profile: profile.profile(),
+            label: "a",
+            names: &names,
+            key: &a_key(),
+            key_origin: KeyOrigin::Request,
+            shard: None,
+            token: Some([token; 32]),
+        };
+        store.reserve(issuer, &serial(number), &reservation, at(now))
+    }
+
+    const DEVICE: (EndEntity, &[&str]) = (EndEntity::Device, &[PUMP]);
+
+    fn a_token_enrols_once(on: &On) {
+        let (_home, mut store, issuing) = on.new_store();
+        add(&mut store, issuing, 1, PUMP);
+        assert!(matches!(
+            enrol(&mut store, issuing, 1, DEVICE, 2, 5),
+            Err(StoreError::TokenUnknown)
+        ));
+        let stands_for = store.token(issuing, &[1; 32], at(5)).unwrap();
+        assert_eq!(stands_for.names, [Name::uri(PUMP).unwrap()]);
+        let by = enrol(&mut store, issuing, 2, DEVICE, 1, 5).unwrap();
+        let again = enrol(&mut store, issuing, 3, DEVICE, 1, 6);
+        assert!(matches!(again, Err(StoreError::TokenSpent { at: spent }) if spent == at(5)));
+        assert!(store.find(&Find::Serial(serial(3))).unwrap().is_empty());
+        let listed = &store.tokens(issuing, None, 10).unwrap().tokens[0];
+        assert_eq!(listed.state, TokenState::Used { at: at(5), by });
+    }
+
+    fn of_two_who_show_one_token_at_once_one_is_refused(on: &On) {
+        let (home, mut store, issuing) = on.new_store();
+        add(&mut store, issuing, 1, PUMP);
+        let won = std::thread::scope(|scope| {
+            let tries: Vec<_> = (1..=4)
+                .map(|number| {
+                    let mut store = home.open();
+                    scope.spawn(move || enrol(&mut store, issuing, number, DEVICE, 1, 5).is_ok())
+                })
+                .collect();
+            tries
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .filter(|won| *won)
+                .count()
+        });
+        assert_eq!(won, 1);
+    }
+
+    fn a_token_is_for_its_profile_and_all_of_its_names(on: &On) {
+        let (_home, mut store, issuing) = on.new_store();
+        add(&mut store, issuing, 1, PUMP);
+        for other in [
+            (EndEntity::Client, &[PUMP][..]),
+            (EndEntity::Device, &["urn:example:pump-2"]),
+            (EndEntity::Device, &[PUMP, "urn:example:pump-2"]),
+            (EndEntity::Device, &[]),
+        ] {
+            assert!(matches!(
+                enrol(&mut store, issuing, 1, other, 1, 5),
+                Err(StoreError::TokenForAnother)
+            ));
+        }
+        // Another authority on the same server made none.
+        let other = store
+            .add_authority(
+                super::super::AuthorityRole::Issuing,
+                crate::public_key::KeyId([8; 20]),
+            )
+            .unwrap();
+        assert!(matches!(
+            enrol(&mut store, other, 1, DEVICE, 1, 5),
+            Err(StoreError::TokenUnknown)
+        ));
+        enrol(&mut store, issuing, 1, DEVICE, 1, 5).unwrap();
+    }
+
+    fn a_reservation_that_is_refused_leaves_the_token_open(on: &On) {
+        let (_home, mut store, issuing) = on.new_store();
+        add(&mut store, issuing, 1, PUMP);
+        add(&mut store, issuing, 2, PUMP);
+        enrol(&mut store, issuing, 1, DEVICE, 1, 5).unwrap();
+        assert!(matches!(
+            enrol(&mut store, issuing, 1, DEVICE, 2, 5),
+            Err(StoreError::SerialTaken)
+        ));
+        enrol(&mut store, issuing, 2, DEVICE, 2, 5).unwrap();
+    }
+
+    fn a_token_ends_at_its_time_and_can_be_taken_back(on: &On) {
+        let (_home, mut store, issuing) = on.new_store();
+        add(&mut store, issuing, 1, PUMP);
+        let back = add(&mut store, issuing, 2, PUMP);
+        assert!(matches!(
+            enrol(&mut store, issuing, 1, DEVICE, 1, 101),
+            Err(StoreError::TokenExpired { at: ended }) if ended == at(100)
+        ));
+        enrol(&mut store, issuing, 1, DEVICE, 1, 100).unwrap();
+        store.cancel_token(issuing, back, "nurse", at(7)).unwrap();
+        assert!(matches!(
+            enrol(&mut store, issuing, 2, DEVICE, 2, 8),
+            Err(StoreError::TokenCancelled { at: ended }) if ended == at(7)
+        ));
+        assert!(matches!(
+            store.cancel_token(issuing, back, "nurse", at(9)),
+            Err(StoreError::TokenCancelled { .. })
+        ));
+        for forbidden in [
+            "UPDATE tokens SET used_at = NULL, used_by = NULL",
+            "UPDATE tokens SET expires_at = expires_at + 1",
+            "UPDATE token_names SET value = 'urn:example:b'",
+            "DELETE FROM tokens",
+        ] {
+            assert!(store.engine.batch(forbidden).is_err(), "{forbidden}");
+        }
+    }
+
+    fn pages_of_tokens_join_and_each_says_the_total(on: &On) {
+        let (_home, mut store, issuing) = on.new_store();
+        let made: Vec<TokenId> = (1..=5)
+            .map(|number| add(&mut store, issuing, number, PUMP))
+            .collect();
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.tokens(issuing, after, 2).unwrap();
+            assert_eq!(page.total, 5);
+            seen.extend(page.tokens.iter().map(|token| token.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, made);
+    }
+
+    fn what_nobody_used_long_ago_is_removed_and_what_was_used_is_kept(on: &On) {
+        let (_home, mut store, issuing) = on.new_store();
+        add(&mut store, issuing, 1, PUMP);
+        let used = add(&mut store, issuing, 2, PUMP);
+        enrol(&mut store, issuing, 1, DEVICE, 2, 5).unwrap();
+        let names = [];
+        let mut late = |number: u8, now: i64| {
+            let token = NewToken {
+                sha256: [number; 32],
+                profile: EndEntity::Device.profile(),
+                label: "late",
+                names: &names,
+                made_by: "nurse",
+                expires_at: at(now + 100),
+            };
+            let id = store.add_token(issuing, &token, at(now)).unwrap();
+            let tokens = store.tokens(issuing, None, 10).unwrap().tokens;
+            (id, tokens.iter().map(|it| it.id).collect::<Vec<_>>())
+        };
+        let ninety_days = KEPT.as_secs();
+        let (first, left) = late(3, ninety_days + 100);
+        assert_eq!(left.len(), 3);
+        let (second, left) = late(4, ninety_days + 101);
+        assert_eq!(left, [used, first, second]);
+    }
+
+    fn no_more_tokens_are_open_than_may_be(on: &On) {
+        let (_home, mut store, issuing) = on.new_store();
+        let first = add(&mut store, issuing, 1, PUMP);
+        add(&mut store, issuing, 2, PUMP);
+        assert!(refuse_too_many(&store.engine, 3).is_ok());
+        assert!(matches!(
+            refuse_too_many(&store.engine, 2),
+            Err(StoreError::TooManyTokens)
+        ));
+        store.cancel_token(issuing, first, "nurse", at(1)).unwrap();
+        assert!(refuse_too_many(&store.engine, 2).is_ok());
+    }
+}

@@ -108,7 +108,7 @@ impl Postgres {
             .spawn()
             .unwrap();
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !self.answers() {
             assert!(Instant::now() < deadline, "{}", self.log());
             pause();

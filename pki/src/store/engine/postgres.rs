@@ -328,7 +328,7 @@ fn translated(error: &tokio_postgres::Error) -> StoreError {
 fn is_io(error: &tokio_postgres::Error) -> bool {
     error
         .source()
-        .is_some_and(|source| source.is::<std::io::Error>())
+        .is_some_and(<dyn StdError>::is::<std::io::Error>)
 }
 
 impl ToSql for Value {

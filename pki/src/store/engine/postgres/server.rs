@@ -58,12 +58,18 @@ impl Server {
         match self.transport(&config)? {
             Transport::Plain => {
                 config.ssl_mode(SslMode::Disable);
-                let (client, connection) = config.connect(NoTls).await.map_err(unreachable)?;
+                let (client, connection) = config
+                    .connect(NoTls)
+                    .await
+                    .map_err(|error| unreachable(&error))?;
                 Ok((client, tokio::spawn(async { drop(connection.await) })))
             }
             Transport::Tls(tls) => {
                 config.ssl_mode(SslMode::Require);
-                let (client, connection) = config.connect(*tls).await.map_err(unreachable)?;
+                let (client, connection) = config
+                    .connect(*tls)
+                    .await
+                    .map_err(|error| unreachable(&error))?;
                 Ok((client, tokio::spawn(async { drop(connection.await) })))
             }
         }
@@ -135,8 +141,8 @@ fn is_near(host: &Host) -> bool {
     }
 }
 
-fn unreachable(error: tokio_postgres::Error) -> StoreError {
-    match translated(&error) {
+fn unreachable(error: &tokio_postgres::Error) -> StoreError {
+    match translated(error) {
         StoreError::Server(ServerError::Lost | ServerError::Other { .. }) => {
             ServerError::Unreachable(error.to_string()).into()
         }
