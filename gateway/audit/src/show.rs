@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use terminal::counted;
 
 use crate::clock::seconds;
-use crate::event::{By, Clock, Entry, Event, LogRead, Subjects, Time};
+use crate::event::{By, Clock, Entry, Event, LogRead, Subjects, Time, tell};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
 #[derive(Debug, Serialize)]
@@ -204,6 +204,14 @@ impl Human<'_> {
             | Event::Destruction(_)
             | Event::Backup(_)
             | Event::Restored(_) => kept(&self.0.event, f)?,
+            Event::Verb(_)
+            | Event::Authority(_)
+            | Event::CertificateIntended(_)
+            | Event::CertificateIssued(_)
+            | Event::CertificateRevoked(_)
+            | Event::Crl(_)
+            | Event::Token(_)
+            | Event::RequestRefused(_) => tell(&self.0.event, f)?,
             Event::Clock(e) => clock(e, f)?,
             Event::Witness(e) => {
                 let (witnessed, signed) = (e.witnessed, counted(e.signed, "entry/entries"));

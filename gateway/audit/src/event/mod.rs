@@ -21,10 +21,17 @@ mod integrity;
 
 mod request;
 
+mod authority;
+
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 pub use crate::code::Code;
+pub(crate) use authority::tell;
+pub use authority::{
+    Act, Authority, CertificateIntended, CertificateIssued, CertificateRevoked, Crl,
+    RequestRefused, Requester, Token, TokenState, Verb,
+};
 pub use connection::{Certificate, Close, Handshake, HandshakeRefused, Noise, Offered};
 pub use house::{
     Clock, Configuration, Damage, Decision, Discontinuity, EpochKey, Interrupted, LogRead,
@@ -59,6 +66,8 @@ const KINDS: &[(u8, &str)] = &[
     (17, "epoch_key"), (18, "discontinuity"), (20, "unsigned_tail"),
     (21, "witness"), (22, "log_read"), (23, "clock"), (24, "retention"), (25, "hold"), (26, "destruction"),
     (27, "backup"), (28, "restored"),
+    (29, "verb"), (30, "authority"), (31, "certificate_intended"), (32, "certificate_issued"),
+    (33, "certificate_revoked"), (34, "crl"), (35, "token"), (36, "request_refused"),
 ];
 
 /// One thing that happened, with the time at which the gateway saw it.
@@ -161,6 +170,30 @@ pub enum Event<'a> {
     /// What the kernel says of the system's clock: at the start, and when it changes; or it was set.
     #[n(23)]
     Clock(#[cbor(b(0))] Clock<'a>),
+    /// A command of an authority was run.
+    #[n(29)]
+    Verb(#[cbor(b(0))] Verb<'a>),
+    /// Something was done with an authority itself.
+    #[n(30)]
+    Authority(#[cbor(b(0))] Authority<'a>),
+    /// A certificate is about to be signed.
+    #[n(31)]
+    CertificateIntended(#[cbor(b(0))] CertificateIntended<'a>),
+    /// A certificate was signed.
+    #[n(32)]
+    CertificateIssued(#[cbor(b(0))] CertificateIssued<'a>),
+    /// A certificate is about to be revoked.
+    #[n(33)]
+    CertificateRevoked(#[cbor(b(0))] CertificateRevoked<'a>),
+    /// A CRL is about to be signed, or was published.
+    #[n(34)]
+    Crl(#[cbor(b(0))] Crl<'a>),
+    /// A one-time token was made, taken back or used.
+    #[n(35)]
+    Token(#[cbor(b(0))] Token<'a>),
+    /// Somebody asked an authority for a certificate and did not get one.
+    #[n(36)]
+    RequestRefused(#[cbor(b(0))] RequestRefused<'a>),
 }
 
 impl Event<'_> {
@@ -196,6 +229,14 @@ impl Event<'_> {
             Event::Backup(_) => "backup",
             Event::Restored(_) => "restored",
             Event::Clock(_) => "clock",
+            Event::Verb(_) => "verb",
+            Event::Authority(_) => "authority",
+            Event::CertificateIntended(_) => "certificate_intended",
+            Event::CertificateIssued(_) => "certificate_issued",
+            Event::CertificateRevoked(_) => "certificate_revoked",
+            Event::Crl(_) => "crl",
+            Event::Token(_) => "token",
+            Event::RequestRefused(_) => "request_refused",
         }
     }
 
@@ -212,7 +253,16 @@ impl Event<'_> {
             Event::Close(_) => Some("closed"),
             Event::Configuration(c) if c.accepted => Some("accepted"),
             Event::Configuration(_) => Some("refused"),
-            Event::Start(_)
+            Event::CertificateIntended(_) => Some("intended"),
+            Event::Crl(crl) if !crl.published => Some("intended"),
+            Event::Verb(verb) if verb.code.is_none() => Some("complete"),
+            Event::Verb(_) | Event::RequestRefused(_) => Some("refused"),
+            Event::Authority(_)
+            | Event::CertificateIssued(_)
+            | Event::CertificateRevoked(_)
+            | Event::Crl(_)
+            | Event::Token(_)
+            | Event::Start(_)
             | Event::Stop(_)
             | Event::Decision(_)
             | Event::Revocation(_)

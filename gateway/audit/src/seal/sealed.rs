@@ -98,7 +98,15 @@ pub fn stays_clear(event: &Event<'_>) -> bool {
         | Event::Passage(_)
         | Event::Completion(_)
         | Event::Refusal(_)
-        | Event::Noise(_) => false,
+        | Event::Noise(_)
+        | Event::Verb(_)
+        | Event::Authority(_)
+        | Event::CertificateIntended(_)
+        | Event::CertificateIssued(_)
+        | Event::CertificateRevoked(_)
+        | Event::Crl(_)
+        | Event::Token(_)
+        | Event::RequestRefused(_) => false,
     }
 }
 

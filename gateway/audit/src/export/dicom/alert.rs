@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::codes::{
     Code, NODE_AUTHENTICATION, NODE_ID, RECORDING_STOPPED, SECURITY_CONFIGURATION, URI,
 };
-use crate::event::{Clock, Event};
+use crate::event::{Clock, Event, tell};
 use crate::show::kept;
 
 /// An alert, on its way into a message.
@@ -115,6 +115,21 @@ pub(super) fn alert_of(event: &Event<'_>) -> Option<Alert> {
             let _ = kept(event, &mut text);
             configuration("0", event.kind(), text.trim_start().to_owned())
         }
+        Event::Authority(_)
+        | Event::CertificateIntended(_)
+        | Event::CertificateIssued(_)
+        | Event::CertificateRevoked(_)
+        | Event::Crl(_)
+        | Event::Token(_)
+        | Event::RequestRefused(_) => {
+            let mut text = String::new();
+            let _ = tell(event, &mut text);
+            let outcome = match event.outcome() {
+                Some("refused") => "4",
+                _ => "0",
+            };
+            configuration(outcome, event.kind(), text.trim_start().to_owned())
+        }
         Event::Clock(it) => {
             let (outcome, text) = clock(it);
             configuration(outcome, "clock", text)
@@ -129,6 +144,7 @@ pub(super) fn alert_of(event: &Event<'_>) -> Option<Alert> {
         )),
         Event::Start(_)
         | Event::Stop(_)
+        | Event::Verb(_)
         | Event::LogRead(_)
         | Event::Handshake(_)
         | Event::Close(_)
