@@ -113,6 +113,15 @@ pub struct Committer {
     lock: Option<Arc<File>>,
 }
 
+/// How a log is opened.
+#[derive(Debug, Clone, Copy, Default)]
+struct Opening {
+    /// The month that it stays in.
+    month: Option<Time>,
+    /// Whether for a few entries alone.
+    is_brief: bool,
+}
+
 /// What signing asks for.
 struct Signing {
     means: Means,
@@ -126,7 +135,21 @@ impl Log {
     /// # Errors
     /// [`OpenError`]; the log is then as it was.
     pub fn open(options: &Options) -> Result<(Log, Committer), OpenError> {
-        Log::open_in(options, None, None)
+        Log::open_in(options, None, Opening::default())
+    }
+
+    /// The same for a program that comes for a few entries and goes, again and again: it goes on in the
+    /// last segment where it can, and prepares nothing ahead, so that a thousand such runs are not a
+    /// thousand files. What a crash left behind ends a segment all the same.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the log is then as it was.
+    pub fn open_briefly(options: &Options) -> Result<(Log, Committer), OpenError> {
+        let opening = Opening {
+            is_brief: true,
+            ..Opening::default()
+        };
+        Log::open_in(options, None, opening)
     }
 
     /// The same, as if it were the month of `time`, until [`Log::turn`] says otherwise: it does not go over to
@@ -135,7 +158,11 @@ impl Log {
     /// # Errors
     /// [`OpenError`]; the log is then as it was.
     pub fn open_as_of(options: &Options, time: Time) -> Result<(Log, Committer), OpenError> {
-        Log::open_in(options, None, Some(time))
+        let opening = Opening {
+            month: Some(time),
+            ..Opening::default()
+        };
+        Log::open_in(options, None, opening)
     }
 
     /// The same with a clock: entries say how it stands, now and when that changes, and checkpoints do
@@ -147,13 +174,13 @@ impl Log {
         options: &Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Log, Committer), OpenError> {
-        Log::open_in(options, Some(clock), None)
+        Log::open_in(options, Some(clock), Opening::default())
     }
 
     fn open_in(
         options: &Options,
         clock: Option<Arc<dyn Clock>>,
-        month: Option<Time>,
+        opening: Opening,
     ) -> Result<(Log, Committer), OpenError> {
         let segments = options.directory.join("wal");
         make(&segments).map_err(OpenError::disk("create the directory"))?;
@@ -182,7 +209,7 @@ impl Log {
             },
             lock: Arc::clone(&lock),
         });
-        let opened = Log::begin(storage, options, signing, clock, month);
+        let opened = Log::begin(storage, options, signing, clock, opening);
         let (log, mut committer) = opened?;
         committer.lock = Some(lock);
         Ok((log, committer))
@@ -231,7 +258,7 @@ impl Log {
             is_known: false,
             rotations: Chain::default(),
         };
-        let (log, mut committer) = Log::begin(storage, &options, None, None, None)?;
+        let (log, mut committer) = Log::begin(storage, &options, None, None, Opening::default())?;
         committer.lock = Some(lock);
         Ok((log, committer))
     }
@@ -245,6 +272,31 @@ impl Log {
         segment_bytes: u64,
         limits: Limits,
     ) -> Result<(Log, Committer), OpenError> {
+        Log::open_there(storage, segment_bytes, limits, Opening::default())
+    }
+
+    /// The same for a few entries, as [`Log::open_briefly`].
+    ///
+    /// # Errors
+    /// [`OpenError`]; the log is then as it was.
+    pub fn open_briefly_on(
+        storage: Arc<dyn Storage>,
+        segment_bytes: u64,
+        limits: Limits,
+    ) -> Result<(Log, Committer), OpenError> {
+        let opening = Opening {
+            is_brief: true,
+            ..Opening::default()
+        };
+        Log::open_there(storage, segment_bytes, limits, opening)
+    }
+
+    fn open_there(
+        storage: Arc<dyn Storage>,
+        segment_bytes: u64,
+        limits: Limits,
+        opening: Opening,
+    ) -> Result<(Log, Committer), OpenError> {
         let options = Options {
             directory: PathBuf::new(),
             durability: Durability::Durable,
@@ -256,7 +308,7 @@ impl Log {
             is_known: false,
             rotations: Chain::default(),
         };
-        Log::begin(storage, &options, None, None, None)
+        Log::begin(storage, &options, None, None, opening)
     }
 
     fn begin(
@@ -264,7 +316,7 @@ impl Log {
         options: &Options,
         signing: Option<Signing>,
         clock: Option<Arc<dyn Clock>>,
-        month: Option<Time>,
+        Opening { month, is_brief }: Opening,
     ) -> Result<(Log, Committer), OpenError> {
         let mut fresh = [0; 16];
         system_random(&mut fresh).map_err(|NoRandomness| OpenError::NoRandomness)?;
@@ -294,8 +346,14 @@ impl Log {
         let (keyring, drawn) = keyring.map_or((None, Vec::new()), |(keyring, drawn)| {
             (Some(Arc::new(keyring)), drawn)
         });
+        // Behind something torn a segment ends: what was set aside has its place at the end of one.
+        let begin = if is_brief && recovered.is_none() {
+            Segments::go_on
+        } else {
+            Segments::begin
+        };
         let segments =
-            Segments::begin(storage, options.segment_bytes, tail).map_err(|error| match error {
+            begin(storage, options.segment_bytes, tail).map_err(|error| match error {
                 WriteError::Disk(error) => OpenError::Disk {
                     doing: "write",
                     error,
@@ -381,10 +439,27 @@ impl Log {
         entry: &Entry<'_>,
         patience: Duration,
     ) -> Result<Receipt, AppendError> {
+        let queued = self.queue(entry)?;
+        self.wait_for(queued, patience)
+    }
+
+    /// Queues `entry`, to be waited for with [`Log::wait_for`]: of several, the last one alone, since they
+    /// become durable in their order.
+    ///
+    /// # Errors
+    /// [`AppendError`]: the entry counts as not recorded.
+    pub fn queue(&self, entry: &Entry<'_>) -> Result<Queued, AppendError> {
         let leaf = self.shared.encode(entry)?;
-        let sequence = self.push(&leaf, Share::Proven, true)?;
+        self.push(&leaf, Share::Proven, true).map(Queued)
+    }
+
+    /// Waits for an entry that was queued, and so for all before it, at most `patience`.
+    ///
+    /// # Errors
+    /// [`AppendError`]: the entry, and those before it that nobody waited for, count as not recorded.
+    pub fn wait_for(&self, queued: Queued, patience: Duration) -> Result<Receipt, AppendError> {
         self.shared.work.notify_one();
-        self.shared.wait_for(sequence, patience)
+        self.shared.wait_for(queued.0, patience)
     }
 
     /// Records `entry` without waiting.
@@ -553,6 +628,11 @@ impl Drop for Committer {
         self.shared.work.notify_one();
     }
 }
+
+/// An entry that was queued and may not be durable yet.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "what is not waited for counts as not recorded"]
+pub struct Queued(u64);
 
 /// A reserved place in the queue.
 #[derive(Debug)]

@@ -3,6 +3,10 @@
 //! Segments are zeroed before they are used, so that a full disk shows while there is still a whole
 //! segment to write to, and so that a batch costs one write and one sync of data. A segment gets its
 //! name only after its header is durable; a segment on which a write failed is never touched again.
+//!
+//! A program that opens the log for a few entries at a time goes on in the last segment instead, as long as
+//! there is room and nothing was torn there ([`Segments::go_on`]): thousands of such runs are not thousands
+//! of files. Its segments grow as they are written to, and none is prepared ahead.
 
 use std::fmt;
 use std::io;
@@ -52,6 +56,8 @@ impl From<io::Error> for WriteError {
 pub(crate) struct Segments {
     storage: Arc<dyn Storage>,
     segment_bytes: u64,
+    /// Whether segments are zeroed, and the next one is prepared, ahead.
+    is_ahead: bool,
     tail: Tail,
     /// `None` after a write to it failed.
     live: Option<Box<dyn Segment>>,
@@ -71,20 +77,42 @@ impl Segments {
         segment_bytes: u64,
         tail: &Tail,
     ) -> Result<Segments, WriteError> {
+        let mut segments = Segments::at(storage, segment_bytes, tail);
+        segments.is_ahead = true;
+        segments.renew()?;
+        Ok(segments)
+    }
+
+    /// Continues at `tail` in the segment that it is in, which `recover` left whole: no remains of a
+    /// write are there or were set aside. With a fresh one where there is none yet.
+    pub(crate) fn go_on(
+        storage: Arc<dyn Storage>,
+        segment_bytes: u64,
+        tail: &Tail,
+    ) -> Result<Segments, WriteError> {
+        let mut segments = Segments::at(storage, segment_bytes, tail);
+        if tail.segment == 0 || tail.end >= segments.segment_bytes {
+            segments.renew()?;
+        } else {
+            let name = segment_name(tail.segment);
+            segments.live = Some(segments.storage.open(&name)?);
+        }
+        Ok(segments)
+    }
+
+    fn at(storage: Arc<dyn Storage>, segment_bytes: u64, tail: &Tail) -> Segments {
         let least = (BLOCK + MAX_BATCH) as u64;
-        let segment_bytes = segment_bytes.max(least).next_multiple_of(BLOCK as u64);
-        let mut segments = Segments {
+        Segments {
             storage,
-            segment_bytes,
+            segment_bytes: segment_bytes.max(least).next_multiple_of(BLOCK as u64),
+            is_ahead: false,
             tail: tail.clone(),
             live: None,
             failed: false,
             spare: None,
             half_named: None,
             batch: Vec::with_capacity(MAX_BATCH),
-        };
-        segments.renew()?;
-        Ok(segments)
+        }
     }
 
     /// Writes as many of `records` (each with its length before it) as one batch holds. Durable when
@@ -198,11 +226,19 @@ impl Segments {
         if self.storage.list()?.iter().any(|name| name == SPARE) {
             self.storage.remove(SPARE)?;
         }
-        make_spare(self.storage.as_ref(), self.segment_bytes)
+        let bytes = if self.is_ahead {
+            self.segment_bytes
+        } else {
+            BLOCK as u64
+        };
+        make_spare(self.storage.as_ref(), bytes)
     }
 
     /// Zeroes the next segment on a thread of its own. Without it the next one is made when needed.
     fn prepare_spare(&mut self) {
+        if !self.is_ahead {
+            return;
+        }
         let storage = Arc::clone(&self.storage);
         let bytes = self.segment_bytes;
         let prepare = move || {

@@ -31,6 +31,10 @@ pub trait Storage: Send + Sync {
     /// the name included. What an error leaves behind is removed as far as possible.
     fn create_blank(&self, name: &str, bytes: u64) -> io::Result<Box<dyn Segment>>;
 
+    /// Opens a file that is there for durable writes behind its end. What it holds is durable then, whoever
+    /// wrote it.
+    fn open(&self, name: &str) -> io::Result<Box<dyn Segment>>;
+
     /// Creates or replaces a file with this content; durable, the name included.
     fn create(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
@@ -202,6 +206,13 @@ impl Storage for Disk {
                 Err(error)
             }
         }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn Segment>> {
+        let path = self.path(name);
+        // Not through a link, and nothing that is no file.
+        regular(&path)?.sync_all()?;
+        Ok(Box::new(OpenSegment::open(path, self.durability)?))
     }
 
     fn create(&self, name: &str, content: &[u8]) -> io::Result<()> {

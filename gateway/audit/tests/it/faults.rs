@@ -8,6 +8,7 @@ use audit::keeping::Classes;
 use audit::log::Log;
 use audit::merkle::rotation::Chain;
 use audit::queue::{Limits, Share};
+use audit::storage::Storage;
 use audit::verify::{Note, Verdict, verify};
 
 use crate::disk::{Fault, SimulatedDisk};
@@ -86,6 +87,68 @@ fn what_was_acknowledged_is_there_after_a_crash_at_any_operation() {
     assert!(some, "no run got as far as an acknowledgment");
 }
 
+fn open_briefly(disk: &SimulatedDisk) -> Result<(Log, audit::log::Committer), OpenError> {
+    Log::open_briefly_on(Arc::new(disk.clone()), SEGMENT, LIMITS)
+}
+
+/// Comes for two entries and goes; returns those that were acknowledged.
+fn short_run(disk: &SimulatedDisk, first: u64) -> Vec<u64> {
+    let Ok((log, committer)) = open_briefly(disk) else {
+        return Vec::new();
+    };
+    let acknowledged = |number: &u64| log.append_blocking(&entry(*number), PATIENCE).is_ok();
+    let numbers = (first..first + 2).filter(acknowledged).collect();
+    let _ = committer.close(PATIENCE);
+    numbers
+}
+
+#[test]
+fn what_short_runs_had_acknowledged_is_there_after_a_crash_at_any_operation() {
+    let mut most = 0;
+    for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
+        for operation in 0..24 {
+            let disk = SimulatedDisk::default();
+            disk.fail_at(operation, u64::MAX / 2, fault);
+            let acknowledged: Vec<_> = (0..4).flat_map(|run| short_run(&disk, 2 * run)).collect();
+            most = most.max(acknowledged.len());
+            let disk = disk.crash();
+            assert_eq!(short_run(&disk, 100).len(), 2, "the log goes on");
+            assert_eq!(short_run(&disk, 102).len(), 2, "and on");
+            let (found, _) = held(&disk);
+            assert!(
+                acknowledged.iter().all(|number| found.contains(number)),
+                "{fault:?} at {operation}: {acknowledged:?} in {found:?}"
+            );
+            assert!(found.ends_with(&[100, 101, 102, 103]));
+        }
+    }
+    assert_eq!(most, 8, "no run was undisturbed");
+}
+
+#[test]
+fn short_runs_share_a_segment_until_it_is_full_and_a_failed_write_ends_one() {
+    let disk = SimulatedDisk::default();
+    let segments = |disk: &SimulatedDisk| Storage::list(disk).unwrap().len();
+    for run in 0..100 {
+        assert_eq!(short_run(&disk, 2 * run).len(), 2);
+    }
+    assert_eq!(segments(&disk), 1);
+    let (log, committer) = open_briefly(&disk).unwrap();
+    // No spare is prepared: the next operation writes the batch.
+    disk.fail_at(0, 1, Fault::Torn);
+    log.append_blocking(&entry(200), PATIENCE).unwrap();
+    committer.close(PATIENCE).unwrap();
+    assert_eq!(segments(&disk), 2);
+    // Two blocks a run: 2 MiB are 256 of them and the header.
+    for run in 101..400 {
+        assert_eq!(short_run(&disk, 2 * run).len(), 2);
+    }
+    assert_eq!(segments(&disk), 3);
+    let (found, _) = held(&disk);
+    let expected: Vec<_> = (0..=200).chain(202..800).collect();
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn a_write_that_fails_once_is_made_again_in_a_fresh_segment() {
     for fault in [Fault::Failed, Fault::FailedButDone, Fault::Torn] {
@@ -140,7 +203,7 @@ fn a_live_segment_that_disappears_ends_the_log_for_good() {
     let disk = SimulatedDisk::default();
     let (log, _committer) = open(&disk);
     log.append_blocking(&entry(0), PATIENCE).unwrap();
-    audit::storage::Storage::remove(&disk, "0000000000000001.seg").unwrap();
+    Storage::remove(&disk, "0000000000000001.seg").unwrap();
     let mut tries = 0;
     while log.status().available {
         tries += 1;
@@ -249,7 +312,7 @@ fn a_spare_that_does_not_fit_is_not_begun() {
             if error.kind() == std::io::ErrorKind::StorageFull),
         "{refused:?}"
     );
-    let left = audit::storage::Storage::list(&disk).unwrap();
+    let left = Storage::list(&disk).unwrap();
     assert_eq!(left, Vec::<String>::new(), "what is left is not filled up");
     disk.leave(SEGMENT);
     let (_log, committer) = open(&disk);
