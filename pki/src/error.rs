@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::authority::AuthorityError;
 use crate::files::FileError;
 use crate::key::KeyError;
+use crate::log::LogError;
 use crate::profile::ProfileError;
 use crate::reason::Reason;
 use crate::request::RequestError;
@@ -37,6 +38,8 @@ pub enum Error {
     Request(RequestError),
     /// An authority's certificate, name or signature.
     Authority(AuthorityError),
+    /// Something could not be put on record, and so was not done.
+    Log(LogError),
     /// There is no authority in the directory.
     NoAuthority {
         /// The directory.
@@ -73,6 +76,14 @@ pub enum Error {
     },
     /// The issuing authority's own certificate was revoked.
     IssuerRevoked,
+    /// The certificate was signed and is in the inventory, and that it would be is on record; that it was
+    /// could not be recorded, so it is not handed over.
+    IssuedUnrecorded {
+        /// Its serial.
+        serial: Serial,
+        /// What went wrong.
+        error: LogError,
+    },
     /// The certificate was issued and is in the inventory, but its files could not be put in place.
     HandOver {
         /// Its serial.
@@ -140,6 +151,7 @@ impl fmt::Display for Error {
             Self::Profile(error) => write!(f, "{error}"),
             Self::Request(error) => write!(f, "{error}"),
             Self::Authority(error) => write!(f, "{error}"),
+            Self::Log(error) => write!(f, "{error}"),
             Self::NoAuthority { path } => write!(f, "there is no authority in {}", path.display()),
             Self::AuthorityExists { path } => {
                 write!(f, "{} holds an authority already", path.display())
@@ -158,6 +170,10 @@ impl fmt::Display for Error {
                 "a CRL is valid for 1 to {at_most} days; {asked} were asked for"
             ),
             Self::IssuerRevoked => write!(f, "the issuing CA's own certificate was revoked"),
+            Self::IssuedUnrecorded { serial, error } => write!(
+                f,
+                "certificate {serial} was issued, but is not handed over, since that could not be recorded: {error}"
+            ),
             Self::HandOver { serial, error } => write!(
                 f,
                 "certificate {serial} was issued, but its files could not be put in place: {error}"
@@ -203,6 +219,7 @@ impl std::error::Error for Error {
             Self::Request(error) => Some(error),
             Self::Authority(error) => Some(error),
             Self::Unpublished { error, .. } => Some(error),
+            Self::Log(error) | Self::IssuedUnrecorded { error, .. } => Some(error),
             Self::NoAuthority { .. }
             | Self::AuthorityExists { .. }
             | Self::NotEmpty { .. }
@@ -232,6 +249,12 @@ impl From<FileError> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
     }
 }
 

@@ -2,15 +2,20 @@
 //!
 //! Each step consumes the value of the one before it, so none can be left out or taken twice, and
 //! each leaves in the inventory what a later look needs. Dead after step 2 leaves a serial that
-//! nobody gets again; dead after step 3, 5 or 6 leaves a `pending` or `issued` serial that can be
-//! revoked: a certificate that may exist is always known. Files are `outbox`'s business.
+//! nobody gets again; dead after step 3, 4, 5 or 6 leaves a `pending` or `issued` serial that can be
+//! revoked: a certificate that may exist is always known, to the audit log as well. Files are `outbox`'s
+//! business.
+//!
+//! Steps 4 and 6 come in groups too, for who issues many: one wait for the disk is enough for all of them.
 
 use jiff::Timestamp;
 
 use crate::authority::{Authority, AuthorityCertificate, Draft, Issuing, Subject};
 use crate::error::Error;
 use crate::key::{KeyError, PrivateKey};
+use crate::log::{Asker, Intended, Recorded, Recorder};
 use crate::profile::{AuthorityRole, EndEntity, Names, ProfileError, whole_seconds};
+use crate::public_key::{KeyId, sha256};
 use crate::publication::{Pointers, Publication};
 use crate::request::Request;
 use crate::serial::Serial;
@@ -52,6 +57,7 @@ pub(crate) struct Reserved {
     id: CertificateId,
     serial: Serial,
     subject: Subject,
+    key_origin: KeyOrigin,
 }
 
 /// After step 3: what will be signed is linted and known by its hash.
@@ -59,7 +65,19 @@ pub(crate) struct Reserved {
 pub(crate) struct Pending {
     id: CertificateId,
     serial: Serial,
+    subject: Subject,
+    key_origin: KeyOrigin,
+    issuer: KeyId,
     draft: Draft<Issuing>,
+}
+
+/// After step 4: that it will be signed is on record, durable.
+#[derive(Debug)]
+pub(crate) struct OnRecord {
+    id: CertificateId,
+    serial: Serial,
+    draft: Draft<Issuing>,
+    recorded: Recorded,
 }
 
 /// After step 5: it is signed.
@@ -70,7 +88,14 @@ pub(crate) struct Signed {
     der: Vec<u8>,
 }
 
-/// After step 6: it is in the inventory, and may be handed over.
+/// In step 6: it is in the inventory.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    serial: Serial,
+    der: Vec<u8>,
+}
+
+/// After step 6: it is in the inventory and on record, and may be handed over.
 #[derive(Debug)]
 pub(crate) struct Issued {
     /// Its serial.
@@ -164,6 +189,7 @@ impl Validated {
             id,
             serial,
             subject: self.subject,
+            key_origin: self.key_origin,
         })
     }
 }
@@ -180,18 +206,72 @@ impl Reserved {
         Ok(Pending {
             id: self.id,
             serial: self.serial,
+            subject: self.subject,
+            key_origin: self.key_origin,
+            issuer: authority.certificate().key_id(),
             draft,
         })
     }
 }
 
-// Step 4, a durable entry in the audit log that this will be signed, stands between `Pending` and
-// `sign`, as a type of its own that only the log gives out.
-
 impl Pending {
-    /// Step 5: signs exactly what was linted.
+    /// Step 4: puts on record that this will be signed, and who asked for it.
+    pub(crate) fn record(self, by: &Asker, recorder: &Recorder) -> Result<OnRecord, Error> {
+        let recorded = recorder.intend(&self.intended(by))?;
+        Ok(self.recorded(recorded))
+    }
+
+    /// The same for many, behind one wait for the disk; in their order.
+    #[allow(
+        dead_code,
+        reason = "for who issues many at once, which no verb does yet"
+    )]
+    pub(crate) fn record_all(
+        all: Vec<(Self, Asker)>,
+        recorder: &Recorder,
+    ) -> Result<Vec<OnRecord>, Error> {
+        let intended: Vec<_> = all.iter().map(|(one, by)| one.intended(by)).collect();
+        let recorded = recorder.intend_all(&intended)?;
+        let all = all.into_iter().zip(recorded);
+        Ok(all
+            .map(|((one, _), recorded)| one.recorded(recorded))
+            .collect())
+    }
+
+    fn intended<'a>(&'a self, by: &'a Asker) -> Intended<'a> {
+        Intended {
+            issuer: self.issuer,
+            serial: &self.serial,
+            profile: self.subject.profile.profile(),
+            common_name: self
+                .subject
+                .names
+                .all()
+                .is_empty()
+                .then(|| self.subject.names.label()),
+            names: self.subject.names.all(),
+            validity: self.draft.validity(),
+            tbs_sha256: self.draft.tbs_sha256(),
+            key: &self.subject.key,
+            key_origin: self.key_origin,
+            by,
+        }
+    }
+
+    fn recorded(self, recorded: Recorded) -> OnRecord {
+        OnRecord {
+            id: self.id,
+            serial: self.serial,
+            draft: self.draft,
+            recorded,
+        }
+    }
+}
+
+impl OnRecord {
+    /// Step 5: signs exactly what was linted and recorded.
     pub(crate) fn sign(self, authority: &Authority<Issuing>) -> Result<Signed, Error> {
-        let der = authority.sign(&self.draft)?;
+        let der = authority.sign(&self.draft, self.recorded)?;
         Ok(Signed {
             id: self.id,
             serial: self.serial,
@@ -201,14 +281,49 @@ impl Pending {
 }
 
 impl Signed {
-    /// Step 6: records the certificate as issued. Whoever revoked the pending serial meanwhile has
-    /// the last word: then it is not issued.
-    pub(crate) fn record(self, store: &mut Store, now: Timestamp) -> Result<Issued, Error> {
+    /// Step 6, the inventory: stores the certificate as issued. Whoever revoked the pending serial
+    /// meanwhile has the last word: then it is not issued.
+    pub(crate) fn store(self, store: &mut Store, now: Timestamp) -> Result<Stored, Error> {
         store.issued(self.id, &self.der, whole_seconds(now)?)?;
-        Ok(Issued {
+        Ok(Stored {
             serial: self.serial,
             der: self.der,
         })
+    }
+}
+
+impl Stored {
+    /// Step 6, the log: puts on record that it was issued.
+    pub(crate) fn record(self, issuer: KeyId, recorder: &Recorder) -> Result<Issued, Error> {
+        match recorder.issued(issuer, [(&self.serial, sha256(&self.der))]) {
+            Ok(()) => Ok(self.issued()),
+            Err(error) => Err(Error::IssuedUnrecorded {
+                serial: self.serial,
+                error,
+            }),
+        }
+    }
+
+    /// The same for many, behind one wait for the disk; in their order.
+    #[allow(
+        dead_code,
+        reason = "for who issues many at once, which no verb does yet"
+    )]
+    pub(crate) fn record_all(
+        all: Vec<Self>,
+        issuer: KeyId,
+        recorder: &Recorder,
+    ) -> Result<Vec<Issued>, Error> {
+        let told = all.iter().map(|one| (&one.serial, sha256(&one.der)));
+        recorder.issued(issuer, told)?;
+        Ok(all.into_iter().map(Self::issued).collect())
+    }
+
+    fn issued(self) -> Issued {
+        Issued {
+            serial: self.serial,
+            der: self.der,
+        }
     }
 }
 
@@ -232,6 +347,8 @@ mod tests {
     use super::*;
     use crate::authority::tests::{new_issuing, new_root, now};
     use crate::inspect::Inspected;
+    use crate::log::tests::new_log;
+    use crate::log::{AuditLog, Logged, LoggedStep, certificates};
     use crate::name::Name;
     use crate::reason::Reason;
     use crate::store::{Find, Record, Status, StoreError};
@@ -239,6 +356,7 @@ mod tests {
     /// An authority and its inventory, in a directory that outlives them.
     struct World {
         directory: tempfile::TempDir,
+        log: AuditLog,
         store: Store,
         issuer: AuthorityId,
         authority: Authority<Issuing>,
@@ -248,13 +366,14 @@ mod tests {
         fn new() -> Self {
             let (name, root) = new_root();
             let authority = new_issuing(&name, &root);
-            let directory = tempfile::tempdir().unwrap();
+            let (directory, log) = new_log();
             let mut store = Store::create(&directory.path().join("inventory.db")).unwrap();
             let issuer = store
                 .add_authority(AuthorityRole::Issuing, authority.certificate().key_id())
                 .unwrap();
             Self {
                 directory,
+                log,
                 store,
                 issuer,
                 authority,
@@ -288,6 +407,20 @@ mod tests {
         fn pending(&mut self) -> Pending {
             let reserved = self.reserved();
             reserved.draft(&self.authority, &mut self.store).unwrap()
+        }
+
+        fn signed(&mut self) -> Signed {
+            let pending = self.pending();
+            let recorder = self.log.open().unwrap();
+            let recorded = pending.record(&Asker::Operator, &recorder).unwrap();
+            recorded.sign(&self.authority).unwrap()
+        }
+
+        /// What somebody finds who opens the log after a crash.
+        fn logged(&self) -> Vec<(LoggedStep, Serial)> {
+            let told = |logged: Logged| (logged.step, logged.serial);
+            let found = certificates(self.directory.path());
+            found.map(|logged| told(logged.unwrap())).collect()
         }
 
         /// What somebody finds who opens the inventory after a crash.
@@ -332,9 +465,45 @@ mod tests {
     }
 
     #[test]
+    fn dead_after_step_4_what_may_have_been_signed_is_on_record_and_pending() {
+        let mut world = World::new();
+        let pending = world.pending();
+        assert!(world.logged().is_empty());
+        let recorder = world.log.open().unwrap();
+        let recorded = pending.record(&Asker::Operator, &recorder).unwrap();
+        let serial = recorded.serial.clone();
+        // Durable while the log is still held.
+        assert_eq!(world.logged(), [(LoggedStep::Intended, serial.clone())]);
+        assert_eq!(world.after_a_crash(&serial).status, Status::Pending);
+    }
+
+    #[test]
+    fn many_are_recorded_at_once_in_their_order() {
+        let mut world = World::new();
+        let all: Vec<_> = (0..5).map(|_| (world.pending(), Asker::Operator)).collect();
+        let recorder = world.log.open().unwrap();
+        let issuer = world.authority.certificate().key_id();
+        let stored: Vec<_> = Pending::record_all(all, &recorder)
+            .unwrap()
+            .into_iter()
+            .map(|one| {
+                let signed = one.sign(&world.authority).unwrap();
+                signed.store(&mut world.store, now()).unwrap()
+            })
+            .collect();
+        let issued = Stored::record_all(stored, issuer, &recorder).unwrap();
+        let logged = world.logged();
+        for (at, issued) in issued.iter().enumerate() {
+            assert_eq!(logged[at], (LoggedStep::Intended, issued.serial.clone()));
+            assert_eq!(logged[5 + at], (LoggedStep::Issued, issued.serial.clone()));
+        }
+        assert_eq!(logged.len(), 10);
+    }
+
+    #[test]
     fn dead_after_step_5_the_signed_certificate_is_found_and_can_be_revoked() {
         let mut world = World::new();
-        let signed = world.pending().sign(&world.authority).unwrap();
+        let signed = world.signed();
         let found_somewhere = Inspected::read(&signed.der).unwrap();
         let find = Find::Tbs(found_somewhere.tbs_sha256);
         let revoked = world
@@ -350,8 +519,14 @@ mod tests {
     #[test]
     fn dead_after_step_6_the_certificate_can_be_handed_over_later() {
         let mut world = World::new();
-        let signed = world.pending().sign(&world.authority).unwrap();
-        let issued = signed.record(&mut world.store, now()).unwrap();
+        let stored = world.signed().store(&mut world.store, now()).unwrap();
+        let issuer = world.authority.certificate().key_id();
+        let recorder = world.log.open().unwrap();
+        let issued = stored.record(issuer, &recorder).unwrap();
+        drop(recorder);
+        let serial = issued.serial.clone();
+        let steps = [LoggedStep::Intended, LoggedStep::Issued];
+        assert_eq!(world.logged(), steps.map(|step| (step, serial.clone())));
         let id = world
             .store
             .find(&Find::Serial(issued.serial.clone()))
@@ -364,14 +539,14 @@ mod tests {
     #[test]
     fn who_revokes_a_pending_serial_has_the_last_word() {
         let mut world = World::new();
-        let signed = world.pending().sign(&world.authority).unwrap();
+        let signed = world.signed();
         let find = Find::Serial(signed.serial.clone());
         world
             .store
             .revoke::<StoreError>(&find, Reason::CessationOfOperation, now(), Ok)
             .unwrap();
         assert!(matches!(
-            signed.record(&mut world.store, now()),
+            signed.store(&mut world.store, now()),
             Err(Error::Store(StoreError::State))
         ));
     }

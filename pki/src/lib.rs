@@ -7,9 +7,9 @@
 //!     │           order ──► 1 Validated   profile, request          │
 //!     │                     2 Reserved    store: serial drawn       │
 //!     │                     3 Pending     authority: draft, lint    │
-//!     ▼                     4   (audit log, later)                  ▼
-//!  Authority<Root>          5 Signed      Authority<Issuing>     store: revoked
-//!   └─ Authority<Issuing>   6 Issued      store                  lint, sign, replace the file
+//!     ▼                     4 OnRecord    log: durable              ▼
+//!  Authority<Root>          5 Signed      Authority<Issuing>     log, then store: revoked
+//!   └─ Authority<Issuing>   6 Issued      store, log             lint, log, sign, replace the file
 //!                           7 HandedOver  outbox
 //! ```
 //!
@@ -19,8 +19,8 @@
 //! together. The program `pki` (`main.rs`, `cli`) is the only part that prints and reads the clock.
 //!
 //! Places that are kept for what comes: enrollment over the network stands beside `request`, OCSP
-//! beside `revocation`, a token or an encrypted file behind `key`, a shared inventory behind
-//! `store`, and the audit log's entry at step 4.
+//! beside `revocation`, a token or an encrypted file behind `key`, and a shared inventory behind
+//! `store`.
 
 // words
 
@@ -62,11 +62,15 @@ pub mod token;
 
 pub mod store;
 
+pub mod log;
+
 // stages
 
 pub mod authority;
 
 pub mod error;
+
+pub mod code;
 
 pub mod issue;
 
@@ -88,6 +92,7 @@ pub use constraints::NameConstraints;
 pub use error::Error;
 pub use inspect::Inspected;
 pub use issue::{KeySource, Order};
+pub use log::AuditLog;
 pub use name::Name;
 pub use outbox::HandedOver;
 pub use profile::{EndEntity, Names, Validity};

@@ -4,6 +4,9 @@
 //! The inventory is the truth. A revocation is recorded there first, durable; a CRL is signed from
 //! it afterwards, and can be again at any time. So a crash between the two loses nothing, and says
 //! so. A CRL's file is replaced in one step: no reader sees half of one.
+//!
+//! That a CRL will be signed is on record before it is, with the hash of what is signed; what is
+//! published is on record behind it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::authority::{Authority, CrlContent, Level};
 use crate::error::Error;
 use crate::files::{Readers, replace};
+use crate::log::{CrlEntry, Recorder};
 use crate::pem;
 use crate::profile::{ProfileError, Role, whole_seconds};
 use crate::reason::Reason;
@@ -100,7 +104,7 @@ pub(crate) fn publish<L: Level>(
     id: AuthorityId,
     file: &CrlFile,
     days: u32,
-    store: &mut Store,
+    (store, recorder): (&mut Store, &Recorder),
     now: Timestamp,
 ) -> Result<PublishedCrl, Error> {
     if !(1..=MAX_CRL_DAYS).contains(&days) {
@@ -119,22 +123,34 @@ pub(crate) fn publish<L: Level>(
         .map_err(|_| ProfileError::Clock { now })?
         .min(validity.not_after);
     let number = store.take_crl_number(id, file.shard)?;
-    let state = store.publish_crl::<Error>(
-        id,
-        file.shard,
+    let updates = (this_update, next_update);
+    let mut tbs_sha256 = None;
+    let entry = |tbs_sha256, entries| CrlEntry {
+        issuer: authority.certificate().key_id(),
+        shard: file.shard,
         number,
-        (this_update, next_update),
-        |entries| {
-            let der = authority.sign_crl(&CrlContent {
-                number,
-                this_update,
-                next_update,
-                point: file.point.as_deref(),
-                entries,
-            })?;
-            write(&file.published, &file.scratch, &der)
-        },
-    )?;
+        updates,
+        entries,
+        tbs_sha256,
+    };
+    let state = store.publish_crl::<Error>(id, file.shard, number, updates, |entries| {
+        let draft = authority.draft_crl(&CrlContent {
+            number,
+            this_update,
+            next_update,
+            point: file.point.as_deref(),
+            entries,
+        })?;
+        let intended = entry(*draft.tbs_sha256(), entries.len() as u64);
+        let recorded = recorder.intend_crl(&intended)?;
+        let der = authority.sign_crl(&draft, recorded)?;
+        tbs_sha256 = Some(*draft.tbs_sha256());
+        write(&file.published, &file.scratch, &der)
+    })?;
+    // Nothing, where a later number was published meanwhile.
+    if let Some(tbs_sha256) = tbs_sha256 {
+        recorder.published(&entry(tbs_sha256, state.entries))?;
+    }
     Ok(PublishedCrl {
         issuer: L::ROLE,
         path: file.published.clone(),
@@ -283,7 +299,9 @@ mod tests {
             point: None,
         };
         let ends = certificate.validity().not_after;
-        let mut at = |time| publish(&issuing, id, &file, 7, &mut store, time);
+        let (_directory, log) = crate::log::tests::new_log();
+        let recorder = log.open().unwrap();
+        let mut at = |time| publish(&issuing, id, &file, 7, (&mut store, &recorder), time);
         let last = at(ends - SignedDuration::from_hours(1)).unwrap();
         assert_eq!(last.state.next_update, ends);
         for too_late in [ends, ends + SignedDuration::from_secs(1)] {

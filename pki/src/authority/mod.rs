@@ -2,8 +2,8 @@
 //!
 //! [`Authority<Root>`] signs issuing authorities, [`Authority<Issuing>`] signs end entities, each
 //! signs its own CRLs, and no other combination compiles. What is signed was first signed by a
-//! throw-away key, read back and linted; the real key then signs those octets or nothing. Serials
-//! are drawn and remembered elsewhere.
+//! throw-away key, read back and linted; the real key then signs those octets or nothing, and only for
+//! the proof that the intention is on record ([`Recorded`]). Serials are drawn and remembered elsewhere.
 
 mod certificate;
 mod encode;
@@ -13,13 +13,14 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use rcgen::{CertificateParams, Issuer};
+use rcgen::{CertificateParams, CertificateRevocationListParams, Issuer};
 
 pub use certificate::{AuthorityCertificate, AuthorityName};
 
 use crate::constraints::NameConstraints;
 use crate::key::PrivateKey;
 use crate::lint::{self, LintError};
+use crate::log::Recorded;
 use crate::profile::{self, EndEntity, Names, Profile, Validity};
 use crate::public_key::PublicKey;
 use crate::publication::Pointers;
@@ -108,6 +109,22 @@ impl<L> Draft<L> {
     }
 }
 
+/// A linted CRL that only the authority which drafted it can sign, and only octet by octet as it was
+/// linted.
+#[derive(Debug)]
+pub struct CrlDraft<L> {
+    params: CertificateRevocationListParams,
+    tbs_sha256: [u8; 32],
+    level: PhantomData<L>,
+}
+
+impl<L> CrlDraft<L> {
+    /// SHA-256 of what will be signed.
+    pub fn tbs_sha256(&self) -> &[u8; 32] {
+        &self.tbs_sha256
+    }
+}
+
 /// What an end-entity certificate will say, but for its serial.
 #[derive(Debug)]
 pub struct Subject {
@@ -161,11 +178,15 @@ impl Authority<Root> {
         authority_draft::<Root, Root>(name, key.public(), serial, validity, None)
     }
 
-    /// Signs a root's own certificate.
-    pub fn establish(key: PrivateKey, draft: &Draft<Root>) -> Result<Self, AuthorityError> {
+    /// Signs a root's own certificate, for the proof that this is on record.
+    pub fn establish(
+        key: PrivateKey,
+        draft: &Draft<Root>,
+        recorded: Recorded,
+    ) -> Result<Self, AuthorityError> {
         let committed = Committed {
             key: &key,
-            sha256: draft.tbs_sha256,
+            sha256: on_record(recorded, draft.tbs_sha256)?,
         };
         let issuer = Issuer::from_params(&draft.params, committed);
         let certificate = draft.params.signed_by(&draft.key, &issuer)?;
@@ -239,11 +260,11 @@ impl<L: Level> Authority<L> {
         &self.certificate
     }
 
-    /// Signs what was drafted. Returns DER.
-    pub fn sign(&self, draft: &Draft<L>) -> Result<Vec<u8>, AuthorityError> {
+    /// Signs what was drafted, for the proof that this is on record. Returns DER.
+    pub fn sign(&self, draft: &Draft<L>, recorded: Recorded) -> Result<Vec<u8>, AuthorityError> {
         let committed = Committed {
             key: &self.key,
-            sha256: draft.tbs_sha256,
+            sha256: on_record(recorded, draft.tbs_sha256)?,
         };
         let issuer = Issuer::from_ca_cert_der(self.certificate.der(), committed)?;
         let certificate = draft.params.signed_by(&draft.key, &issuer)?;
@@ -251,18 +272,43 @@ impl<L: Level> Authority<L> {
         Ok(certificate.der().to_vec())
     }
 
-    /// Builds, lints and signs a CRL. Returns DER.
-    pub fn sign_crl(&self, content: &CrlContent<'_>) -> Result<Vec<u8>, AuthorityError> {
+    /// Drafts a CRL.
+    pub fn draft_crl(&self, content: &CrlContent<'_>) -> Result<CrlDraft<L>, AuthorityError> {
         let params = crl_params(&self.certificate, content);
-        let sha256 = rehearse_crl(&params, content, &self.certificate)?;
+        Ok(CrlDraft {
+            tbs_sha256: rehearse_crl(&params, content, &self.certificate)?,
+            params,
+            level: PhantomData,
+        })
+    }
+
+    /// Signs the CRL that was drafted, for the proof that this is on record. Returns DER.
+    pub fn sign_crl(
+        &self,
+        draft: &CrlDraft<L>,
+        recorded: Recorded,
+    ) -> Result<Vec<u8>, AuthorityError> {
         let committed = Committed {
             key: &self.key,
-            sha256,
+            sha256: on_record(recorded, draft.tbs_sha256)?,
         };
         let issuer = Issuer::from_ca_cert_der(self.certificate.der(), committed)?;
-        let crl = params.signed_by(&issuer)?;
+        let crl = draft.params.signed_by(&issuer)?;
         verify_crl(crl.der(), self.certificate.key())?;
         Ok(crl.der().to_vec())
+    }
+}
+
+/// The hash of what may be signed: it is on record, and nothing else is.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a proof is good for one signature"
+)]
+fn on_record(recorded: Recorded, tbs_sha256: [u8; 32]) -> Result<[u8; 32], AuthorityError> {
+    if recorded.is_about(&tbs_sha256) {
+        Ok(tbs_sha256)
+    } else {
+        Err(AuthorityError::Unrecorded)
     }
 }
 
@@ -289,6 +335,8 @@ pub enum AuthorityError {
     Lint(LintError),
     /// A signature could not be made, or did not verify afterwards.
     Signature,
+    /// What is on record is something else; nothing was signed.
+    Unrecorded,
 }
 
 impl From<rcgen::Error> for AuthorityError {
@@ -321,6 +369,7 @@ impl fmt::Display for AuthorityError {
             Self::Encoding(error) => write!(f, "the certificate cannot be encoded: {error}"),
             Self::Lint(error) => write!(f, "{error}"),
             Self::Signature => write!(f, "the signature could not be made"),
+            Self::Unrecorded => write!(f, "what is on record is not what would be signed"),
         }
     }
 }
@@ -331,9 +380,11 @@ impl std::error::Error for AuthorityError {
             Self::Profile(error) => Some(error),
             Self::Encoding(error) => Some(error),
             Self::Lint(error) => Some(error),
-            Self::Name { .. } | Self::Certificate { .. } | Self::KeyMismatch | Self::Signature => {
-                None
-            }
+            Self::Name { .. }
+            | Self::Certificate { .. }
+            | Self::KeyMismatch
+            | Self::Signature
+            | Self::Unrecorded => None,
         }
     }
 }
@@ -341,6 +392,7 @@ impl std::error::Error for AuthorityError {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::log::tests::recorded;
     use crate::name::Name;
     use crate::public_key::KeyKind;
     use crate::reason::Reason;
@@ -363,7 +415,8 @@ pub(crate) mod tests {
         let name = AuthorityName::parse("Test").unwrap();
         let key = PrivateKey::generate(profile::root().new_key).unwrap();
         let draft = Authority::draft_root(&name, &key, &serial(1), now()).unwrap();
-        (name, Authority::establish(key, &draft).unwrap())
+        let recorded = recorded(draft.tbs_sha256());
+        (name, Authority::establish(key, &draft, recorded).unwrap())
     }
 
     pub(crate) fn new_issuing(name: &AuthorityName, root: &Authority<Root>) -> Authority<Issuing> {
@@ -371,10 +424,15 @@ pub(crate) mod tests {
         let draft = root
             .draft_issuing(name, key.public(), &serial(2), &Below::default(), now())
             .unwrap();
-        let der = root.sign(&draft).unwrap();
+        let der = root.sign(&draft, recorded(draft.tbs_sha256())).unwrap();
         let certificate = AuthorityCertificate::parse::<Issuing>(&der).unwrap();
         certificate.verify_signed_by(root.certificate()).unwrap();
         Authority::unlock(certificate, key).unwrap()
+    }
+
+    fn signed(issuing: &Authority<Issuing>, draft: &Draft<Issuing>) -> Vec<u8> {
+        let recorded = recorded(draft.tbs_sha256());
+        issuing.sign(draft, recorded).unwrap()
     }
 
     fn pump(issuing: &Authority<Issuing>) -> Subject {
@@ -395,15 +453,17 @@ pub(crate) mod tests {
     }
 
     fn crl<L: Level>(authority: &Authority<L>, entries: &[RevokedEntry]) -> Vec<u8> {
-        authority
-            .sign_crl(&CrlContent {
+        let draft = authority
+            .draft_crl(&CrlContent {
                 number: 1,
                 this_update: now(),
                 next_update: now() + jiff::SignedDuration::from_hours(24),
                 point: None,
                 entries,
             })
-            .unwrap()
+            .unwrap();
+        let recorded = recorded(draft.tbs_sha256());
+        authority.sign_crl(&draft, recorded).unwrap()
     }
 
     /// The judgement of the verifier that gateways use, revocation of the whole chain included.
@@ -445,7 +505,7 @@ pub(crate) mod tests {
         // A serial with the high bit, which has an octet more in DER.
         let serial = serial(0xf0);
         let draft = issuing.draft(&pump(&issuing), &serial).unwrap();
-        let leaf = issuing.sign(&draft).unwrap();
+        let leaf = signed(&issuing, &draft);
         let entry = RevokedEntry {
             serial,
             at: now(),
@@ -482,9 +542,24 @@ pub(crate) mod tests {
         let mut draft = issuing.draft(&pump(&issuing), &serial(3)).unwrap();
         draft.params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         assert!(matches!(
-            issuing.sign(&draft),
+            issuing.sign(&draft, recorded(draft.tbs_sha256())),
             Err(AuthorityError::Encoding(rcgen::Error::RemoteKeyError))
         ));
+    }
+
+    #[test]
+    fn what_is_on_record_is_signed_and_nothing_else() {
+        let (name, root) = new_root();
+        let issuing = new_issuing(&name, &root);
+        let subject = pump(&issuing);
+        let draft = issuing.draft(&subject, &serial(3)).unwrap();
+        let other = issuing.draft(&subject, &serial(4)).unwrap();
+        assert!(matches!(
+            issuing.sign(&draft, recorded(other.tbs_sha256())),
+            Err(AuthorityError::Unrecorded)
+        ));
+        signed(&issuing, &draft);
+        signed(&issuing, &other);
     }
 
     #[test]
@@ -515,7 +590,7 @@ pub(crate) mod tests {
         let (name, root) = new_root();
         let issuing = new_issuing(&name, &root);
         let draft = issuing.draft(&pump(&issuing), &serial(3)).unwrap();
-        let leaf = issuing.sign(&draft).unwrap();
+        let leaf = signed(&issuing, &draft);
         assert!(AuthorityCertificate::parse::<Issuing>(&leaf).is_err());
         assert!(AuthorityCertificate::parse::<Issuing>(root.certificate().der()).is_err());
         assert!(AuthorityCertificate::parse::<Root>(issuing.certificate().der()).is_err());

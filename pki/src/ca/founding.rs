@@ -4,9 +4,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use audit::event::Act;
+
 use super::{CA, CRL, INVENTORY, Plan, SETTINGS, TRUST, certificate_file, crl_file, key_file};
 use crate::authority::{
-    Authority, AuthorityCertificate, AuthorityName, Below, Issuing, Level, Root,
+    Authority, AuthorityCertificate, AuthorityName, Below, Draft, Issuing, Level, Root,
 };
 use crate::error::Error;
 use crate::files::{
@@ -14,8 +16,10 @@ use crate::files::{
 };
 use crate::issue::draw_serial;
 use crate::key::PrivateKey;
+use crate::log::{Asker, AuditLog, Intended, Recorded, Recorder};
 use crate::pem;
 use crate::profile::whole_seconds;
+use crate::public_key::{KeyId, sha256};
 use crate::revocation;
 use crate::serial::Serial;
 use crate::settings::Settings;
@@ -60,10 +64,14 @@ fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
     let ca = directory.join(CA);
     create_directory(&ca, Readers::Owner)?;
     create_directory(&directory.join(CRL), Readers::Everybody)?;
+    let recorder = AuditLog::of(directory).found()?;
+    recorder.act(Act::Founded, Some(plan.name.as_str()), None, None)?;
     let mut store = Store::create(&ca.join(INVENTORY))?;
 
-    let (root_id, root) = found_root(&ca, &plan.name, &mut store, now)?;
-    let (issuing_id, issuing) = found_issuing(&ca, plan, (root_id, &root), &mut store, now)?;
+    let kept = (&mut store, &recorder);
+    let (root_id, root) = found_root(&ca, &plan.name, kept, now)?;
+    let kept = (&mut store, &recorder);
+    let (issuing_id, issuing) = found_issuing(&ca, plan, (root_id, &root), kept, now)?;
 
     let settings = Settings::new(&plan.name, plan.publication.as_ref());
     settings.create(&ca.join(SETTINGS))?;
@@ -79,7 +87,8 @@ fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
     let publication = plan.publication.as_ref();
     let days = settings.crl;
     let crl = crl_file(directory, publication, AuthorityRole::Root, None);
-    revocation::publish(&root, root_id, &crl, days.root_days, &mut store, now)?;
+    let kept = (&mut store, &recorder);
+    revocation::publish(&root, root_id, &crl, days.root_days, kept, now)?;
     let shards: Vec<Option<u16>> = publication.map_or_else(
         || vec![None],
         |publication| (0..publication.shards()).map(Some).collect(),
@@ -87,9 +96,11 @@ fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
     for shard in shards {
         let crl = crl_file(directory, publication, AuthorityRole::Issuing, shard);
         let days = days.issuing_days;
-        revocation::publish(&issuing, issuing_id, &crl, days, &mut store, now)?;
+        let kept = (&mut store, &recorder);
+        revocation::publish(&issuing, issuing_id, &crl, days, kept, now)?;
     }
     store.close()?;
+    recorder.close()?;
     for path in [&ca, &directory.join(CRL)] {
         sync_directory(path)?;
     }
@@ -99,17 +110,20 @@ fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
 fn found_root(
     ca: &Path,
     name: &AuthorityName,
-    store: &mut Store,
+    (store, recorder): (&mut Store, &Recorder),
     now: Timestamp,
 ) -> Result<(AuthorityId, Authority<Root>), Error> {
-    let key = new_key::<Root>(ca)?;
+    let key = new_key::<Root>(ca, recorder)?;
     let id = store.add_authority(AuthorityRole::Root, key.public().key_id())?;
     let serial = draw_serial()?;
     let entry = reserve::<Root>(store, id, &serial, name, &key, now)?;
     let draft = Authority::draft_root(name, &key, &serial, now)?;
     store.pending(entry, draft.tbs_sha256(), draft.validity())?;
-    let root = Authority::establish(key, &draft)?;
-    keep::<Root>(ca, store, entry, root.certificate(), now)?;
+    let issuer = key.public().key_id();
+    let recorded = record::<Root>(recorder, issuer, &serial, name, &key, &draft)?;
+    let root = Authority::establish(key, &draft, recorded)?;
+    let kept = (store, recorder);
+    keep::<Root>(ca, kept, (entry, issuer), root.certificate(), now)?;
     Ok((id, root))
 }
 
@@ -117,10 +131,10 @@ fn found_issuing(
     ca: &Path,
     plan: &Plan,
     (root_id, root): (AuthorityId, &Authority<Root>),
-    store: &mut Store,
+    (store, recorder): (&mut Store, &Recorder),
     now: Timestamp,
 ) -> Result<(AuthorityId, Authority<Issuing>), Error> {
-    let key = new_key::<Issuing>(ca)?;
+    let key = new_key::<Issuing>(ca, recorder)?;
     let id = store.add_authority(AuthorityRole::Issuing, key.public().key_id())?;
     let serial = draw_serial()?;
     let entry = reserve::<Issuing>(store, root_id, &serial, &plan.name, &key, now)?;
@@ -134,12 +148,16 @@ fn found_issuing(
     };
     let draft = root.draft_issuing(&plan.name, key.public(), &serial, &below, now)?;
     store.pending(entry, draft.tbs_sha256(), draft.validity())?;
-    let certificate = AuthorityCertificate::parse::<Issuing>(&root.sign(&draft)?)?;
-    keep::<Issuing>(ca, store, entry, &certificate, now)?;
+    let issuer = root.certificate().key_id();
+    let recorded = record::<Issuing>(recorder, issuer, &serial, &plan.name, &key, &draft)?;
+    let signed = root.sign(&draft, recorded)?;
+    let certificate = AuthorityCertificate::parse::<Issuing>(&signed)?;
+    let kept = (store, recorder);
+    keep::<Issuing>(ca, kept, (entry, issuer), &certificate, now)?;
     Ok((id, Authority::unlock(certificate, key)?))
 }
 
-fn new_key<L: Level>(ca: &Path) -> Result<PrivateKey, Error> {
+fn new_key<L: Level>(ca: &Path, recorder: &Recorder) -> Result<PrivateKey, Error> {
     let path = ca.join(key_file(L::ROLE));
     let named = |error| Error::Key {
         path: path.clone(),
@@ -147,6 +165,9 @@ fn new_key<L: Level>(ca: &Path) -> Result<PrivateKey, Error> {
     };
     let key = PrivateKey::generate(L::profile().new_key).map_err(named)?;
     let pem = key.to_pem().map_err(named)?;
+    let public = key.public();
+    let id = public.key_id().to_string();
+    recorder.act(Act::KeyMade, Some(&id), Some(public.sha256()), None)?;
     create_new(&path, Readers::Owner, pem.as_bytes())?;
     Ok(key)
 }
@@ -171,14 +192,39 @@ fn reserve<L: Level>(
     Ok(store.reserve(issuer, serial, &reservation, whole_seconds(now)?)?)
 }
 
+/// Puts on record that the certificate of an authority will be signed.
+fn record<L: Level>(
+    recorder: &Recorder,
+    issuer: KeyId,
+    serial: &Serial,
+    name: &AuthorityName,
+    key: &PrivateKey,
+    draft: &Draft<Root>,
+) -> Result<Recorded, Error> {
+    let common_name = name.common_name(L::ROLE, key.public().key_id());
+    Ok(recorder.intend(&Intended {
+        issuer,
+        serial,
+        profile: L::profile(),
+        common_name: Some(common_name),
+        names: &[],
+        validity: draft.validity(),
+        tbs_sha256: draft.tbs_sha256(),
+        key: key.public(),
+        key_origin: KeyOrigin::New,
+        by: &Asker::Operator,
+    })?)
+}
+
 fn keep<L: Level>(
     ca: &Path,
-    store: &mut Store,
-    entry: CertificateId,
+    (store, recorder): (&mut Store, &Recorder),
+    (entry, issuer): (CertificateId, KeyId),
     certificate: &AuthorityCertificate,
     now: Timestamp,
 ) -> Result<(), Error> {
     store.issued(entry, certificate.der(), whole_seconds(now)?)?;
+    recorder.issued(issuer, [(certificate.serial(), sha256(certificate.der()))])?;
     let path = ca.join(certificate_file(L::ROLE));
     create_new(
         &path,

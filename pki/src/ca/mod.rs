@@ -6,8 +6,10 @@
 //! DIR/crl/                 what a verifier reads for revocation:
 //!     root.crl issuing.crl issuing.pem; instead of issuing.crl its shards, issuing-00.crl …
 //! DIR/ca/                  the authority's own, 0700:
-//!     root.pem root.key.pem issuing.pem issuing.key.pem inventory.db authority.toml;
+//!     root.pem root.key.pem issuing.pem issuing.key.pem inventory.db authority.toml audit.keys;
 //!     ocsp.pem once OCSP responses are signed
+//! DIR/audit/               its audit log, 0700: for the program `audit`
+//! DIR/log.vkey             the log's public key
 //! ```
 //!
 //! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, and the
@@ -27,8 +29,9 @@ use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, 
 use crate::constraints::NameConstraints;
 use crate::error::Error;
 use crate::files::{read_bounded, read_secret};
-use crate::issue::{Order, Validated, draw_serial};
+use crate::issue::{Issued, Order, Validated, draw_serial};
 use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
+use crate::log::{Asker, AuditLog, Recorder};
 use crate::outbox::{HandedOver, Outbox};
 use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use crate::profile::whole_seconds;
@@ -74,6 +77,7 @@ pub struct Ca {
     directory: PathBuf,
     settings: Settings,
     publication: Option<Publication>,
+    log: AuditLog,
     store: Store,
     root: (AuthorityId, AuthorityCertificate),
     issuing: (AuthorityId, AuthorityCertificate),
@@ -161,6 +165,7 @@ impl Ca {
             directory: directory.to_owned(),
             publication: settings.publication(),
             settings,
+            log: AuditLog::of(directory),
             store,
         })
     }
@@ -168,30 +173,39 @@ impl Ca {
     /// Issues a certificate and hands it over in `out`, which is created if it is not there.
     ///
     /// Files that are in the way are never overwritten; they, and whatever else speaks against it,
-    /// are found before a serial is drawn.
+    /// are found before a serial is drawn. A refusal is on record with what was asked for.
     pub fn issue(
         &mut self,
         order: Order,
         out: &Path,
         now: Timestamp,
     ) -> Result<IssuedCertificate, Error> {
+        let (profile, names) = (order.profile.profile(), order.names.clone());
+        let issued = self.issue_or_refuse(order, out, now);
+        match &issued {
+            // What was issued is on record as such, and a log that takes no entry takes none of this.
+            Ok(_)
+            | Err(Error::Log(_) | Error::IssuedUnrecorded { .. } | Error::HandOver { .. }) => {}
+            Err(error) => self.log.record(|recorder| {
+                recorder.refused(error.code(), Some(profile), names.all(), &Asker::Operator)
+            })?,
+        }
+        issued
+    }
+
+    fn issue_or_refuse(
+        &mut self,
+        order: Order,
+        out: &Path,
+        now: Timestamp,
+    ) -> Result<IssuedCertificate, Error> {
         self.refuse_if_issuer_is_revoked()?;
-        let (id, issuing) = &self.issuing;
-        let validated = Validated::check(order, issuing, now)?;
+        let validated = Validated::check(order, &self.issuing.1, now)?;
         let outbox = Outbox::prepare(out, validated.secret())?;
         let authority = self.unlock::<Issuing>()?;
-        let issued = validated
-            .reserve(
-                draw_serial()?,
-                (*id, self.publication.as_ref()),
-                &mut self.store,
-                now,
-            )?
-            .draft(&authority, &mut self.store)?
-            .sign(&authority)?
-            .record(&mut self.store, now)?;
+        let issued = self.certify(validated, &authority, now)?;
         let files = outbox
-            .hand_over(&issued, issuing.der(), self.root.1.der())
+            .hand_over(&issued, self.issuing.1.der(), self.root.1.der())
             .map_err(|error| Error::HandOver {
                 serial: issued.serial.clone(),
                 error,
@@ -202,7 +216,33 @@ impl Ca {
         })
     }
 
-    /// Revokes what `find` means, durably, and then signs and publishes the CRL that says so.
+    /// Steps 2 to 6. The log is held from the serial to the certificate.
+    fn certify(
+        &mut self,
+        validated: Validated,
+        authority: &Authority<Issuing>,
+        now: Timestamp,
+    ) -> Result<Issued, Error> {
+        let recorder = self.log.open()?;
+        let issuer = (self.issuing.0, self.publication.as_ref());
+        let issued = validated
+            .reserve(draw_serial()?, issuer, &mut self.store, now)?
+            .draft(authority, &mut self.store)?
+            .record(&Asker::Operator, &recorder)?
+            .sign(authority)?
+            .store(&mut self.store, now)?
+            .record(self.issuing.1.key_id(), &recorder)?;
+        match recorder.close() {
+            Ok(()) => Ok(issued),
+            Err(error) => Err(Error::IssuedUnrecorded {
+                serial: issued.serial,
+                error,
+            }),
+        }
+    }
+
+    /// Revokes what `find` means, on record and durable, and then signs and publishes the CRL that says
+    /// so. A crash in between can leave on record what is not revoked yet, never the other way round.
     ///
     /// If the second fails, the error says that the first happened
     /// ([`Error::Unpublished`]); [`Ca::sign_crls`] makes up for it.
@@ -213,8 +253,17 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Revoked, Error> {
         let at = whole_seconds(now)?;
-        let records = self.store.revoke(find, reason, at, |found| {
-            revocation::judge(found, find, reason, at)
+        // Before the inventory: whoever holds a transaction there does not wait for the log.
+        let recorder = self.log.open()?;
+        let (root, issuing) = (self.root.1.key_id(), self.issuing.1.key_id());
+        let records = self.store.revoke::<Error>(find, reason, at, |found| {
+            let picked = revocation::judge(found, find, reason, at)?;
+            let told = picked.iter().map(|record| {
+                let is_root = record.issuer == AuthorityRole::Root.as_str();
+                (if is_root { root } else { issuing }, &record.serial)
+            });
+            recorder.revoked(told, reason, &Asker::Operator)?;
+            Ok(picked)
         })?;
         let unpublished = |error| Error::Unpublished {
             revoked: records.len(),
@@ -227,9 +276,10 @@ impl Ca {
                 .filter(|record| record.issuer == role.as_str())
                 .map(|record| record.shard)
                 .collect();
-            let signed = self.sign_shards(role, shards, None, now);
+            let signed = self.sign_shards(role, shards, None, &recorder, now);
             crls.extend(signed.map_err(unpublished)?);
         }
+        recorder.close()?;
         Ok(Revoked { records, crls })
     }
 
@@ -241,6 +291,7 @@ impl Ca {
         issuing_days: Option<u32>,
         now: Timestamp,
     ) -> Result<Vec<PublishedCrl>, Error> {
+        let recorder = self.log.open()?;
         let mut signed = Vec::new();
         for (role, days) in [
             (AuthorityRole::Issuing, issuing_days),
@@ -255,8 +306,9 @@ impl Ca {
                     state.is_none_or(|state| is_due(state, now)) || !published.exists()
                 });
             }
-            signed.extend(self.sign_shards(role, shards, days, now)?);
+            signed.extend(self.sign_shards(role, shards, days, &recorder, now)?);
         }
+        recorder.close()?;
         Ok(signed)
     }
 
@@ -315,6 +367,11 @@ impl Ca {
         &self.issuing.1
     }
 
+    /// Its audit log.
+    pub fn log(&self) -> &AuditLog {
+        &self.log
+    }
+
     /// What a verifier trusts: `DIR/trust.pem`.
     pub fn trust_file(&self) -> PathBuf {
         self.directory.join(TRUST)
@@ -353,11 +410,12 @@ impl Ca {
         role: AuthorityRole,
         shards: impl IntoIterator<Item = Option<u16>>,
         days: Option<u32>,
+        recorder: &Recorder,
         now: Timestamp,
     ) -> Result<Vec<PublishedCrl>, Error> {
         match role {
-            AuthorityRole::Root => self.sign_shards_of::<Root>(shards, days, now),
-            AuthorityRole::Issuing => self.sign_shards_of::<Issuing>(shards, days, now),
+            AuthorityRole::Root => self.sign_shards_of::<Root>(shards, days, recorder, now),
+            AuthorityRole::Issuing => self.sign_shards_of::<Issuing>(shards, days, recorder, now),
         }
     }
 
@@ -365,6 +423,7 @@ impl Ca {
         &mut self,
         shards: impl IntoIterator<Item = Option<u16>>,
         days: Option<u32>,
+        recorder: &Recorder,
         now: Timestamp,
     ) -> Result<Vec<PublishedCrl>, Error> {
         let mut shards = shards.into_iter().peekable();
@@ -379,7 +438,8 @@ impl Ca {
         shards
             .map(|shard| {
                 let file = self.crl_file(L::ROLE, shard);
-                revocation::publish(&authority, id, &file, days, &mut self.store, now)
+                let kept = (&mut self.store, recorder);
+                revocation::publish(&authority, id, &file, days, kept, now)
             })
             .collect()
     }

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::{CA, Ca};
+use crate::authority::Issuing;
 use crate::error::Error;
 use crate::files::{FileError, Readers, read_secret, replace};
 use crate::inspect::Inspected;
-use crate::issue::{KeySource, Order, Validated, draw_serial};
+use crate::issue::{KeySource, Order, Validated};
 use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
 use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use crate::profile::{EndEntity, Names, Validity};
@@ -89,22 +90,12 @@ impl Ca {
             key: KeySource::New,
             days: None,
         };
-        let (id, issuing) = &self.issuing;
-        let mut validated = Validated::check(order, issuing, now)?;
+        let mut validated = Validated::check(order, &self.issuing.1, now)?;
         let Some(key) = validated.take_secret() else {
             unreachable!("a new key was asked for");
         };
-        let authority = self.unlock()?;
-        let issued = validated
-            .reserve(
-                draw_serial()?,
-                (*id, self.publication.as_ref()),
-                &mut self.store,
-                now,
-            )?
-            .draft(&authority, &mut self.store)?
-            .sign(&authority)?
-            .record(&mut self.store, now)?;
+        let authority = self.unlock::<Issuing>()?;
+        let issued = self.certify(validated, &authority, now)?;
         let path = self.responder_file();
         let secret = key.to_pem().map_err(|error| Error::Key {
             path: path.clone(),

@@ -1,7 +1,7 @@
 //! What is typed: commands, flags and the reading of their values. A value that is not well formed
 //! is wrong usage (exit 64); what an authority refuses to a well-formed one is not decided here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
@@ -52,10 +52,26 @@ pub(super) enum Authority {
     Show(Show),
 }
 
+impl Authority {
+    /// What it is called on record, and the directory of the authority whose record that is. Exhaustive, so
+    /// that no verb is left out.
+    pub(super) fn on_record(&self) -> (&'static str, &Path) {
+        match self {
+            Self::Init(args) => ("init", &args.dir),
+            Self::Issue(args) => ("issue", &args.dir),
+            Self::Revoke(args) => ("revoke", &args.dir),
+            Self::Crl(args) => ("crl", &args.dir),
+            Self::List(args) => ("list", &args.dir),
+            Self::Show(args) => ("show", &args.dir),
+        }
+    }
+}
+
 /// Create an authority: a root, an issuing CA, an empty inventory and the first CRLs.
 ///
 /// DIR must not exist or be empty. Afterwards it holds trust.pem (what a verifier trusts), crl/
-/// (what it reads for revocation) and ca/ (secret keys and inventory, for the owner alone).
+/// (what it reads for revocation), ca/ (secret keys and inventory, for the owner alone) and audit/ (the
+/// record of every command, for `audit verify DIR/audit`; keep a copy of log.vkey elsewhere).
 ///
 /// With --url every certificate says where its CRL, its OCSP responder and its issuer are found:
 /// run `pki serve` there. The CRL then has shards. Both are fixed, because certificates repeat them.

@@ -9,6 +9,7 @@ use pki::Error;
 use pki::authority::AuthorityError;
 use pki::files::{Doing, FileError};
 use pki::key::KeyError;
+use pki::log::LogError;
 use pki::profile::ProfileError;
 use pki::public_key::{PublicKeyError, SignatureError};
 use pki::request::RequestError;
@@ -23,6 +24,7 @@ pub(super) fn hint(error: &Error) -> String {
         Error::Profile(error) => profile(error),
         Error::Request(error) => request(error).into(),
         Error::Authority(error) => authority(error),
+        Error::Log(error) => log(error),
         Error::NoAuthority { path } => {
             format!(
                 "create one with `pki init --dir {}`, or give the right --dir",
@@ -37,6 +39,10 @@ pub(super) fn hint(error: &Error) -> String {
         Error::Settings { .. } => "repair the file; `pki init` wrote a working one".into(),
         Error::CrlDays { at_most, .. } => format!("choose 1 to {at_most} days"),
         Error::IssuerRevoked => "start a new authority with `pki init`".into(),
+        Error::IssuedUnrecorded { serial, error } => format!(
+            "{}; then `pki show --dir DIR --serial {serial} --pem` prints the certificate",
+            log(error)
+        ),
         Error::HandOver { serial, .. } => format!(
             "`pki show --dir DIR --serial {serial} --pem` prints the certificate again; if its key is \
              lost: `pki revoke --dir DIR --serial {serial} --reason cessationOfOperation`"
@@ -154,6 +160,23 @@ fn server(error: &ServerError) -> &'static str {
     }
 }
 
+/// What to do about a log that takes no entry. Nothing is signed without one.
+pub(super) fn log(error: &LogError) -> String {
+    let text = match error {
+        LogError::File(error) => return file(error),
+        LogError::Missing { .. } | LogError::Keys { .. } => {
+            "restore ca/ and audit/ together from their backup"
+        }
+        LogError::PublicKey(error) => error.hint(),
+        LogError::Busy => "try again when the other process is done",
+        LogError::Open(error) => error.hint(),
+        LogError::Append(_) => "make room on the disk, then try again",
+        LogError::Read(_) => "run it as the user that owns the directory, and look at the disk",
+        LogError::Damaged { .. } => "`audit verify` of the directory audit/ says more",
+    };
+    text.to_owned()
+}
+
 fn key(error: KeyError) -> &'static str {
     match error {
         KeyError::Unreadable => "restore the key file from its backup",
@@ -227,9 +250,10 @@ fn authority(error: &AuthorityError) -> String {
             "restore the directory from its backup"
         }
         AuthorityError::Profile(error) => return profile(error),
-        AuthorityError::Lint(_) | AuthorityError::Encoding(_) | AuthorityError::Signature => {
-            "nothing was signed; please report this as a defect"
-        }
+        AuthorityError::Lint(_)
+        | AuthorityError::Encoding(_)
+        | AuthorityError::Signature
+        | AuthorityError::Unrecorded => "nothing was signed; please report this as a defect",
     };
     text.to_owned()
 }

@@ -13,13 +13,15 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use jiff::Timestamp;
+use pki::code;
 use pki::files::read_bounded;
+use pki::log::LogError;
 use pki::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use pki::profile::ProfileError;
 use pki::request::MAX_REQUEST_OCTETS;
 use pki::{
-    Ca, EndEntity, Error, Filter, Find, Inspected, KeySource, Name, NameConstraints, Names, Order,
-    Plan, Publication, Renewal,
+    AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, KeySource, Name, NameConstraints,
+    Names, Order, Plan, Publication, Renewal,
 };
 
 use args::{Authority, Cli, Command, Which};
@@ -52,11 +54,50 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Cli { command }) => command,
         Err(code) => return code,
     };
-    let result = match command {
-        Command::Completions(args) => return terminal::completions(Cli::command(), args.shell),
-        Command::Manual(args) => return terminal::manual(Cli::command(), &args.dir),
-        Command::Authority(command) => run(command, Timestamp::now()),
+    match command {
+        Command::Completions(args) => terminal::completions(Cli::command(), args.shell),
+        Command::Manual(args) => terminal::manual(Cli::command(), &args.dir),
+        Command::Authority(command) => {
+            let (verb, dir) = command.on_record();
+            let log = AuditLog::of(dir);
+            let result = run(command, Timestamp::now());
+            let unrecorded = record(&log, verb, &result).err();
+            let code = end(result);
+            if let Some(error) = unrecorded {
+                terminal::tell(format_args!(
+                    "warning: that `pki {verb}` was run is not on record: {error}\nhint: {}",
+                    hint::log(&error)
+                ));
+            }
+            code
+        }
+    }
+}
+
+/// Puts on record that a verb was run, and how it ended. What it did has entries of its own, without which
+/// it was not done; so one that only reads goes on without, and says so.
+fn record(log: &AuditLog, verb: &str, result: &Result<String, Failure>) -> Result<(), LogError> {
+    let code = match result {
+        Ok(_) => None,
+        Err(Failure::Usage { .. }) => Some(code::USAGE),
+        Err(Failure::Output(_)) => Some(code::OUTPUT),
+        Err(Failure::Refused(error)) => Some(error.code()),
     };
+    match log.record(|recorder| recorder.verb(verb, code)) {
+        // Where there is no authority there is nothing to write to; and who was refused for want of the log
+        // has been told.
+        Err(LogError::Missing { .. }) if result.is_err() => Ok(()),
+        Err(_) if matches!(result, Err(Failure::Refused(error)) if is_log(error)) => Ok(()),
+        recorded => recorded,
+    }
+}
+
+fn is_log(error: &Error) -> bool {
+    matches!(error, Error::Log(_) | Error::IssuedUnrecorded { .. })
+}
+
+/// Prints what came of it.
+fn end(result: Result<String, Failure>) -> ExitCode {
     match result.and_then(|text| terminal::put(&text).map_err(Failure::Output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage { message, hint }) => terminal::misused(message, hint),

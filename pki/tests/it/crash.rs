@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::support::World;
 
 /// How long one undisturbed run takes, so that kills fall all over it.
-fn duration_of(run: impl FnOnce()) -> Duration {
+pub(crate) fn duration_of(run: impl FnOnce()) -> Duration {
     let started = Instant::now();
     run();
     started.elapsed()
 }
 
 /// Starts the program and kills it with SIGKILL after a part of `whole`.
-fn killed_after(world: &World, words: &str, whole: Duration, part: u32, of: u32) {
+pub(crate) fn killed_after(world: &World, words: &str, whole: Duration, part: u32, of: u32) {
     let mut child = world
         .command(words.split_whitespace())
         .stdout(Stdio::null())

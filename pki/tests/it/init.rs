@@ -8,7 +8,10 @@ use crate::support::World;
 #[test]
 fn what_the_documents_promise_is_there() {
     let world = World::new();
-    assert_eq!(world.names("pki"), ["ca", "crl", "trust.pem"]);
+    assert_eq!(
+        world.names("pki"),
+        ["audit", "ca", "crl", "log.vkey", "trust.pem"]
+    );
     assert_eq!(
         world.names("pki/crl"),
         ["issuing.crl", "issuing.pem", "root.crl"]
@@ -16,6 +19,8 @@ fn what_the_documents_promise_is_there() {
     assert_eq!(
         world.names("pki/ca"),
         [
+            "audit.keys",
+            "audit.turn",
             "authority.toml",
             "inventory.db",
             "issuing.key.pem",

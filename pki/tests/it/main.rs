@@ -10,6 +10,7 @@ mod crash;
 mod find;
 mod init;
 mod issue;
+mod log;
 mod profiles;
 mod request;
 mod revoke;

@@ -1,0 +1,99 @@
+//! The stable codes of the authority: why a verb did nothing, in one word for the audit log and for programs.
+//!
+//! A code says the kind of trouble; the evidence is in the error. None is ever renamed or reused. Exhaustive,
+//! so that a new way to fail cannot go on record as an old one.
+
+use crate::error::Error;
+use crate::profile::ProfileError;
+use crate::request::RequestError;
+use crate::store::StoreError;
+
+/// What was typed alone makes no sense, whatever the authority holds.
+pub const USAGE: &str = "usage";
+
+/// The result could not be printed; what was asked for is done.
+pub const OUTPUT: &str = "output";
+
+impl Error {
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Store(error) => store(error),
+            Self::Key { .. } => "key_unusable",
+            Self::Profile(error) => profile(error),
+            Self::Request(error) => request(error),
+            Self::Authority(_) => "authority_unusable",
+            Self::Log(_) => "audit_unavailable",
+            Self::NoAuthority { .. } => "no_authority",
+            Self::AuthorityExists { .. } => "authority_exists",
+            Self::NotEmpty { .. } => "not_empty",
+            Self::NoDirectoryName { .. } => "no_directory_name",
+            Self::Settings { .. } => "settings_unusable",
+            Self::CrlDays { .. } => "crl_days",
+            Self::IssuerRevoked => "issuer_revoked",
+            Self::IssuedUnrecorded { .. } => "issued_unrecorded",
+            Self::HandOver { .. } => "not_handed_over",
+            Self::NotFound => "not_found",
+            Self::Foreign => "foreign_certificate",
+            Self::NoCertificate { .. } => "no_certificate",
+            Self::Expired { .. } => "certificate_expired",
+            Self::AlreadyRevoked { .. } => "certificate_revoked",
+            Self::NeverSigned { .. } => "never_signed",
+            Self::NotStored { .. } => "not_stored",
+            Self::RootRevocation => "root_revocation",
+            Self::ReasonForAuthorities { .. } => "reason_for_authorities",
+            Self::Unpublished { .. } => "crl_unpublished",
+        }
+    }
+}
+
+fn store(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::KeyCompromised => "key_compromised",
+        StoreError::KeyOfAnother => "key_of_another",
+        StoreError::SerialTaken => "serial_taken",
+        StoreError::State => "changed_meanwhile",
+        StoreError::Busy => "inventory_busy",
+        StoreError::Full => "disk_full",
+        StoreError::File(_)
+        | StoreError::Missing { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::UnknownAuthority { .. }
+        | StoreError::Version { .. }
+        | StoreError::NoWriteAheadLog
+        | StoreError::ReadOnly
+        | StoreError::Sqlite(_) => "inventory_unusable",
+    }
+}
+
+fn profile(error: &ProfileError) -> &'static str {
+    match error {
+        ProfileError::KindOfName { .. }
+        | ProfileError::NumberOfNames { .. }
+        | ProfileError::SameNameTwice
+        | ProfileError::NotPermitted { .. } => "names_refused",
+        ProfileError::Days { .. } | ProfileError::BeyondIssuer { .. } => "lifetime_refused",
+        ProfileError::IssuerOutOfDate { .. } => "issuer_out_of_date",
+        ProfileError::Clock { .. } => "clock",
+    }
+}
+
+fn request(error: &RequestError) -> &'static str {
+    match error {
+        RequestError::TooLarge => "request_too_large",
+        RequestError::NoRequest
+        | RequestError::Malformed { .. }
+        | RequestError::Label { .. }
+        | RequestError::SeveralBlocks
+        | RequestError::RepeatedExtension { .. } => "request_malformed",
+        RequestError::Key(_) => "key_refused",
+        RequestError::Possession(_) => "possession_unproved",
+        RequestError::Authority => "authority_wished",
+        RequestError::CriticalExtension { .. } => "critical_extension",
+        RequestError::Purpose => "purpose_wished",
+        RequestError::ForeignName { .. } => "foreign_name",
+    }
+}
