@@ -54,6 +54,12 @@ fn store(error: &StoreError) -> &'static str {
         StoreError::KeyCompromised => "key_compromised",
         StoreError::KeyOfAnother => "key_of_another",
         StoreError::SerialTaken => "serial_taken",
+        StoreError::TokenUnknown => "token_unknown",
+        StoreError::TokenSpent { .. } => "token_spent",
+        StoreError::TokenExpired { .. } => "token_expired",
+        StoreError::TokenCancelled { .. } => "token_cancelled",
+        StoreError::TokenForAnother => "token_for_another",
+        StoreError::TooManyTokens => "too_many_tokens",
         StoreError::State => "changed_meanwhile",
         StoreError::Busy => "inventory_busy",
         StoreError::Full => "disk_full",
@@ -65,6 +71,8 @@ fn store(error: &StoreError) -> &'static str {
         | StoreError::Version { .. }
         | StoreError::NoWriteAheadLog
         | StoreError::ReadOnly
+        | StoreError::NotEmpty
+        | StoreError::Server(_)
         | StoreError::Sqlite(_) => "inventory_unusable",
     }
 }
