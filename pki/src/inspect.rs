@@ -21,6 +21,8 @@ pub struct Inspected {
     pub validity: Validity,
     /// SHA-256 of its signed part; `Find::Tbs` looks for it.
     pub tbs_sha256: [u8; 32],
+    /// SHA-256 of its public key (SubjectPublicKeyInfo).
+    pub key_sha256: [u8; 32],
 }
 
 impl Inspected {
@@ -40,6 +42,7 @@ impl Inspected {
                 not_after: Timestamp::from_second(validity.not_after.timestamp()).ok()?,
             },
             tbs_sha256: sha256(certificate.tbs_certificate.as_ref()),
+            key_sha256: sha256(certificate.public_key().raw),
         })
     }
 }

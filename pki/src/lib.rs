@@ -87,7 +87,7 @@ pub mod settings;
 pub mod ca;
 
 pub use authority::AuthorityName;
-pub use ca::{Ca, IssuedCertificate, Plan, Renewal, Responder, Revoked};
+pub use ca::{Bulk, Ca, IssuedCertificate, MAX_TOKEN_LIFE, Plan, Renewal, Responder, Revoked};
 pub use constraints::NameConstraints;
 pub use error::Error;
 pub use inspect::Inspected;

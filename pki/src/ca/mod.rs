@@ -15,10 +15,14 @@
 //! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, and the
 //! time is an argument.
 
+mod bulk;
 mod founding;
 mod responder;
+mod tokens;
 
+pub use bulk::Bulk;
 pub use responder::Responder;
+pub use tokens::MAX_TOKEN_LIFE;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,7 +38,7 @@ use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
 use crate::log::{Asker, AuditLog, Recorder};
 use crate::outbox::{HandedOver, Outbox};
 use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
-use crate::profile::whole_seconds;
+use crate::profile::{EndEntity, Names, whole_seconds};
 use crate::publication::{Publication, crl_name};
 use crate::reason::Reason;
 use crate::revocation::{self, CrlFile, PublishedCrl};
@@ -180,15 +184,10 @@ impl Ca {
         out: &Path,
         now: Timestamp,
     ) -> Result<IssuedCertificate, Error> {
-        let (profile, names) = (order.profile.profile(), order.names.clone());
+        let (profile, names) = (order.profile, order.names.clone());
         let issued = self.issue_or_refuse(order, out, now);
-        match &issued {
-            // What was issued is on record as such, and a log that takes no entry takes none of this.
-            Ok(_)
-            | Err(Error::Log(_) | Error::IssuedUnrecorded { .. } | Error::HandOver { .. }) => {}
-            Err(error) => self.log.record(|recorder| {
-                recorder.refused(error.code(), Some(profile), names.all(), &Asker::Operator)
-            })?,
+        if let Err(error) = &issued {
+            self.put_refusal_on_record(error, profile, &names)?;
         }
         issued
     }
@@ -203,24 +202,46 @@ impl Ca {
         let validated = Validated::check(order, &self.issuing.1, now)?;
         let outbox = Outbox::prepare(out, validated.secret())?;
         let authority = self.unlock::<Issuing>()?;
-        let issued = self.certify(validated, &authority, now)?;
-        let files = outbox
-            .hand_over(&issued, self.issuing.1.der(), self.root.1.der())
-            .map_err(|error| Error::HandOver {
-                serial: issued.serial.clone(),
-                error,
-            })?;
+        let issued = self.certify(validated, (&authority, &Asker::Operator), now)?;
+        let files = self.hand_over(outbox, &issued)?;
         Ok(IssuedCertificate {
             record: self.one(&Find::Serial(issued.serial))?,
             files,
         })
     }
 
+    /// Step 7.
+    fn hand_over(&self, outbox: Outbox, issued: &Issued) -> Result<HandedOver, Error> {
+        outbox
+            .hand_over(issued, self.issuing.1.der(), self.root.1.der())
+            .map_err(|error| Error::HandOver {
+                serial: issued.serial.clone(),
+                error,
+            })
+    }
+
+    /// A refusal is on record with what was asked for, unless it is the log that failed, or the
+    /// certificate was issued all the same and is on record as such.
+    fn put_refusal_on_record(
+        &self,
+        error: &Error,
+        profile: EndEntity,
+        names: &Names,
+    ) -> Result<(), Error> {
+        if let Error::Log(_) | Error::IssuedUnrecorded { .. } | Error::HandOver { .. } = error {
+            return Ok(());
+        }
+        let (profile, names) = (Some(profile.profile()), names.all());
+        Ok(self
+            .log
+            .record(|recorder| recorder.refused(error.code(), profile, names, &Asker::Operator))?)
+    }
+
     /// Steps 2 to 6. The log is held from the serial to the certificate.
     fn certify(
         &mut self,
         validated: Validated,
-        authority: &Authority<Issuing>,
+        (authority, by): (&Authority<Issuing>, &Asker),
         now: Timestamp,
     ) -> Result<Issued, Error> {
         let recorder = self.log.open()?;
@@ -228,7 +249,7 @@ impl Ca {
         let issued = validated
             .reserve(draw_serial()?, issuer, &mut self.store, now)?
             .draft(authority, &mut self.store)?
-            .record(&Asker::Operator, &recorder)?
+            .record(by, &recorder)?
             .sign(authority)?
             .store(&mut self.store, now)?
             .record(self.issuing.1.key_id(), &recorder)?;

@@ -16,6 +16,7 @@ use crate::files::{FileError, Readers, read_secret, replace};
 use crate::inspect::Inspected;
 use crate::issue::{KeySource, Order, Validated};
 use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
+use crate::log::Asker;
 use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use crate::profile::{EndEntity, Names, Validity};
 use crate::store::{Find, Status};
@@ -95,7 +96,7 @@ impl Ca {
             unreachable!("a new key was asked for");
         };
         let authority = self.unlock::<Issuing>()?;
-        let issued = self.certify(validated, &authority, now)?;
+        let issued = self.certify(validated, (&authority, &Asker::Operator), now)?;
         let path = self.responder_file();
         let secret = key.to_pem().map_err(|error| Error::Key {
             path: path.clone(),

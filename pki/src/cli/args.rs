@@ -13,6 +13,9 @@ use pki::store::{IdFilter, MAX_PAGE, Status, StatusFilter};
 use pki::{AuthorityName, EndEntity, Reason, Serial};
 use terminal::Shell;
 
+use super::bulk::BulkArgs;
+use super::token::Token;
+
 /// A certificate authority for devices, and for the servers, programs and people they talk to.
 #[derive(Debug, Parser)]
 #[command(
@@ -50,6 +53,8 @@ pub(super) enum Authority {
     Crl(Crl),
     List(List),
     Show(Show),
+    Bulk(BulkArgs),
+    Token(Token),
 }
 
 impl Authority {
@@ -63,6 +68,8 @@ impl Authority {
             Self::Crl(args) => ("crl", &args.dir),
             Self::List(args) => ("list", &args.dir),
             Self::Show(args) => ("show", &args.dir),
+            Self::Bulk(args) => ("bulk", &args.dir),
+            Self::Token(args) => args.on_record(),
         }
     }
 }
@@ -125,18 +132,8 @@ pub(super) struct Issue {
     /// What the certificate is for.
     #[arg(long, value_name = "PROFILE", value_parser = end_entity())]
     pub(super) profile: EndEntity,
-    /// The name of a device, client or operator: an absolute URI. For a server, one host name.
-    #[arg(long, value_name = "NAME")]
-    pub(super) id: Option<String>,
-    /// A host name of a server. May be given several times.
-    #[arg(long, value_name = "HOST")]
-    pub(super) dns: Vec<String>,
-    /// An IP address of a server. May be given several times.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) ip: Vec<String>,
-    /// The hardware of a device, beside its name: OID:HEX, its kind and serial number (RFC 4108).
-    #[arg(long, value_name = "MODULE")]
-    pub(super) hardware_module: Option<String>,
+    #[command(flatten)]
+    pub(super) names: NameArgs,
     /// Certify the key of this PKCS #10 request, PEM or DER. The secret key stays where it is.
     #[arg(long, value_name = "FILE")]
     pub(super) csr: Option<PathBuf>,
@@ -152,6 +149,23 @@ pub(super) struct Issue {
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What a certificate is to be called.
+#[derive(Debug, Args)]
+pub(super) struct NameArgs {
+    /// The name of a device, client or operator: an absolute URI. For a server, one host name.
+    #[arg(long, value_name = "NAME")]
+    pub(super) id: Option<String>,
+    /// A host name of a server. May be given several times.
+    #[arg(long, value_name = "HOST")]
+    pub(super) dns: Vec<String>,
+    /// An IP address of a server. May be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip: Vec<String>,
+    /// The hardware of a device, beside its name: OID:HEX, its kind and serial number (RFC 4108).
+    #[arg(long, value_name = "MODULE")]
+    pub(super) hardware_module: Option<String>,
 }
 
 /// Revoke certificates, and publish the CRL that says so.
@@ -305,7 +319,7 @@ const END_ENTITIES: [EndEntity; 4] = [
     EndEntity::Operator,
 ];
 
-fn end_entity() -> impl clap::builder::TypedValueParser<Value = EndEntity> {
+pub(super) fn end_entity() -> impl clap::builder::TypedValueParser<Value = EndEntity> {
     PossibleValuesParser::new(END_ENTITIES.map(|profile| profile.profile().name)).map(|name| {
         END_ENTITIES
             .into_iter()
@@ -343,14 +357,14 @@ fn status() -> impl clap::builder::TypedValueParser<Value = StatusFilter> {
 
 // clap wants a Result of every parser.
 #[allow(clippy::unnecessary_wraps)]
-fn id_filter(text: &str) -> Result<IdFilter, String> {
+pub(super) fn id_filter(text: &str) -> Result<IdFilter, String> {
     Ok(match text.strip_suffix('*') {
         Some(prefix) => IdFilter::Prefix(prefix.to_owned()),
         None => IdFilter::Contains(text.to_owned()),
     })
 }
 
-fn span(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn span(text: &str) -> Result<SignedDuration, String> {
     const WANTED: &str = "a time is a number and h, d or w, such as 30d, up to 100 years";
     const MOST_HOURS: i64 = 100 * 365 * 24;
     let hours_of = |unit| match unit {

@@ -4,8 +4,10 @@
 //! `error:` and `hint:` lines. It decides nothing about certificates.
 
 mod args;
+mod bulk;
 mod hint;
 mod print;
+mod token;
 
 use std::ffi::OsString;
 use std::io;
@@ -32,6 +34,13 @@ enum Failure {
     Usage { message: String, hint: &'static str },
     /// The authority refused, or something failed: exit 1. Large, so it lives elsewhere.
     Refused(Box<Error>),
+    /// It was done, and the result is no good one: it is printed, then said so. Exit 1.
+    Judged {
+        text: String,
+        message: String,
+        hint: &'static str,
+        code: &'static str,
+    },
     /// The result could not be written.
     Output(io::Error),
 }
@@ -81,6 +90,7 @@ fn record(log: &AuditLog, verb: &str, result: &Result<String, Failure>) -> Resul
         Ok(_) => None,
         Err(Failure::Usage { .. }) => Some(code::USAGE),
         Err(Failure::Output(_)) => Some(code::OUTPUT),
+        Err(Failure::Judged { code, .. }) => Some(*code),
         Err(Failure::Refused(error)) => Some(error.code()),
     };
     match log.record(|recorder| recorder.verb(verb, code)) {
@@ -101,6 +111,15 @@ fn end(result: Result<String, Failure>) -> ExitCode {
     match result.and_then(|text| terminal::put(&text).map_err(Failure::Output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage { message, hint }) => terminal::misused(message, hint),
+        Err(Failure::Judged {
+            text,
+            message,
+            hint,
+            ..
+        }) => match terminal::put(&text) {
+            Ok(()) => terminal::fail(message, Some(hint)),
+            Err(error) => terminal::unwritten(&error),
+        },
         Err(Failure::Refused(error)) => {
             terminal::complain(&error, Some(&hint::hint(&error)));
             if is_misuse(&error) {
@@ -163,6 +182,8 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
         }
         Authority::List(args) => list(&args, now),
         Authority::Show(args) => show(args, now),
+        Authority::Bulk(args) => bulk::run(args),
+        Authority::Token(args) => token::run(args, now),
     }
 }
 
@@ -230,7 +251,7 @@ fn plan(args: args::Init) -> Result<Plan, Failure> {
 
 /// What was typed, as an order.
 fn order(args: args::Issue) -> Result<(Order, std::path::PathBuf, std::path::PathBuf), Failure> {
-    let names = names(&args)?;
+    let names = names(args.profile, &args.names)?;
     let key = match &args.csr {
         None => KeySource::New,
         Some(path) => KeySource::Request(read_bounded(path, MAX_REQUEST_OCTETS)?),
@@ -245,9 +266,9 @@ fn order(args: args::Issue) -> Result<(Order, std::path::PathBuf, std::path::Pat
 }
 
 /// The names of a server, or the one name of anybody else.
-fn names(args: &args::Issue) -> Result<Names, Failure> {
+fn names(profile: EndEntity, args: &args::NameArgs) -> Result<Names, Failure> {
     let mut names = Vec::new();
-    match args.profile {
+    match profile {
         EndEntity::Server => {
             let id = args.id.iter().map(|text| ("--id", text));
             for (flag, text) in id.chain(args.dns.iter().map(|text| ("--dns", text))) {
@@ -269,7 +290,7 @@ fn names(args: &args::Issue) -> Result<Names, Failure> {
                 return Err(Failure::Usage {
                     message: format!(
                         "a {} has exactly one name, and it is a URI",
-                        args.profile.profile().name
+                        profile.profile().name
                     ),
                     hint: "give --id URI, such as --id urn:example:pump-1, and no --dns or --ip",
                 });
@@ -281,7 +302,7 @@ fn names(args: &args::Issue) -> Result<Names, Failure> {
         let flag = "--hardware-module";
         names.push(Name::hardware(text).map_err(|error| bad_name(flag, text, &error))?);
     }
-    args.profile.admit(names).map_err(|error| Failure::Usage {
+    profile.admit(names).map_err(|error| Failure::Usage {
         message: error.to_string(),
         hint: "see `pki issue --help`",
     })

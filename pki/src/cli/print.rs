@@ -291,7 +291,7 @@ fn shown_status(record: &Record, now: Timestamp) -> &'static str {
     }
 }
 
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -311,7 +311,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// JSON is UTF-8 and paths need not be: what cannot be written is replaced.
-fn path(path: &Path) -> String {
+pub(super) fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -319,6 +319,6 @@ fn to_value(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("strings, numbers and options always serialize")
 }
 
-fn document(value: &Value) -> String {
+pub(super) fn document(value: &Value) -> String {
     format!("{value:#}\n")
 }

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod bulk;
 mod crash;
 mod find;
 mod init;
@@ -15,4 +16,5 @@ mod profiles;
 mod request;
 mod revoke;
 mod together;
+mod token;
 mod usage;

@@ -81,9 +81,12 @@ impl World {
 
     /// Runs a command of words separated by spaces, with `--dir pki`.
     pub(crate) fn pki(&self, words: &str) -> Said {
-        let mut words = words.split_whitespace();
-        let verb = words.next().unwrap();
-        self.run([verb, "--dir", "pki"].into_iter().chain(words))
+        let mut words = words.split_whitespace().peekable();
+        let mut verb = vec![words.next().unwrap()];
+        // A verb of two words, such as `token make`.
+        verb.extend(words.next_if(|word| verb[0] == "token" && !word.starts_with('-')));
+        let dir = ["--dir", "pki"];
+        self.run(verb.into_iter().chain(dir).chain(words))
     }
 
     /// The same with `--json`, which must succeed.

@@ -1,0 +1,61 @@
+//! `pki token`: one-time tokens are made, listed and taken back.
+
+use crate::support::World;
+
+#[test]
+fn a_token_is_shown_once_and_its_hash_is_kept() {
+    let world = World::new();
+    let said = world
+        .pki("token make --profile device --id urn:example:pump-1")
+        .must_succeed();
+    let token = said.out.trim();
+    assert_eq!(token.len(), 43, "256 bits in base64url");
+    let listed = world.pki("token list --json").must_succeed();
+    assert!(listed.out.contains("\"state\": \"open\""), "{}", listed.out);
+    assert!(!listed.out.contains(token));
+    let inventory = std::fs::read(world.path("pki/ca/inventory.db")).unwrap();
+    assert!(
+        !inventory
+            .windows(43)
+            .any(|window| window == token.as_bytes())
+    );
+}
+
+#[test]
+fn a_token_can_be_taken_back_once() {
+    let world = World::new();
+    world
+        .pki("token make --profile device --id urn:example:pump-1 --valid-for 7d")
+        .must_succeed();
+    let place = world.json("token list")["tokens"][0]["place"]
+        .as_i64()
+        .unwrap();
+    let cancelled = world.json(&format!("token cancel --place {place}"));
+    assert_eq!(cancelled["state"], "cancelled");
+    world
+        .pki(&format!("token cancel --place {place}"))
+        .must_refuse(1, "");
+    world.pki("token cancel --place 99").must_refuse(1, "");
+}
+
+#[test]
+fn a_token_for_what_may_not_be_issued_is_not_made() {
+    let world = World::new();
+    for (words, says) in [
+        ("--profile device --id nonsense", "--id"),
+        (
+            "--profile device --id urn:example:a --valid-for 91d",
+            "90 days",
+        ),
+        (
+            "--profile device --id urn:example:a --valid-for 0h",
+            "90 days",
+        ),
+        ("--profile ocsp --id urn:example:a", "--profile"),
+    ] {
+        let said = world.pki(&format!("token make {words}"));
+        assert_eq!(said.code, 64, "{words}: {}", said.err);
+        assert!(said.err.contains(says), "{words}: {}", said.err);
+    }
+    assert_eq!(world.json("token list")["total"], 0);
+}
