@@ -66,50 +66,65 @@ fn fill(store: &Store, issuer: i64, many: i64) {
         Engine::Sqlite(_) => "printf('%07d', i)",
         Engine::Postgres(_) => "lpad(i::text, 7, '0')",
     };
-    let numbers = format!(
-        "WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {many})"
-    );
-    let filler = "x".repeat(57);
     let octets = match &store.engine {
         Engine::Sqlite(_) => "zeroblob(700)",
         Engine::Postgres(_) => "decode(repeat('5a', 700), 'hex')",
     };
-    if matches!(store.engine, Engine::Postgres(_)) {
-        store.engine.batch("SET statement_timeout = 0").unwrap();
-    }
     let transaction = store.engine.write().unwrap();
-    let not_after = format!("{} + (i * 7919 % 400) * {DAY}", NOW - 30 * DAY);
-    for sql in [
-        format!(
-            "{numbers} INSERT INTO certificates (issuer, serial, shard, status, profile, label, key_origin,
-                 key_sha256, reserved_at, tbs_sha256, not_before, not_after, revoked_at, reason,
-                 fingerprint, issued_at, der)
-             SELECT {issuer}, 'ab' || {padded}, -1,
-                 CASE WHEN i % 100 = 0 THEN 'revoked' WHEN i % 130 = 0 THEN 'pending' ELSE 'issued' END,
-                 CASE WHEN i % 20 = 0 THEN 'server' ELSE 'device' END,
-                 'urn:example:pump-' || {padded}, 'request', '{filler}' || {padded}, {NOW},
-                 '{filler}' || {padded}, {NOW}, {not_after},
-                 CASE WHEN i % 100 = 0 THEN {NOW} END, CASE WHEN i % 100 = 0 THEN 'superseded' END,
-                 '{filler}' || {padded}, {NOW}, {octets} FROM n"
-        ),
-        format!(
-            "{numbers} INSERT INTO names (certificate, position, kind, value)
-             SELECT i, 0, CASE WHEN i % 20 = 0 THEN 'dns' ELSE 'uri' END,
-                 CASE WHEN i % 20 = 0 THEN 'h' || {padded} || '.example'
-                      ELSE 'urn:example:pump-' || {padded} END FROM n"
-        ),
-        format!(
-            "{numbers} INSERT INTO names (certificate, position, kind, value)
-             SELECT i, 1, 'dns', 'alias-' || {padded} || '.example' FROM n WHERE i % 20 = 0"
-        ),
-    ] {
-        transaction.batch(&sql).unwrap();
+    for from in (1..=many).step_by(50_000) {
+        let to = many.min(from + 49_999);
+        let numbers = format!(
+            "WITH RECURSIVE n(i) AS (SELECT CAST({from} AS BIGINT) UNION ALL
+                 SELECT i + 1 FROM n WHERE i < {to})"
+        );
+        for sql in [
+            certificates(&numbers, issuer, padded, octets),
+            names(&numbers, padded),
+            more_names(&numbers, padded),
+        ] {
+            transaction.batch(&sql).unwrap();
+        }
     }
     transaction.commit().unwrap();
     if matches!(store.engine, Engine::Postgres(_)) {
         // What autovacuum does within a minute.
         store.engine.batch("VACUUM ANALYZE").unwrap();
     }
+}
+
+fn certificates(numbers: &str, issuer: i64, padded: &str, octets: &str) -> String {
+    let not_after = format!("{} + (i * 7919 % 400) * {DAY}", NOW - 30 * DAY);
+    let filler = "x".repeat(57);
+    format!(
+        "{numbers} INSERT INTO certificates (issuer, serial, shard, status, profile, label,
+             key_origin, key_sha256, reserved_at, tbs_sha256, not_before, not_after, revoked_at,
+             reason, fingerprint, issued_at, der)
+         SELECT {issuer}, 'ab' || {padded}, -1,
+             CASE WHEN i % 100 = 0 THEN 'revoked' WHEN i % 130 = 0 THEN 'pending'
+                  ELSE 'issued' END,
+             CASE WHEN i % 20 = 0 THEN 'server' ELSE 'device' END,
+             'urn:example:pump-' || {padded}, 'request', '{filler}' || {padded}, {NOW},
+             '{filler}' || {padded}, {NOW}, {not_after},
+             CASE WHEN i % 100 = 0 THEN {NOW} END,
+             CASE WHEN i % 100 = 0 THEN 'superseded' END,
+             '{filler}' || {padded}, {NOW}, {octets} FROM n"
+    )
+}
+
+fn names(numbers: &str, padded: &str) -> String {
+    format!(
+        "{numbers} INSERT INTO names (certificate, position, kind, value)
+         SELECT i, 0, CASE WHEN i % 20 = 0 THEN 'dns' ELSE 'uri' END,
+             CASE WHEN i % 20 = 0 THEN 'h' || {padded} || '.example'
+                  ELSE 'urn:example:pump-' || {padded} END FROM n"
+    )
+}
+
+fn more_names(numbers: &str, padded: &str) -> String {
+    format!(
+        "{numbers} INSERT INTO names (certificate, position, kind, value)
+         SELECT i, 1, 'dns', 'alias-' || {padded} || '.example' FROM n WHERE i % 20 = 0"
+    )
 }
 
 fn many(on: &On) -> (Home, Store, i64) {

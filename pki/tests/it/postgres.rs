@@ -82,6 +82,20 @@ impl Postgres {
 
     /// Starts it, if it does not run, with these settings.
     pub(crate) fn up(&self, settings: &[&str]) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut child = self.spawn(settings);
+        while !self.answers() {
+            assert!(Instant::now() < deadline, "{}", self.log());
+            pause();
+            // One that was killed may have left children that are not done yet.
+            if child.try_wait().unwrap().is_some() {
+                child = self.spawn(settings);
+            }
+        }
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+    }
+
+    fn spawn(&self, settings: &[&str]) -> Child {
         let data = self.directory.path().join("data");
         let log = fs::File::create(self.directory.path().join("log")).unwrap();
         let mut command = as_server(programs().unwrap().join("postgres"));
@@ -101,18 +115,12 @@ impl Postgres {
         {
             command.args(["-c", setting]);
         }
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .unwrap();
-        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while !self.answers() {
-            assert!(Instant::now() < deadline, "{}", self.log());
-            pause();
-        }
+            .unwrap()
     }
 
     /// Kills it with SIGKILL, and what it started with it.
