@@ -13,7 +13,7 @@ mod check;
 
 mod explain;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(path: &Path) -> ExitCode {
-    start_logging();
+    terminal::start_logging();
     match run::run(path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -66,28 +66,10 @@ fn serve(path: &Path) -> ExitCode {
     }
 }
 
-/// Lines for people on a terminal, JSON for everybody else.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PHIGATE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false);
-    let terminal = io::stderr().is_terminal();
-    let colors = terminal && std::env::var_os("NO_COLOR").is_none();
-    // A second subscriber is refused; the first one stays, which is what is wanted.
-    let _ = if terminal {
-        builder.with_ansi(colors).try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
-    };
-}
-
 fn run_demo(directory: &Path, listen: Option<SocketAddr>, once: bool) -> ExitCode {
     // A demo that stays is a gateway like any other: what becomes of a reload must be told.
     if !once || std::env::var_os("PHIGATE_LOG").is_some() {
-        start_logging();
+        terminal::start_logging();
     }
     let mut out = io::stdout();
     let mut say = |line: &str| {

@@ -1,5 +1,5 @@
 //! What `gateway`, `audit` and `pki` have in common on a terminal: how wrong usage is told, where
-//! results and trouble go, completions and manual pages.
+//! results and trouble go, the log, completions and manual pages.
 //!
 //! Results go to stdout and nothing else does; trouble goes to stderr as `error:` and `hint:` lines.
 //! Exit codes: 0 done, 1 refused or failed, 64 wrong usage (sysexits.h). What a program says is its
@@ -83,6 +83,25 @@ pub fn complain(error: impl fmt::Display, hint: Option<&str>) {
 /// exit code is what remains.
 pub fn tell(lines: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{lines}");
+}
+
+/// Starts the log of a program that stays: on standard error, lines for people on a terminal, JSON for
+/// everybody else. `PHIGATE_LOG` says how much, in the words of `tracing`; "info" if it is not set.
+pub fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PHIGATE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    let terminal = io::stderr().is_terminal();
+    let colors = terminal && std::env::var_os("NO_COLOR").is_none();
+    // A second subscriber is refused; the first one stays, which is what is wanted.
+    let _ = if terminal {
+        builder.with_ansi(colors).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
 }
 
 /// Writes a result. A reader that has seen enough, such as `head`, is no failure.
