@@ -8,10 +8,11 @@
 
 pub mod certificate;
 pub mod crl;
+pub mod ocsp;
 
 use std::fmt;
 
-/// What rules are about: certificates or CRLs.
+/// What rules are about: certificates, CRLs or OCSP responses.
 pub trait Subject {
     /// What was drafted, beside what was meant.
     type Draft<'a>;
@@ -104,11 +105,13 @@ pub(crate) mod tests {
         children[child] = edit(&children[child], deeper, change);
         let content = children.concat();
         let mut whole = vec![tag];
-        if let Ok(short @ ..128) = u8::try_from(content.len()) {
-            whole.push(short);
-        } else {
-            whole.push(0x82);
-            whole.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
+        match u16::try_from(content.len()).unwrap().to_be_bytes() {
+            [0, short @ ..128] => whole.push(short),
+            [0, octet] => whole.extend([0x81, octet]),
+            octets => {
+                whole.push(0x82);
+                whole.extend(octets);
+            }
         }
         whole.extend(content);
         whole

@@ -18,6 +18,7 @@ mod many;
 mod query;
 mod record;
 mod search;
+mod standing;
 mod token;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ pub use keep::Finding;
 pub use lifecycle::Reservation;
 pub use query::{Filter, Find, IdFilter, MAX_PAGE, Page, StatusFilter};
 pub use record::{CertificateId, KeyOrigin, Record, Status};
+pub use standing::Standing;
 pub use token::{MAX_TOKENS, NewToken, TokenId, TokenPage, TokenRecord, TokenState};
 
 use crate::files::{Readers, create_new};

@@ -51,7 +51,7 @@ impl Status {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         [Self::Reserved, Self::Pending, Self::Issued, Self::Revoked]
             .into_iter()
             .find(|status| status.as_str() == text)
