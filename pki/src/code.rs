@@ -45,6 +45,9 @@ impl Error {
             Self::RootRevocation => "root_revocation",
             Self::ReasonForAuthorities { .. } => "reason_for_authorities",
             Self::Unpublished { .. } => "crl_unpublished",
+            Self::Status(_) => "status_unsigned",
+            Self::Listen { .. } => "listen",
+            Self::Server { .. } => "server",
         }
     }
 }

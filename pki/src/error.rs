@@ -4,6 +4,8 @@
 //! say what happened; what to do about it is `cli`'s to say, which matches exhaustively.
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use crate::profile::ProfileError;
 use crate::reason::Reason;
 use crate::request::RequestError;
 use crate::serial::Serial;
+use crate::status::StatusError;
 use crate::store::StoreError;
 
 /// Why a verb did not do what was asked. Unless a variant says otherwise, nothing was changed.
@@ -140,6 +143,20 @@ pub enum Error {
         /// What went wrong.
         error: Box<Error>,
     },
+    /// The status of certificates cannot be signed.
+    Status(StatusError),
+    /// An address cannot be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The operating system gave no thread, socket or signal.
+    Server {
+        /// What it said.
+        source: io::Error,
+    },
 }
 
 impl fmt::Display for Error {
@@ -205,6 +222,11 @@ impl fmt::Display for Error {
                 f,
                 "{revoked} revoked in the inventory, but the CRL could not be published: {error}"
             ),
+            Self::Status(error) => {
+                write!(f, "the status of certificates cannot be signed: {error}")
+            }
+            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Server { source } => write!(f, "the server cannot run: {source}"),
         }
     }
 }
@@ -220,6 +242,8 @@ impl std::error::Error for Error {
             Self::Authority(error) => Some(error),
             Self::Unpublished { error, .. } => Some(error),
             Self::Log(error) | Self::IssuedUnrecorded { error, .. } => Some(error),
+            Self::Status(error) => Some(error),
+            Self::Listen { source, .. } | Self::Server { source } => Some(source),
             Self::NoAuthority { .. }
             | Self::AuthorityExists { .. }
             | Self::NotEmpty { .. }
@@ -255,6 +279,12 @@ impl From<StoreError> for Error {
 impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
         Self::Log(error)
+    }
+}
+
+impl From<StatusError> for Error {
+    fn from(error: StatusError) -> Self {
+        Self::Status(error)
     }
 }
 

@@ -18,9 +18,11 @@
 //! does no I/O; what touches files, the inventory or random numbers follows; [`ca::Ca`] puts it
 //! together. The program `pki` (`main.rs`, `cli`) is the only part that prints and reads the clock.
 //!
-//! Places that are kept for what comes: enrollment over the network stands beside `request`, OCSP
-//! beside `revocation`, a token or an encrypted file behind `key`, and a shared inventory behind
-//! `store`.
+//! [`serve`] answers over a network, from what the authority signed ahead ([`status`], the crate `ocsp`,
+//! CRLs).
+//!
+//! Places that are kept for what comes: enrollment over the network stands beside `request`, a token or an
+//! encrypted file behind `key`.
 
 // words
 
@@ -68,6 +70,8 @@ pub mod log;
 
 pub mod authority;
 
+pub mod status;
+
 pub mod error;
 
 pub mod code;
@@ -85,6 +89,8 @@ pub mod revocation;
 pub mod settings;
 
 pub mod ca;
+
+pub mod serve;
 
 pub use authority::AuthorityName;
 pub use ca::{Bulk, Ca, IssuedCertificate, MAX_TOKEN_LIFE, Plan, Renewal, Responder, Revoked};

@@ -1,5 +1,6 @@
 //! `authority.toml`: the format of the directory and the few things an operator may change in it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,40 @@ pub struct Settings {
     /// Where verifiers find what is published; the certificates say nothing of it if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<PublishSettings>,
+    /// What `pki serve` does when its flags say nothing else.
+    #[serde(default, skip_serializing_if = "ServeSettings::is_default")]
+    pub serve: ServeSettings,
+}
+
+/// What `pki serve` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeSettings {
+    /// The address of the plain HTTP listener.
+    pub listen: SocketAddr,
+    /// How long an OCSP response can be used, in hours. A new one is signed at half of it, and as
+    /// soon as the certificate is revoked.
+    pub ocsp_hours: u32,
+}
+
+/// Longest time that an OCSP response can be used, in hours: a week. A stolen or stale one is good
+/// for so long.
+pub const MAX_OCSP_HOURS: u32 = 7 * 24;
+
+impl Default for ServeSettings {
+    /// Loopback, behind a proxy, and a day: RFC 5019 section 2.2.4 leaves it to the authority.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            ocsp_hours: 24,
+        }
+    }
+}
+
+impl ServeSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where verifiers find what is published. The certificates that were issued repeat it, so it is
@@ -65,6 +100,7 @@ impl Settings {
                 url: publication.url().to_owned(),
                 shards: publication.shards(),
             }),
+            serve: ServeSettings::default(),
         }
     }
 
@@ -116,6 +152,12 @@ impl Settings {
                 )));
             }
         }
+        if !(1..=MAX_OCSP_HOURS).contains(&settings.serve.ocsp_hours) {
+            return Err(unusable(format!(
+                "serve.ocsp_hours = {}: 1 to {MAX_OCSP_HOURS} hours are possible",
+                settings.serve.ocsp_hours
+            )));
+        }
         if let Some(publish) = &settings.publish
             && let Err(error) = Publication::new(&publish.url, publish.shards)
         {
@@ -163,6 +205,16 @@ mod tests {
                 "crl.issuing_days = 0",
             ),
             ("root_days = 180", "root_days = 366", "crl.root_days = 366"),
+            (
+                "[publish]",
+                "[serve]\nocsp_hours = 0\n[publish]",
+                "serve.ocsp_hours = 0",
+            ),
+            (
+                "[publish]",
+                "[serve]\nlisten = \"here\"\n[publish]",
+                "line 7",
+            ),
             ("issuing_days", "issuing_day", "line 4"),
             ("name", "nome", "line 2"),
         ] {

@@ -19,6 +19,7 @@ mod bulk;
 mod founding;
 mod responder;
 mod tokens;
+mod verifiers;
 
 pub use bulk::Bulk;
 pub use responder::Responder;

@@ -1,6 +1,7 @@
 //! What is typed: commands, flags and the reading of their values. A value that is not well formed
 //! is wrong usage (exit 64); what an authority refuses to a well-formed one is not decided here.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -55,6 +56,7 @@ pub(super) enum Authority {
     Show(Show),
     Bulk(BulkArgs),
     Token(Token),
+    Serve(Serve),
 }
 
 impl Authority {
@@ -70,6 +72,7 @@ impl Authority {
             Self::Show(args) => ("show", &args.dir),
             Self::Bulk(args) => ("bulk", &args.dir),
             Self::Token(args) => args.on_record(),
+            Self::Serve(args) => ("serve", &args.dir),
         }
     }
 }
@@ -263,6 +266,25 @@ pub(super) struct Show {
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Serve what verifiers ask for over plain HTTP: OCSP, CRLs, and the certificates of the authorities.
+///
+/// All of it is signed, so there is no TLS. While it runs, it signs CRLs anew at half of their time,
+/// and keeps a certificate of its own for OCSP, renewed before it ends. A revocation by `pki revoke`
+/// is in the next answer. SIGTERM ends it. Its log goes to standard error; PHIGATE_LOG says how much.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pki serve --dir pki --listen 10.0.0.5:80
+  openssl ocsp -issuer pki/crl/issuing.pem -cert pump-1/cert.pem -CAfile pki/trust.pem \\
+    -url http://127.0.0.1:8080/ocsp")]
+pub(super) struct Serve {
+    /// Directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Where to listen; port 0 is a free one [default: serve.listen in ca/authority.toml].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: Option<SocketAddr>,
 }
 
 /// Which certificate.

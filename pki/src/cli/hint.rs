@@ -13,6 +13,7 @@ use pki::log::LogError;
 use pki::profile::ProfileError;
 use pki::public_key::{PublicKeyError, SignatureError};
 use pki::request::RequestError;
+use pki::status::StatusError;
 use pki::store::{ServerError, StoreError};
 
 /// What to do.
@@ -47,6 +48,17 @@ pub(super) fn hint(error: &Error) -> String {
             "`pki show --dir DIR --serial {serial} --pem` prints the certificate again; if its key is \
              lost: `pki revoke --dir DIR --serial {serial} --reason cessationOfOperation`"
         ),
+        Error::Status(error) => status(error).into(),
+        Error::Listen { source, .. } => match source.kind() {
+            ErrorKind::AddrInUse => "another program has it: give another --listen".into(),
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 are for root: give another --listen, behind a proxy".into()
+            }
+            _ => "give an address of this machine with --listen".into(),
+        },
+        Error::Server { .. } => {
+            "look at the limits of the process and the memory of the machine".into()
+        }
         Error::NotFound => "`pki list` shows what is there".into(),
         Error::Foreign => "give the --dir of the authority that issued it".into(),
         Error::NoCertificate { .. } => "give a certificate in PEM or DER".into(),
@@ -256,4 +268,16 @@ fn authority(error: &AuthorityError) -> String {
         | AuthorityError::Unrecorded => "nothing was signed; please report this as a defect",
     };
     text.to_owned()
+}
+
+fn status(error: &StatusError) -> &'static str {
+    match error {
+        StatusError::Key(_) | StatusError::Unbelievable(_) | StatusError::NoResponder => {
+            "remove ca/ocsp.pem in the authority's directory: a new one is made at the next start"
+        }
+        StatusError::Clock { .. } => "set the clock",
+        StatusError::Lint(_) | StatusError::Signature => {
+            "this is a fault of the program or the machine; nothing was told to anybody"
+        }
+    }
 }

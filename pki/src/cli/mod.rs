@@ -21,6 +21,7 @@ use pki::log::LogError;
 use pki::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use pki::profile::ProfileError;
 use pki::request::MAX_REQUEST_OCTETS;
+use pki::serve::Serving;
 use pki::{
     AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, KeySource, Name, NameConstraints,
     Names, Order, Plan, Publication, Renewal,
@@ -184,6 +185,14 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
         Authority::Show(args) => show(args, now),
         Authority::Bulk(args) => bulk::run(args),
         Authority::Token(args) => token::run(args, now),
+        Authority::Serve(args) => {
+            terminal::start_logging();
+            let ca = Ca::open(&args.dir)?;
+            let mut serving = Serving::of(&ca);
+            serving.listen = args.listen.unwrap_or(serving.listen);
+            pki::serve::run(ca, serving, Timestamp::now)?;
+            Ok(String::new())
+        }
     }
 }
 

@@ -93,9 +93,7 @@ fn read(row: &Row) -> Result<Standing, StoreError> {
         _ => None,
     };
     let revoked = match (optional_time(row, 5)?, row.optional_text(6)?) {
-        (Some(at), Some(reason)) => {
-            Some((at, Reason::parse(reason).ok_or(corrupt("a reason"))?))
-        }
+        (Some(at), Some(reason)) => Some((at, Reason::parse(reason).ok_or(corrupt("a reason"))?)),
         _ => None,
     };
     Ok(Standing {

@@ -15,6 +15,7 @@ mod log;
 mod profiles;
 mod request;
 mod revoke;
+mod serve;
 mod together;
 mod token;
 mod usage;

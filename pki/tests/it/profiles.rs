@@ -69,13 +69,13 @@ fn one_of_each(world: &World) -> Vec<&'static str> {
 }
 
 /// A program of the linter, if it is installed.
-fn pkilint(program: &str) -> Option<PathBuf> {
+pub(crate) fn pkilint(program: &str) -> Option<PathBuf> {
     let python = std::env::var_os("PHIGATE_PKILINT_PYTHON").map(PathBuf::from)?;
     Some(python.with_file_name(program)).filter(|path| path.exists())
 }
 
 /// What the linter finds in a file that is a warning or worse, one line each.
-fn findings(world: &World, program: &PathBuf, args: &[&str], file: &str) -> Vec<String> {
+pub(crate) fn findings(world: &World, program: &PathBuf, args: &[&str], file: &str) -> Vec<String> {
     let output = Command::new(program)
         .current_dir(world.root())
         .args(args)

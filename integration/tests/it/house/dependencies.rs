@@ -191,6 +191,7 @@ fn the_log_the_codec_and_the_configuration_know_no_runtime() {
         "gateway/http1",
         "gateway/integrity",
         "config",
+        "pki/ocsp",
     ] {
         let manifest = manifest(member);
         let used = dependencies(&manifest, "dependencies");

@@ -143,6 +143,7 @@ fn exists(name: &str) -> bool {
     let (folder, path) = match name.split_once(' ') {
         Some(("audit", path)) => ("gateway/audit", path),
         Some(("http1", path)) => ("gateway/http1", path),
+        Some(("ocsp", path)) => ("pki/ocsp", path),
         Some((folder, path)) => (folder, path),
         None => ("integration", name),
     };

@@ -1,0 +1,68 @@
+//! What verifiers ask of an authority, one certificate at a time.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{Ca, is_due};
+use crate::error::Error;
+use crate::publication::Publication;
+use crate::serial::Serial;
+use crate::settings::ServeSettings;
+use crate::store::{AuthorityRole, CertificateId, Standing};
+
+impl Ca {
+    /// How the certificate of the issuing authority with this serial stands, if there is one.
+    pub fn standing(&self, serial: &Serial) -> Result<Option<Standing>, Error> {
+        Ok(self.store.standing(self.issuing.0, serial)?)
+    }
+
+    /// How the signed and unexpired certificates of the issuing authority stand, latest first, at
+    /// most `limit`, from before `before`.
+    pub fn standings(
+        &self,
+        before: Option<CertificateId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Standing>, Error> {
+        Ok(self.store.standings(self.issuing.0, before, limit, now)?)
+    }
+
+    /// A number that is another one after somebody else changed the inventory. `None` if the inventory
+    /// does not say.
+    pub fn version(&self) -> Result<Option<i64>, Error> {
+        Ok(self.store.version()?)
+    }
+
+    /// Whether [`Ca::sign_crls`] would sign one that is due. Asked first, nobody waits for the log when
+    /// there is nothing to sign.
+    pub fn has_due_crl(&self, now: Timestamp) -> Result<bool, Error> {
+        for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
+            let states = self.store.crl_states(self.id(role))?;
+            let is_missing = |shard: &Option<u16>| {
+                let state = states.iter().find(|state| state.shard == *shard);
+                state.is_none_or(|state| is_due(state, now))
+                    || !self.crl_file(role, *shard).published.exists()
+            };
+            if self.shards(role).iter().any(is_missing) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where the authority publishes, if its certificates say so.
+    pub fn publication(&self) -> Option<&Publication> {
+        self.publication.as_ref()
+    }
+
+    /// What its settings say of the server.
+    pub fn serve_settings(&self) -> ServeSettings {
+        self.settings.serve
+    }
+
+    /// The directory of the authority.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}

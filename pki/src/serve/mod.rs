@@ -1,0 +1,145 @@
+//! `pki serve`: what verifiers ask for, over plain HTTP.
+//!
+//! ```text
+//!  connections ──► http ──► verifiers ──► route                      one thread, a runtime
+//!                              │ questions, a bounded queue
+//!                              ▼
+//!                            clerk ──► cache, published, Ca          one thread, the authority
+//! ```
+//!
+//! What is sent is signed already (CRLs, certificates, OCSP responses), so that no TLS is needed and
+//! none is wanted (RFC 5280 section 8). Nothing of a request is logged. If a status cannot be told as
+//! it is now, none is told: fail closed.
+
+mod route;
+
+mod cache;
+
+mod published;
+
+mod clerk;
+
+mod http;
+
+mod verifiers;
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use jiff::{SignedDuration, Timestamp};
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::ca::Ca;
+use crate::error::Error;
+use verifiers::Verifiers;
+
+/// How to serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Serving {
+    /// The address of the plain HTTP listener.
+    pub listen: SocketAddr,
+    /// How long an OCSP response can be used.
+    pub window: SignedDuration,
+}
+
+impl Serving {
+    /// As the settings of the authority say.
+    pub fn of(ca: &Ca) -> Self {
+        let settings = ca.serve_settings();
+        Self {
+            listen: settings.listen,
+            window: SignedDuration::from_hours(i64::from(settings.ocsp_hours)),
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, and then ends what was begun.
+///
+/// Refused, before anybody is listened to, if the address cannot be had or no status can be signed.
+pub fn run(ca: Ca, serving: Serving, clock: fn() -> Timestamp) -> Result<(), Error> {
+    let server = |source| Error::Server { source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(server)?;
+    let listener = runtime
+        .block_on(TcpListener::bind(serving.listen))
+        .map_err(|source| Error::Listen {
+            address: serving.listen,
+            source,
+        })?;
+    let address = listener.local_addr().map_err(server)?;
+    let directory = ca.directory().display().to_string();
+    let url = ca
+        .publication()
+        .map(|publication| publication.url().to_owned());
+    // What never changes is read from the authority before it is the clerk's.
+    let fixed = verifiers::Fixed::of(&ca);
+    let (desk, clerk) = clerk::open(ca, serving.window, clock)?;
+    let verifiers = Rc::new(Verifiers::new(fixed, desk, clock));
+    let result = LocalSet::new().block_on(&runtime, async {
+        let signals = Signals::listen()?;
+        let (end, ends) = watch::channel(false);
+        tracing::info!(
+            listen = %address,
+            directory,
+            url,
+            "serving /ocsp, /crl/NAME.crl, /issuing.cer, /root.cer and /trust.pem"
+        );
+        notify(NotifyState::Ready);
+        let answer = move |request| {
+            let verifiers = Rc::clone(&verifiers);
+            async move { verifiers.answer(request).await }
+        };
+        let accepting = http::accept(listener, ends, answer);
+        let ending = async {
+            signals.wait().await;
+            tracing::info!("ending");
+            notify(NotifyState::Stopping);
+            let _ = end.send(true);
+        };
+        tokio::join!(accepting, ending);
+        Ok(())
+    });
+    // The tasks that are left, and with them the last desks.
+    drop(runtime);
+    if clerk.join().is_err() {
+        return Err(server(io::Error::other(
+            "the authority's thread ended badly",
+        )));
+    }
+    result.map_err(server)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
