@@ -23,7 +23,7 @@ use crate::name::{
 };
 use crate::path::PathPrefix;
 use crate::pattern::{ClientName, ClientPattern};
-use crate::secret::{PathText, SecretText};
+use crate::secret::{ListText, PathText, SecretText};
 use crate::server::{AdminWord, BaseUrl, ServerUrl};
 use crate::units::ByteSize;
 
@@ -149,10 +149,16 @@ table! {
 
     /// Revocation by lists.
     Crls {
-        /// Revocation lists (PEM or DER): files, or folders of files.
-        crls: NonEmpty<PathText> => required("[\"/var/lib/phigate/crl/\"]");
+        /// Revocation lists (PEM or DER): files, folders of files, and http URLs of lists that are
+        /// fetched. Each is looked at again and again; what changes comes into force by itself.
+        crls: NonEmpty<ListText> => required("[\"/var/lib/phigate/crl/\"]");
         /// What a list past its next update is worth. "accept" needs a rationale.
         when_stale: WhenStale => or_default(WhenStale::Refuse);
+        /// A folder of the gateway's own for the lists that it fetched, so that they are at hand after a
+        /// restart. Needed with an http URL.
+        kept: PathText => optional;
+        /// How often a list is asked for that is fetched. One that did not change is not sent again.
+        refresh: Duration => or_default(seconds(3)), within seconds(1), hours(24);
     }
 
     /// A certificate of the gateway itself.
@@ -373,14 +379,16 @@ const fn hours(number: u64) -> Duration {
 #[derive(Debug)]
 pub(crate) enum Revocation {
     Off,
-    Crls(Crls),
+    Crls(Box<Crls>),
 }
 
 impl Read for Revocation {
     fn read(value: Value<'_>, report: &mut Report) -> Option<Self> {
         match value.as_str() {
             Some("off") => Some(Self::Off),
-            None if value.is_table() => Crls::read(value, report).map(Self::Crls),
+            None if value.is_table() => {
+                Crls::read(value, report).map(|crls| Self::Crls(Box::new(crls)))
+            }
             _ => {
                 value.wrong_type("{ crls = [...] } or \"off\"", report);
                 None

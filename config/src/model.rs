@@ -24,7 +24,7 @@ use crate::path::PathPrefix;
 use crate::pattern::ClientPattern;
 use crate::place::{Place, Placed};
 use crate::secret::{FilePath, Secret};
-use crate::server::{Authority, BaseUrl};
+use crate::server::{Authority, BaseUrl, ListUrl};
 use crate::units::ByteSize;
 
 /// A whole configuration in which everything is decided.
@@ -201,13 +201,45 @@ pub struct Trust {
 pub enum Revocation {
     /// By certificate revocation lists (RFC 5280 section 5).
     Crls {
-        /// Files, or folders of files. Never empty.
-        sources: Vec<FilePath>,
+        /// Where the lists are. Never empty.
+        sources: Vec<ListSource>,
         /// What a list past its next update is worth.
         when_stale: WhenStale,
+        /// Where lists are kept that were fetched.
+        kept: ListKeeping,
+        /// How often a list is asked for that is fetched.
+        refresh: Duration,
     },
     /// Not at all.
     Off,
+}
+
+/// Where revocation lists are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListSource {
+    /// A file, or a folder of files.
+    Path(FilePath),
+    /// One list that is fetched over HTTP.
+    Http(Placed<ListUrl>),
+}
+
+impl ListSource {
+    /// Who asked for it.
+    pub fn place(&self) -> &Place {
+        match self {
+            Self::Path(path) => &path.place,
+            Self::Http(url) => &url.place,
+        }
+    }
+}
+
+/// Where revocation lists are kept that were fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListKeeping {
+    /// Nowhere, since none is fetched.
+    Unstated,
+    /// In this folder.
+    Folder(FilePath),
 }
 
 /// What a revocation list past its `nextUpdate` is worth (RFC 5280 section 5.1.2.5).

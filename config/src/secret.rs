@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::error::Advice;
 use crate::place::{Place, Placed};
+use crate::server::{ListUrl, UrlError};
 use crate::word::Word;
 
 /// A file or folder, already joined to the folder of the configuration. Nobody has opened it yet.
@@ -76,6 +77,34 @@ fn check_path(text: &str) -> Result<(), SecretError> {
 
 /// `PATH_MAX` of Linux, in bytes.
 const LONGEST_PATH: usize = 4096;
+
+/// Where revocation lists are, as the file spells it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ListText {
+    /// A file or a folder, as written.
+    Path(PathText),
+    /// A list that is fetched.
+    Http(ListUrl),
+}
+
+impl Word for ListText {
+    const NOUN: &'static str = "a path or an http URL";
+    const EXAMPLE: &'static str = "/var/lib/phigate/crl/";
+
+    fn parse_word(text: &str) -> Result<Self, Advice> {
+        if text.contains("://") {
+            let url = ListUrl::parse(text).map(Self::Http);
+            return url.map_err(|error| match error {
+                UrlError::Scheme => Advice::new(
+                    &error,
+                    Some("write a path, or the URL of a list that begins with http://"),
+                ),
+                error => Advice::new(&error, error.hint()),
+            });
+        }
+        PathText::parse_word(text).map(Self::Path)
+    }
+}
 
 /// Where a secret comes from, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +238,18 @@ mod tests {
             assert_eq!(SecretText::parse(text), Err(error), "{text}");
             let Advice { message, hint } = SecretText::parse_word(text).unwrap_err();
             assert!(!format!("{message}{hint:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_a_path_or_is_fetched_over_http() {
+        let path = ListText::Path(PathText("crl/".to_owned()));
+        assert_eq!(ListText::parse_word("crl/").unwrap(), path);
+        let url = "http://pki.example/a.crl";
+        let fetched = ListText::Http(ListUrl::parse(url).unwrap());
+        assert_eq!(ListText::parse_word(url).unwrap(), fetched);
+        for text in ["", "ldap://pki.example/a", "https://pki.example/a.crl"] {
+            assert!(ListText::parse_word(text).is_err(), "{text}");
         }
     }
 

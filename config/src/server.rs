@@ -167,6 +167,67 @@ impl Word for BaseUrl {
     }
 }
 
+/// Where a revocation list is fetched: an absolute `http` URL of one file.
+///
+/// Plain HTTP, because a list is signed, and because a connection whose certificate would itself have to be
+/// looked up could wait for ever (RFC 5280 section 8).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListUrl {
+    authority: Authority,
+    target: String,
+}
+
+impl ListUrl {
+    /// Parses the URL. Scheme and host are folded to lower case; path and query stay as they are written.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = split_scheme(text)?;
+        if matches!(scheme, Scheme::Https) {
+            return Err(UrlError::ListOverTls);
+        }
+        let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let authority = Authority::parse(authority, 80)?;
+        let path = target.split('?').next().unwrap_or_default();
+        if path.is_empty() || (path.ends_with('/') && path == target) {
+            return Err(UrlError::ListFolder);
+        }
+        let sound = |byte: u8| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte);
+        if target.len() > LONGEST_TARGET || !target.bytes().all(sound) {
+            return Err(UrlError::ListTarget);
+        }
+        Ok(Self {
+            authority,
+            target: target.to_owned(),
+        })
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Path and query, as a request names them (RFC 9112 section 3.2.1).
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Host and port as the `Host` field has them: without the port that is usual.
+    pub fn host(&self) -> String {
+        match self.authority.port {
+            80 => self.authority.host.to_string(),
+            _ => self.authority.to_string(),
+        }
+    }
+}
+
+/// Longer paths and queries are not asked for, bytes.
+const LONGEST_TARGET: usize = 2048;
+
+impl fmt::Display for ListUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.host(), self.target)
+    }
+}
+
 enum Scheme {
     Http,
     Https,
@@ -198,6 +259,12 @@ pub enum UrlError {
     Prefix(PathError),
     /// No path to a socket after `unix:`.
     Socket,
+    /// A revocation list that would be fetched over TLS.
+    ListOverTls,
+    /// The URL of a folder where that of one revocation list is asked for.
+    ListFolder,
+    /// A path or query of a revocation list that no request can name as it is.
+    ListTarget,
 }
 
 impl UrlError {
@@ -214,6 +281,15 @@ impl UrlError {
             Self::Prefix(PathError::TrailingSlash) => Some("leave the last \"/\" out"),
             Self::Prefix(_) => Some("write the path of the server's base, such as /fhir"),
             Self::Socket => Some("write it like unix:/run/portal.sock"),
+            Self::ListOverTls => Some(
+                "a list is signed: write http://, or have somebody put it into a folder and name that",
+            ),
+            Self::ListFolder => {
+                Some("nobody lists a folder over HTTP: write the URL of each list in it")
+            }
+            Self::ListTarget => {
+                Some("leave out what stands behind #, and write what is no letter as %20")
+            }
         }
     }
 }
@@ -228,6 +304,9 @@ impl fmt::Display for UrlError {
             Self::Path => write!(f, "a server with a path"),
             Self::Prefix(error) => error.fmt(f),
             Self::Socket => write!(f, "no path to a socket"),
+            Self::ListOverTls => write!(f, "a revocation list over TLS"),
+            Self::ListFolder => write!(f, "the URL of a folder"),
+            Self::ListTarget => write!(f, "a URL that cannot be asked for"),
         }
     }
 }
@@ -320,6 +399,40 @@ mod tests {
             ),
         ] {
             assert_eq!(ServerUrl::parse(text), Ok(url), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_fetched_from_a_url_that_names_one_file() {
+        for (text, url) in [
+            (
+                "HTTP://PKI.clinic.example/crl/issuing-03.crl",
+                "http://pki.clinic.example/crl/issuing-03.crl",
+            ),
+            ("http://127.0.0.1:80/a.crl", "http://127.0.0.1/a.crl"),
+            ("http://[::1]:8080/a.crl", "http://[::1]:8080/a.crl"),
+            (
+                "http://ca.example/crl/?cmd=crl&issuer=CN%3DOne",
+                "http://ca.example/crl/?cmd=crl&issuer=CN%3DOne",
+            ),
+        ] {
+            assert_eq!(ListUrl::parse(text).unwrap().to_string(), url);
+        }
+        for (text, error) in [
+            ("https://pki.example/a.crl", UrlError::ListOverTls),
+            ("http://pki.example/crl/", UrlError::ListFolder),
+            ("http://pki.example/", UrlError::ListFolder),
+            ("http://pki.example", UrlError::ListFolder),
+            ("http://pki.example?a", UrlError::ListFolder),
+            ("http://pki.example/a.crl#b", UrlError::ListTarget),
+            ("http://pki.example/a b.crl", UrlError::ListTarget),
+            ("http://pki.example/a\r\nb", UrlError::ListTarget),
+            ("http://pki.example/\u{e9}", UrlError::ListTarget),
+            ("http://me@pki.example/a.crl", UrlError::UserInfo),
+            ("http://pki.example:0/a.crl", UrlError::Port),
+            ("ldap://pki.example/cn=a", UrlError::Scheme),
+        ] {
+            assert_eq!(ListUrl::parse(text), Err(error), "{text}");
         }
     }
 

@@ -4,13 +4,15 @@
 //! taken for the same name under another.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Context, must_exist, rationale};
 use crate::collect::Optional;
 use crate::file;
-use crate::model::{Purpose, Revocation, Role, Trust, WhenStale};
+use crate::model::{ListKeeping, ListSource, Purpose, Revocation, Role, Trust, WhenStale};
 use crate::name::TrustName;
 use crate::place::{Placed, quoted};
+use crate::secret::ListText;
 
 pub(super) fn trust(table: file::Trust, context: &mut Context<'_>) -> Trust {
     let place = table.place;
@@ -40,18 +42,50 @@ pub(super) fn trust(table: file::Trust, context: &mut Context<'_>) -> Trust {
 const STRICT: Revocation = Revocation::Crls {
     sources: Vec::new(),
     when_stale: WhenStale::Refuse,
+    kept: ListKeeping::Unstated,
+    refresh: Duration::ZERO,
 };
 
-fn revocation(value: file::Revocation, context: &Context<'_>) -> Revocation {
-    match value {
-        file::Revocation::Off => Revocation::Off,
-        file::Revocation::Crls(table) => Revocation::Crls {
-            sources: table
-                .crls
-                .map(|crls| context.files(crls.value.0))
-                .unwrap_or_default(),
-            when_stale: table.when_stale.value,
-        },
+fn revocation(value: file::Revocation, context: &mut Context<'_>) -> Revocation {
+    let table = match value {
+        file::Revocation::Off => return Revocation::Off,
+        file::Revocation::Crls(table) => table,
+    };
+    let sources = table.crls.map(|crls| crls.value.0).unwrap_or_default();
+    let fetched = sources
+        .iter()
+        .find(|source| matches!(source.value, ListText::Http(_)))
+        .map(|source| source.place.clone());
+    let kept = match (table.kept, fetched) {
+        (Optional::Wrong, _) | (Optional::Absent, None) => ListKeeping::Unstated,
+        (Optional::Given(folder), Some(_)) => ListKeeping::Folder(context.file(folder)),
+        (Optional::Given(folder), None) => {
+            let hint = "leave kept out; files and folders are read where they are";
+            let message = "no list is fetched that could be kept there";
+            context.report.error(&folder.place, message, hint);
+            ListKeeping::Unstated
+        }
+        (Optional::Absent, Some(place)) => {
+            let message =
+                "a list that was fetched must be at hand after a restart, and nothing says where";
+            let hint = "write kept = \"/var/lib/phigate/fetched\" beside crls, a folder of the gateway's own";
+            context.report.error(&place, message, hint);
+            ListKeeping::Unstated
+        }
+    };
+    Revocation::Crls {
+        sources: sources
+            .into_iter()
+            .map(|Placed { value, place }| match value {
+                ListText::Path(path) => {
+                    ListSource::Path(context.file(Placed { value: path, place }))
+                }
+                ListText::Http(url) => ListSource::Http(Placed { value: url, place }),
+            })
+            .collect(),
+        when_stale: table.when_stale.value,
+        kept,
+        refresh: table.refresh.value,
     }
 }
 
