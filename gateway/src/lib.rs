@@ -48,6 +48,8 @@ pub mod withheld;
 
 pub mod runtime;
 
+pub mod dial;
+
 pub mod buffers;
 
 // The stages of a connection.

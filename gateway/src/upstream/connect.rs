@@ -1,52 +1,20 @@
 //! One connection to an upstream: TCP, a Unix socket, or TLS with pinned roots.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use config::{Authority, Protocol as Wanted};
+use config::Protocol as Wanted;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::client::TlsStream;
 
 use super::UpstreamRefusal;
+use crate::dial::{Resolver, dial};
 use crate::endpoint::{Address, Endpoint, Security};
 use crate::peer::Protocol;
 use crate::tls::ALPN;
-
-/// Looks up names for one pool, one at a time: while a resolver hangs, lookups must not pile up.
-#[derive(Debug)]
-pub(super) struct Resolver {
-    turn: Arc<Semaphore>,
-}
-
-impl Resolver {
-    pub(super) fn new() -> Resolver {
-        Resolver {
-            turn: Arc::new(Semaphore::new(1)),
-        }
-    }
-
-    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
-        let turn = turn.map_err(io::Error::other)?;
-        let host = host.to_owned();
-        // Whoever asked may give up; the lookup cannot, and keeps its turn until it has ended.
-        let lookup = tokio::task::spawn_local(async move {
-            let found = tokio::net::lookup_host((host.as_str(), port)).await;
-            let found = found.map(|addresses| addresses.take(MAX_ADDRESSES).collect());
-            drop(turn);
-            found
-        });
-        lookup.await.map_err(io::Error::other)?
-    }
-}
-
-/// No more addresses of one name are tried.
-const MAX_ADDRESSES: usize = 16;
 
 /// A connection, and what is spoken on it.
 pub(super) async fn connect(
@@ -114,35 +82,6 @@ pub(super) fn refused(error: &io::Error) -> UpstreamRefusal {
             error: error.kind(),
         },
     }
-}
-
-async fn dial(authority: &Authority, resolver: &Resolver) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = if let Some(address) = authority.host.address() {
-        vec![SocketAddr::new(address, authority.port)]
-    } else if authority.host.is_loopback() {
-        // Whatever a resolver says of it, this name means this machine (RFC 6761 6.3).
-        [
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ]
-        .map(|ip| SocketAddr::new(ip, authority.port))
-        .into()
-    } else {
-        resolver
-            .resolve(authority.host.as_str(), authority.port)
-            .await?
-    };
-    let mut last = io::ErrorKind::NotFound.into();
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// The bytes of a connection.

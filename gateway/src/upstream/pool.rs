@@ -14,8 +14,9 @@ use bytes::BytesMut;
 use config::UpstreamName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connect::{Resolver, Transport, connect};
+use super::connect::{Transport, connect};
 use super::{UpstreamRefusal, http2};
+use crate::dial::Resolver;
 use crate::endpoint::Endpoint;
 use crate::peer::Protocol;
 use crate::timer::Timer;

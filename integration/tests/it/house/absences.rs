@@ -122,11 +122,20 @@ fn the_core_touches_nothing() {
 }
 
 #[test]
-fn only_the_upstream_connects_and_the_demo_to_itself() {
+fn only_the_upstream_and_who_fetches_lists_connect_and_the_demo_to_itself() {
     absent(
         &["TcpStream::connect", "UnixStream::connect", "TcpSocket::"],
         &["gateway/src"],
-        &["gateway/src/upstream/", "gateway/src/demo/"],
+        &[
+            "gateway/src/dial.rs",
+            "gateway/src/upstream/",
+            "gateway/src/demo/",
+        ],
+    );
+    absent(
+        &["crate::dial"],
+        &["gateway/src"],
+        &["gateway/src/upstream/", "gateway/src/fetch/"],
     );
 }
 
