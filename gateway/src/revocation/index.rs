@@ -181,6 +181,48 @@ impl Index {
         succession
     }
 
+    /// Keeps the lists of `previous` in force of which this index has none, or an older one. To be called
+    /// behind [`Index::follow`] when something could not be read: what was lost with it is not known, and
+    /// the last good list stands until it grows stale.
+    ///
+    /// Until all can be read again everything that such an issuer had revoked stays revoked.
+    pub fn hold(&mut self, previous: &Index) {
+        for (key, was) in &previous.issuers {
+            let issuer = self.issuers.entry(*key).or_default();
+            let mut is_held = false;
+            for (scope, known) in &was.in_force {
+                let list = issuer.in_force.get(scope);
+                if list.is_none_or(|list| list.edition.is_older_than(&known.edition)) {
+                    self.lists += usize::from(list.is_none());
+                    issuer.in_force.insert(scope.clone(), known.clone());
+                    issuer.gone.remove(scope);
+                    is_held = true;
+                }
+            }
+            if is_held {
+                issuer.name.clone_from(&was.name);
+                issuer.revoked.extend(was.revoked.iter().cloned());
+                issuer.arrange();
+            }
+        }
+        self.issuers
+            .retain(|_, issuer| !(issuer.in_force.is_empty() && issuer.gone.is_empty()));
+    }
+
+    /// Whether both say the same of every certificate, now and later.
+    pub fn is_like(&self, other: &Index) -> bool {
+        let same = |mine: &Issuer, other: &Issuer| {
+            mine.revoked == other.revoked
+                && are_like(&mine.in_force, &other.in_force)
+                && are_like(&mine.gone, &other.gone)
+        };
+        self.issuers.len() == other.issuers.len()
+            && self.issuers.iter().all(|(key, mine)| {
+                let other = other.issuers.get(key);
+                other.is_some_and(|other| same(mine, other))
+            })
+    }
+
     /// The standing of a certificate. `is_leaf` tells apart what lists for users and for
     /// authorities speak of.
     pub fn standing(&self, link: &Link, is_leaf: bool, now: i64) -> Standing {
@@ -270,6 +312,8 @@ impl InForce {
 impl Issuer {
     /// Lays out what [`Index::standing`] looks at.
     fn arrange(&mut self) {
+        self.whole.clear();
+        self.sharded.clear();
         for (scope, list) in &self.in_force {
             let span = || Span {
                 scope: scope.clone(),
@@ -287,6 +331,17 @@ impl Issuer {
     }
 }
 
+fn are_like(mine: &HashMap<Scope, InForce>, other: &HashMap<Scope, InForce>) -> bool {
+    let same = |mine: &InForce, other: &InForce| {
+        mine.edition == other.edition && mine.next_update == other.next_update
+    };
+    mine.len() == other.len()
+        && mine.iter().all(|(scope, list)| {
+            let other = other.get(scope);
+            other.is_some_and(|other| same(list, other))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, date_time_ymd};
@@ -302,6 +357,47 @@ mod tests {
             not_before: 0,
             not_after: i64::MAX,
         }
+    }
+
+    #[test]
+    fn what_is_held_is_in_force_as_before_and_what_is_newer_stays() {
+        let (one, other) = (usual("one"), usual("other"));
+        let both = [&one.authority, &other.authority];
+        let index = |lists: &[(&Ca, u64, &[u64])]| {
+            let read = |(ca, number, serials): &(&Ca, u64, &[u64])| {
+                read(ca, edition(*number, 1, serials), &both)
+            };
+            Index::build(lists.iter().map(|list| read(list).unwrap()).collect())
+        };
+        let before = index(&[(&one, 4, &[5]), (&other, 4, &[6])]);
+        // The one's is older, the other's is gone.
+        let mut worse = index(&[(&one, 3, &[])]);
+        worse.follow(&before, NOW);
+        worse.hold(&before);
+        assert!(worse.is_like(&before) && before.is_like(&worse));
+        assert_eq!(worse.lists(), 2);
+        for (ca, serial) in [(&one, 5), (&other, 6)] {
+            let standing = |serial| worse.standing(&link(ca, serial, &[]), true, NOW);
+            assert_eq!(standing(serial), Standing::Revoked);
+            assert_eq!(standing(9), Standing::Good);
+        }
+        // The one's is newer, and says less.
+        let mut newer = index(&[(&one, 5, &[])]);
+        newer.follow(&before, NOW);
+        newer.hold(&before);
+        assert_eq!(
+            newer.standing(&link(&one, 5, &[]), true, NOW),
+            Standing::Good
+        );
+        assert_eq!(
+            newer.standing(&link(&other, 6, &[]), true, NOW),
+            Standing::Revoked
+        );
+        assert!(!newer.is_like(&before));
+        // It is held no longer than it counts.
+        let later = NOW + 30 * 86_400;
+        let stale = newer.standing(&link(&other, 9, &[]), true, later);
+        assert!(matches!(stale, Standing::Stale { .. }), "{stale:?}");
     }
 
     #[test]

@@ -73,6 +73,16 @@ impl List {
         self.next_update
     }
 
+    /// Whether both are of one issuer, and speak of the same of its certificates.
+    pub fn is_about_the_same(&self, other: &List) -> bool {
+        self.issuer == other.issuer && self.scope == other.scope
+    }
+
+    /// The name of its issuer, and of which of its certificates it speaks; for messages.
+    pub fn subject(&self) -> String {
+        format!("\"{}\" for {}", self.issuer_name, self.scope)
+    }
+
     /// How many serials it names.
     pub fn len(&self) -> usize {
         self.serials.len()

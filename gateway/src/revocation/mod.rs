@@ -8,7 +8,7 @@
 //!
 //! An index that follows another remembers what was in force: an older list does not take the place
 //! of a newer one, and what was revoked stays revoked while the list that said so is missing. Nothing
-//! is remembered over a restart.
+//! is remembered over a restart but by who fetches lists (`fetch`), which keeps the last good ones.
 //!
 //! Fails closed: a certificate whose issuer has no list is `Unknown`, and one under a stale list is
 //! `Stale`; neither is good.
@@ -23,6 +23,8 @@ mod list;
 
 mod index;
 
+mod seen;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -30,3 +32,4 @@ pub use edition::Edition;
 pub use fault::ListFault;
 pub use index::{Due, Gone, Index, Setback, Standing, Succession};
 pub use list::{List, MAX_LIST_BYTES};
+pub use seen::Seen;
