@@ -1,8 +1,8 @@
 //! Revocation lists whose successors are due, told before the clients under them are refused: as
 //! findings for the log once in a while, and for `/status` whenever somebody asks.
 //!
-//! Nothing is read here: lists come into force at start and at a reload. No clock: the time comes as
-//! an argument.
+//! Nothing is read here: lists come into force at start, at a reload, and when they change (`refresh`). No
+//! clock: the time comes as an argument.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +83,7 @@ fn warning(site: &Site, name: &TrustName, due: &Due, is_stale: bool) -> Option<F
         "the revocation list of \"{}\" {when} {date}{more}",
         due.issuer
     );
-    let hint = "put fresh lists there (`pki crl`) and reload: they are read at start and at SIGHUP";
+    let hint = "let the authority publish a fresh one (`pki crl`): it comes into force by itself";
     Some(Finding {
         severity: Severity::Warning,
         ..Finding::error(

@@ -23,7 +23,7 @@ use crate::peer::Peer;
 use crate::request::{Head, Received};
 
 /// The routes of one configuration, ready to be searched.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     sites: HashMap<ListenerName, HashMap<HostName, Node>>,
     /// Those that have a rate, for whoever sweeps.
@@ -46,7 +46,7 @@ pub struct RouteEntry {
     pub patients: Box<str>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     /// Routes whose prefix ends here, with disjoint methods.
     routes: Vec<Arc<RouteEntry>>,

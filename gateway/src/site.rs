@@ -1,4 +1,5 @@
-//! The world as one configuration says it is: loaded, and never changed. A reload makes another one.
+//! The world as one configuration says it is: loaded, and never changed. A reload makes another one, and so
+//! do new revocation lists.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::signing::OwnSigner;
 use crate::tls::{ClientTrust, OwnCertificate, ServerSide};
 
 /// A configuration in force.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Site {
     /// Rises by one with each configuration that this process puts in force.
     pub generation: u64,
@@ -51,6 +52,27 @@ pub struct Site {
     pub decisions: Vec<config::Decision>,
 }
 
+impl Site {
+    /// The same configuration with these trust sets in place of those of their names.
+    #[must_use]
+    pub fn with_trust(&self, renewed: &[Arc<ClientTrust>]) -> Site {
+        let mut site = self.clone();
+        for trust in renewed {
+            for known in &mut site.trust {
+                if known.name == trust.name {
+                    *known = Arc::clone(trust);
+                }
+            }
+            for listener in site.listeners.values_mut() {
+                if let Some(side) = listener.side.with_trust(trust) {
+                    listener.side = Arc::new(side);
+                }
+            }
+        }
+        site
+    }
+}
+
 /// The keys of the audit log.
 #[derive(Clone, Default)]
 pub struct AuditKeys {
@@ -75,7 +97,7 @@ impl fmt::Debug for AuditKeys {
 }
 
 /// A listener.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ListenerSite {
     /// What TLS it speaks and with which certificates.
     pub side: Arc<ServerSide>,

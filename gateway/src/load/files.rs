@@ -69,39 +69,20 @@ impl Loader {
 
     /// The file itself, or the files of a directory that can hold lists or certificates.
     pub(super) fn files_of(&mut self, path: &Path, place: &Place) -> Vec<PathBuf> {
-        if !path.is_dir() {
-            return vec![path.to_owned()];
-        }
-        let listed: io::Result<Vec<_>> =
-            std::fs::read_dir(path).and_then(|items| items.take(MAX_LISTS + 1).collect());
-        let items = match listed {
-            Ok(items) if items.len() <= MAX_LISTS => items,
-            Ok(_) => {
+        match listed(path) {
+            Ok(Some(paths)) => paths,
+            Ok(None) => {
                 let message = format!("{} holds more than {MAX_LISTS} files", path.display());
                 let hint = "name a folder that holds nothing but the lists in use";
                 self.error(place, message, Some(hint));
-                return Vec::new();
+                Vec::new()
             }
             Err(error) => {
                 let message = format!("cannot list {}: {error}", path.display());
                 self.error(place, message, Some(what_to_do(&error)));
-                return Vec::new();
+                Vec::new()
             }
-        };
-        let is_known = |path: &PathBuf| {
-            path.extension().is_some_and(|extension| {
-                EXTENSIONS
-                    .iter()
-                    .any(|known| extension.eq_ignore_ascii_case(known))
-            })
-        };
-        let mut paths: Vec<_> = items
-            .iter()
-            .map(std::fs::DirEntry::path)
-            .filter(is_known)
-            .collect();
-        paths.sort();
-        paths
+        }
     }
 
     /// The certificates and revocation lists in a file: any number in PEM, or one in DER. A file with
@@ -176,11 +157,49 @@ impl Contents {
     }
 }
 
+/// The file itself, or the files of a directory that can hold lists or certificates, in their order; nothing
+/// when they are too many.
+///
+/// # Errors
+/// The operating system's, when a directory cannot be listed.
+pub(super) fn listed(path: &Path) -> io::Result<Option<Vec<PathBuf>>> {
+    if !path.is_dir() {
+        return Ok(Some(vec![path.to_owned()]));
+    }
+    let items: Vec<_> = std::fs::read_dir(path)?
+        .take(MAX_LISTS + 1)
+        .collect::<io::Result<_>>()?;
+    if items.len() > MAX_LISTS {
+        return Ok(None);
+    }
+    let is_known = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| {
+            EXTENSIONS
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        })
+    };
+    let mut paths: Vec<_> = items
+        .iter()
+        .map(std::fs::DirEntry::path)
+        .filter(is_known)
+        .collect();
+    paths.sort();
+    Ok(Some(paths))
+}
+
+/// The one list (DER) in these bytes, which are DER or PEM and hold nothing else.
+pub(super) fn one_list(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut contents = Contents::read(bytes).ok()?;
+    let list = contents.lists.pop()?;
+    (contents.lists.is_empty() && contents.certificates.is_empty()).then_some(list)
+}
+
 /// Why a file was not read, and what to do about it.
 type Unread = (String, &'static str);
 
 /// Never waits: neither for a writer of a named pipe, nor for more than `limit` bytes.
-fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), Unread> {
+pub(super) fn read_into(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), Unread> {
     let name = path.display();
     let failed = |doing: &str, error: &io::Error| {
         (format!("cannot {doing} {name}: {error}"), what_to_do(error))

@@ -1,19 +1,21 @@
 //! The revocation lists of a trust set, and whether they may follow those in force.
 //!
 //! Fails closed: a file that is not understood, or a list that is older than the one in force, is a
-//! mistake, and nothing comes into force. Whoever can write the directory can put lists there that
-//! the authority signed long ago, and would take revocations back with them. What is in force is
-//! known as long as the process lives: a restart has nothing to hold a list against.
-
-use std::path::PathBuf;
+//! mistake. At start and at a reload nothing comes into force then; when lists are renewed by themselves
+//! (`renew`), what is good does, and the last good ones stand for the others. Whoever can write the directory can
+//! put lists there that the authority signed long ago, and would take revocations back with them. What is in
+//! force is known as long as the process lives: a restart has nothing to hold a list against, unless it was
+//! fetched.
 
 use audit::event::Time;
-use config::{FilePath, Place};
+use config::{FilePath, ListSource, Place, Severity, Trust, TrustName};
 
-use super::files::COPY_AGAIN;
+use super::files::{COPY_AGAIN, read_into};
+use super::kept::fetched;
 use super::loader::Loader;
+use super::look::look;
 use crate::ca::CaCertificate;
-use crate::revocation::{Index, List, ListFault, MAX_LIST_BYTES};
+use crate::revocation::{Index, List, ListFault, MAX_LIST_BYTES, Seen};
 use crate::tls;
 
 /// No trust set has more of lists than this, bytes: they are held at once while they are judged.
@@ -26,103 +28,132 @@ const MAX_CERTIFICATES: usize = 100;
 /// A list that was not judged yet.
 struct Found<'a> {
     der: Vec<u8>,
-    path: PathBuf,
+    /// Where it comes from, for messages.
+    origin: String,
     place: &'a Place,
+    is_fetched: bool,
+}
+
+/// What was found before it is judged.
+#[derive(Default)]
+struct All<'a> {
+    found: Vec<Found<'a>>,
+    bytes: u64,
+    /// Whether a list that was to be fetched is not at hand.
+    is_awaited: bool,
+}
+
+/// The lists of a trust set.
+pub(super) struct Lists {
+    /// What they say.
+    pub(super) index: Index,
+    /// How the places looked that they were read from.
+    pub(super) seen: Seen,
+    /// Whether a list that was to be fetched is not at hand.
+    pub(super) is_awaited: bool,
+    /// Whether something could not be read, or does not count. What is in force still stands for it.
+    pub(super) is_broken: bool,
 }
 
 impl Loader {
-    /// The index of the lists in these files and directories; `previous` is the one in force.
+    /// The lists that this trust set names; `previous` is what is in force of them.
     /// Certificates of authorities that lie beside them join `intermediates`: they are needed for the
     /// signatures of the lists.
     pub(super) fn lists(
         &mut self,
-        sources: &[FilePath],
+        name: &TrustName,
+        trust: &Trust,
         roots: &[CaCertificate],
         intermediates: &mut Vec<CaCertificate>,
         previous: Option<&Index>,
-    ) -> Index {
-        let found = self.find(sources, intermediates);
+    ) -> Lists {
+        // Before anything is read: what changes meanwhile looks different later.
+        let seen = look(name, trust);
+        let sound = self.findings.len();
+        let all = self.find(name, trust, intermediates);
+        let mut is_awaited = all.is_awaited;
         let authorities: Vec<&CaCertificate> = roots.iter().chain(intermediates.iter()).collect();
         let mut lists = Vec::new();
         let mut origins = Vec::new();
-        for Found { der, path, place } in found {
+        for Found {
+            der,
+            origin,
+            place,
+            is_fetched,
+        } in all.found
+        {
             match List::read(&der, &authorities, tls::signature_algorithms(), self.now) {
                 Ok(list) => {
-                    self.remark(&list, &path, place);
+                    self.remark(&list, &origin, place);
                     lists.push(list);
-                    origins.push((path, place));
+                    origins.push((origin, place));
+                }
+                Err(fault) if is_fetched => {
+                    is_awaited = true;
+                    let message = format!("what was kept of {origin} does not count: {fault}");
+                    self.warning(place, message, Some(FETCHED_AGAIN));
                 }
                 Err(fault) => {
-                    let message = format!("{}: {fault}", path.display());
-                    self.error(place, message, Some(what_to_do(&fault)));
+                    self.error(
+                        place,
+                        format!("{origin}: {fault}"),
+                        Some(what_to_do(&fault)),
+                    );
                 }
             }
         }
         let mut index = Index::build(lists);
-        if let (Some(previous), Some(source)) = (previous, sources.first()) {
-            self.follow(&mut index, previous, &origins, &source.place);
+        let mut is_broken = is_awaited || self.has_errors(sound);
+        if let Some(previous) = previous {
+            is_broken |= self.follow(&mut index, previous, &origins, trust, is_broken);
+            if is_broken {
+                index.hold(previous);
+            }
         }
-        index
+        Lists {
+            index,
+            seen,
+            is_awaited,
+            is_broken,
+        }
+    }
+
+    /// Whether there is a mistake among the findings, the first of them left out.
+    pub(super) fn has_errors(&self, since: usize) -> bool {
+        let findings = self.findings.iter().skip(since);
+        findings
+            .map(|finding| finding.severity)
+            .any(|severity| severity == Severity::Error)
     }
 
     /// Reads the files, and takes lists and certificates out of them.
     fn find<'a>(
         &mut self,
-        sources: &'a [FilePath],
+        name: &'a TrustName,
+        trust: &'a Trust,
         intermediates: &mut Vec<CaCertificate>,
-    ) -> Vec<Found<'a>> {
-        let mut found = Vec::new();
-        let mut left = MAX_BYTES;
+    ) -> All<'a> {
+        let mut all = All::default();
         let most = intermediates.len() + MAX_CERTIFICATES;
-        for FilePath { path, place } in sources {
-            let before = found.len();
-            for path in self.files_of(path, place) {
-                let Some(bytes) = self.read(&path, place, MAX_LIST_BYTES) else {
-                    continue;
-                };
-                let Some(rest) = left.checked_sub(bytes.len() as u64) else {
-                    let message = format!("all lists together are larger than {MAX_BYTES} bytes");
-                    let hint = "take away lists that nobody needs, or let the authority issue shorter ones";
-                    self.error(place, message, Some(hint));
-                    return found;
-                };
-                left = rest;
-                let contents = self.contents(&bytes, &path, place);
-                for der in contents.certificates {
-                    if intermediates.iter().any(|known| *known.der() == der) {
-                        continue;
-                    }
-                    match CaCertificate::judge(&der, self.now) {
-                        Ok(_) if intermediates.len() >= most => {
-                            let message = format!(
-                                "more than {MAX_CERTIFICATES} certificates lie beside the lists"
-                            );
-                            let hint =
-                                "take away those of authorities that issued none of the lists";
-                            self.error(place, message, Some(hint));
-                            return found;
-                        }
-                        Ok(authority) => intermediates.push(authority),
-                        Err(fault) => self.warning(
-                            place,
-                            format!(
-                                "{}: a certificate in it is left out: {fault}",
-                                path.display()
-                            ),
-                            Some("take it away, or put the certificate of an authority there"),
-                        ),
-                    }
+        let config::Revocation::Crls { sources, .. } = &trust.revocation.value else {
+            return all;
+        };
+        for source in sources {
+            let ListSource::Path(source) = source else {
+                continue;
+            };
+            let before = all.found.len();
+            for path in self.files_of(&source.path, &source.place) {
+                if self
+                    .take(&path, source, &mut all, intermediates, most)
+                    .is_none()
+                {
+                    return all;
                 }
-                let lists = contents.lists.into_iter();
-                found.extend(lists.map(|der| Found {
-                    der,
-                    path: path.clone(),
-                    place,
-                }));
             }
-            if found.len() == before {
+            if all.found.len() == before {
                 self.error(
-                    place,
+                    &source.place,
                     "holds no revocation list",
                     Some(
                         "`pki crl` writes them; so does the authority that issued the certificates",
@@ -130,16 +161,95 @@ impl Loader {
                 );
             }
         }
-        found
+        for (url, path) in fetched(name, trust) {
+            let mut der = Vec::new();
+            if path.exists() && read_into(&path, MAX_LIST_BYTES, &mut der).is_err() {
+                let message = format!("what was kept of {} cannot be read", url.value);
+                self.warning(&url.place, message, Some(FETCHED_AGAIN));
+            }
+            if der.is_empty() {
+                all.is_awaited = true;
+            } else if self.weigh(&mut all, der.len(), &url.place).is_some() {
+                all.found.push(Found {
+                    der,
+                    origin: url.value.to_string(),
+                    place: &url.place,
+                    is_fetched: true,
+                });
+            } else {
+                return all;
+            }
+        }
+        all
+    }
+
+    /// Takes lists and certificates out of a file. Nothing: there is too much of something, which is noted.
+    fn take<'a>(
+        &mut self,
+        path: &std::path::Path,
+        source: &'a FilePath,
+        all: &mut All<'a>,
+        intermediates: &mut Vec<CaCertificate>,
+        most: usize,
+    ) -> Option<()> {
+        let place = &source.place;
+        let Some(bytes) = self.read(path, place, MAX_LIST_BYTES) else {
+            return Some(());
+        };
+        self.weigh(all, bytes.len(), place)?;
+        let contents = self.contents(&bytes, path, place);
+        for der in contents.certificates {
+            if intermediates.iter().any(|known| *known.der() == der) {
+                continue;
+            }
+            match CaCertificate::judge(&der, self.now) {
+                Ok(_) if intermediates.len() >= most => {
+                    let message =
+                        format!("more than {MAX_CERTIFICATES} certificates lie beside the lists");
+                    let hint = "take away those of authorities that issued none of the lists";
+                    self.error(place, message, Some(hint));
+                    return None;
+                }
+                Ok(authority) => intermediates.push(authority),
+                Err(fault) => self.warning(
+                    place,
+                    format!(
+                        "{}: a certificate in it is left out: {fault}",
+                        path.display()
+                    ),
+                    Some("take it away, or put the certificate of an authority there"),
+                ),
+            }
+        }
+        all.found
+            .extend(contents.lists.into_iter().map(|der| Found {
+                der,
+                origin: path.display().to_string(),
+                place,
+                is_fetched: false,
+            }));
+        Some(())
+    }
+
+    /// Counts what was read. Nothing: it is too much, which is noted.
+    fn weigh(&mut self, all: &mut All<'_>, bytes: usize, place: &Place) -> Option<()> {
+        all.bytes = all.bytes.saturating_add(bytes as u64);
+        if all.bytes > MAX_BYTES {
+            let message = format!("all lists together are larger than {MAX_BYTES} bytes");
+            let hint = "take away lists that nobody needs, or let the authority issue shorter ones";
+            self.error(place, message, Some(hint));
+            return None;
+        }
+        Some(())
     }
 
     /// What a person should know about a list that counts.
-    fn remark(&mut self, list: &List, path: &std::path::Path, place: &Place) {
+    fn remark(&mut self, list: &List, origin: &str, place: &Place) {
         if list.next_update() < self.now {
             let date = Time::from_unix_seconds(list.next_update());
             self.warning(
                 place,
-                format!("{} is out of date since {date}", path.display()),
+                format!("{origin} is out of date since {date}"),
                 Some("until there is a fresh one, clients that it covers are refused"),
             );
         }
@@ -150,44 +260,48 @@ impl Loader {
             self.warning(
                 place,
                 format!(
-                    "{} carries no number (RFC 5280 5.2.3): its date alone tells which list is newer",
-                    path.display()
+                    "{origin} carries no number (RFC 5280 5.2.3): its date alone tells which list is newer"
                 ),
                 Some("let the authority number its lists"),
             );
         }
     }
 
-    /// Holds the new index against the one in force.
+    /// Holds the new index against the one in force. Says whether a list is older than that. What is no longer
+    /// there is not told when something is broken: it may be what was lost.
     fn follow(
         &mut self,
         index: &mut Index,
         previous: &Index,
-        origins: &[(PathBuf, &Place)],
-        place: &Place,
-    ) {
+        origins: &[(String, &Place)],
+        trust: &Trust,
+        is_broken: bool,
+    ) -> bool {
         let succession = index.follow(previous, self.now);
+        let is_older = !succession.setbacks.is_empty();
         for setback in succession.setbacks {
-            let Some((path, place)) = origins.get(setback.list) else {
+            let Some((origin, place)) = origins.get(setback.list) else {
                 continue;
             };
             let message = format!(
-                "{} is older than the list in force ({}; in force is {}), and would take revocations back",
-                path.display(),
-                setback.edition,
-                setback.in_force
+                "{origin} is older than the list in force ({}; in force is {}), and would take revocations back",
+                setback.edition, setback.in_force
             );
             let hint = "put the newest list there; if the authority began to count anew, restart the gateway";
             self.error(place, message, Some(hint));
         }
         for gone in succession.gone {
+            if is_broken || is_older {
+                break;
+            }
             let message = format!(
                 "the list of \"{}\" for {} is no longer there: what it alone covered is refused",
                 gone.issuer, gone.scope
             );
             let hint = "put it back, unless nobody holds such a certificate any more";
-            self.warning(place, message, Some(hint));
+            self.warning(first_source(trust), message, Some(hint));
         }
+        is_older
     }
 
     /// Tells the authorities of which there is no list.
@@ -208,6 +322,18 @@ impl Loader {
             }
         }
     }
+}
+
+/// What becomes of a file that was fetched and does not count.
+const FETCHED_AGAIN: &str = "it is fetched again by itself; look at the disk when this comes often";
+
+/// Where the first source of the lists is named.
+fn first_source(trust: &Trust) -> &Place {
+    match &trust.revocation.value {
+        config::Revocation::Crls { sources, .. } => sources.first().map(ListSource::place),
+        config::Revocation::Off => None,
+    }
+    .unwrap_or(&trust.revocation.place)
 }
 
 /// What to do about a list that does not count.
@@ -275,14 +401,33 @@ mod tests {
         /// What is loaded, and what is told of it.
         fn load(&self, previous: Option<&Index>) -> (Index, Vec<(Severity, String)>) {
             let mut loader = Loader::new(NOW);
-            let source = FilePath {
-                path: self.directory.path().to_owned(),
-                place: Place::whole(Path::new("gateway.toml")),
-            };
-            let index = loader.lists(&[source], &[], &mut Vec::new(), previous);
+            let (name, trust) = (TrustName::parse("devices").unwrap(), self.trust());
+            let lists = loader.lists(&name, &trust, &[], &mut Vec::new(), previous);
             let findings = loader.findings.into_iter();
             let told = findings.map(|finding| (finding.severity, finding.message));
-            (index, told.collect())
+            (lists.index, told.collect())
+        }
+
+        fn trust(&self) -> Trust {
+            let place = Place::whole(Path::new("gateway.toml"));
+            let source = ListSource::Path(FilePath {
+                path: self.directory.path().to_owned(),
+                place: place.clone(),
+            });
+            let crls = config::Revocation::Crls {
+                sources: vec![source],
+                when_stale: config::WhenStale::Refuse,
+                kept: config::ListKeeping::Unstated,
+                refresh: std::time::Duration::from_secs(3),
+            };
+            Trust {
+                place: place.clone(),
+                roots: Vec::new(),
+                intermediates: Vec::new(),
+                revocation: config::Placed { value: crls, place },
+                identity: config::NameKind::SanUri,
+                rationale: config::Rationale::Absent,
+            }
         }
 
         fn in_force(&self) -> Index {

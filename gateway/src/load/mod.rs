@@ -10,6 +10,10 @@ mod files;
 
 mod entries;
 
+mod kept;
+
+mod look;
+
 mod lists;
 
 mod audit_keys;
@@ -17,6 +21,8 @@ mod audit_keys;
 mod witnesses;
 
 mod trust;
+
+mod renew;
 
 mod endpoints;
 
@@ -35,7 +41,10 @@ use std::time::SystemTime;
 use audit::medium::Medium;
 use config::{Config, FhirBase, Finding, Findings, Mistaken, Rate, Severity, UpstreamName};
 
+pub use self::kept::{content, fetched, one_list};
 use self::loader::Loader;
+pub use self::look::look;
+pub use self::renew::{Renewed, renew};
 use crate::descriptors;
 use crate::digest::sha256;
 use crate::endpoint::Endpoint;
@@ -269,8 +278,63 @@ fn unix_now() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use config::TrustName;
+
     use super::testing::Place;
+    use super::{check, renew};
+    use crate::site::Site;
+    use crate::tls::Revocation;
+
+    fn serials(site: &Site) -> usize {
+        let Revocation::Lists { index, .. } = &site.trust[0].revocation else {
+            panic!("there are lists");
+        };
+        index.serials()
+    }
+
+    #[test]
+    fn what_does_not_count_keeps_nothing_good_out_and_takes_nothing_back() {
+        let place = Place::new();
+        place.revoke(1, 2, &[7]);
+        let first = place.load(None).unwrap();
+        let name = TrustName::parse("devices").unwrap();
+        let devices = std::slice::from_ref(&name);
+        let again = |site: &Site| renew(site, devices);
+        let same = again(&first);
+        assert!(same.trust.is_empty() && same.refused.is_empty(), "{same:?}");
+        // One file that is no list, one that is newer, one after the other.
+        let strange = place.directory.path().join("pki/crl/strange.crl");
+        std::fs::write(&strange, "not a list").unwrap();
+        place.revoke(2, 2, &[7, 8]);
+        let newer = again(&first);
+        assert_eq!(newer.refused, devices);
+        let second = first.with_trust(&newer.trust);
+        assert_eq!((serials(&second), second.generation), (2, 1));
+        // An older one.
+        std::fs::remove_file(&strange).unwrap();
+        place.revoke(1, 2, &[]);
+        let older = again(&second);
+        assert_eq!(older.refused, devices);
+        assert_eq!(serials(&second.with_trust(&older.trust)), 2);
+        // None at all.
+        std::fs::remove_file(place.directory.path().join("pki/crl/one.crl")).unwrap();
+        let none = again(&second);
+        assert!(none.trust.is_empty(), "{none:?}");
+        assert_eq!(none.refused, devices);
+        // It goes on from there.
+        place.revoke(3, 2, &[8]);
+        let next = again(&second);
+        assert!(next.refused.is_empty(), "{next:?}");
+        let third = second.with_trust(&next.trust);
+        assert_eq!(serials(&third), 1);
+        let side = &third.listeners.values().next().unwrap().side;
+        let (crate::tls::Clients::Required(trust) | crate::tls::Clients::Optional(trust)) =
+            side.clients()
+        else {
+            panic!("clients show certificates");
+        };
+        assert!(std::sync::Arc::ptr_eq(trust, &third.trust[0]));
+    }
 
     #[test]
     fn a_mistake_in_the_text_hides_none_in_the_files_that_it_names() {

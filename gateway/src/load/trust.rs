@@ -23,32 +23,34 @@ impl Loader {
         for (name, trust) in trust_sets {
             let roots = self.authorities(&trust.roots, true);
             let mut intermediates = self.authorities(&trust.intermediates, false);
+            let stated = intermediates.len();
             let revocation = match &trust.revocation.value {
-                config::Revocation::Off => Some(Revocation::Off),
-                config::Revocation::Crls {
-                    sources,
-                    when_stale,
-                } => {
+                config::Revocation::Off => Revocation::Off,
+                config::Revocation::Crls { when_stale, .. } => {
                     let in_force = previous.and_then(|site| in_force(site, name));
-                    let index = self.lists(sources, &roots, &mut intermediates, in_force);
-                    let place = &trust.revocation.place;
-                    self.uncovered_authorities(place, &index, &roots, &intermediates);
-                    Some(Revocation::Lists {
-                        index,
+                    let lists = self.lists(name, trust, &roots, &mut intermediates, in_force);
+                    // What is not fetched yet may be the list that is missing.
+                    if !lists.is_awaited {
+                        let place = &trust.revocation.place;
+                        self.uncovered_authorities(place, &lists.index, &roots, &intermediates);
+                    }
+                    Revocation::Lists {
+                        index: lists.index,
                         when_stale: *when_stale,
-                    })
+                        seen: lists.seen,
+                    }
                 }
             };
-            if let Some(revocation) = revocation {
-                let set = ClientTrust::new(
-                    name.clone(),
-                    trust.identity,
-                    roots,
-                    intermediates,
-                    revocation,
-                );
-                sets.insert(name.clone(), Arc::new(set));
-            }
+            let beside = intermediates.split_off(stated);
+            let set = ClientTrust::new(
+                name.clone(),
+                trust.identity,
+                roots,
+                intermediates,
+                Revocation::Off,
+            );
+            let set = set.with_lists(beside, revocation);
+            sets.insert(name.clone(), Arc::new(set));
         }
         sets
     }
@@ -104,7 +106,7 @@ fn what_to_do(fault: &CaFault) -> &'static str {
 }
 
 /// The revocation lists that a trust set has in force.
-fn in_force<'a>(site: &'a Site, name: &TrustName) -> Option<&'a Index> {
+pub(super) fn in_force<'a>(site: &'a Site, name: &TrustName) -> Option<&'a Index> {
     let trust = site.trust.iter().find(|trust| trust.name == *name)?;
     match &trust.revocation {
         Revocation::Lists { index, .. } => Some(index),

@@ -13,7 +13,7 @@ use super::profile::signature_algorithms;
 use super::verified::{Fingerprint, Verified};
 use crate::ca::CaCertificate;
 use crate::identity::{ClientIdentity, IdentityRefusal, IssuerKey};
-use crate::revocation::{Index, Standing};
+use crate::revocation::{Index, Seen, Standing};
 
 /// A trust set: who vouches for clients, and how they lose that trust.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct ClientTrust {
     roots: Vec<CaCertificate>,
     anchors: Vec<TrustAnchor<'static>>,
     intermediates: Vec<CaCertificate>,
+    beside: Vec<CaCertificate>,
     verified: Verified,
 }
 
@@ -39,6 +40,8 @@ pub enum Revocation {
         index: Index,
         /// What they are worth when out of date.
         when_stale: WhenStale,
+        /// How the places looked that they were read from.
+        seen: Seen,
     },
     /// Not at all; the operator wrote down why.
     Off,
@@ -100,7 +103,20 @@ impl ClientTrust {
             roots,
             anchors,
             intermediates,
+            beside: Vec::new(),
             verified: Verified::default(),
+        }
+    }
+
+    /// The same trust set with these lists, and with the authorities that were found beside them. It
+    /// remembers no chain: one of them may have been verified through an authority that is gone.
+    #[must_use]
+    pub fn with_lists(&self, beside: Vec<CaCertificate>, revocation: Revocation) -> ClientTrust {
+        let name = self.name.clone();
+        let (roots, intermediates) = (self.roots.clone(), self.intermediates.clone());
+        ClientTrust {
+            beside,
+            ..ClientTrust::new(name, self.kind, roots, intermediates, revocation)
         }
     }
 
@@ -147,8 +163,7 @@ impl ClientTrust {
             .map(|der| CertificateDer::from(der.as_ref()))
             .collect();
         above.extend(
-            self.intermediates
-                .iter()
+            self.between()
                 .map(|authority| CertificateDer::from(authority.der().as_ref())),
         );
         let path = end_entity
@@ -195,7 +210,10 @@ impl ClientTrust {
             if now < link.not_before {
                 return Err(ChainRefusal::NotYetValid);
             }
-            let Revocation::Lists { index, when_stale } = &self.revocation else {
+            let Revocation::Lists {
+                index, when_stale, ..
+            } = &self.revocation
+            else {
                 continue;
             };
             match index.standing(link, at == 0, now) {
@@ -211,7 +229,26 @@ impl ClientTrust {
 
     /// Every authority that may have signed a revocation list.
     pub fn authorities(&self) -> impl Iterator<Item = &CaCertificate> {
-        self.roots.iter().chain(&self.intermediates)
+        self.roots.iter().chain(self.between())
+    }
+
+    /// The roots.
+    pub fn roots(&self) -> &[CaCertificate] {
+        &self.roots
+    }
+
+    /// The authorities between roots and leaves that are configured.
+    pub fn intermediates(&self) -> &[CaCertificate] {
+        &self.intermediates
+    }
+
+    /// Those that were found beside the revocation lists.
+    pub fn beside(&self) -> &[CaCertificate] {
+        &self.beside
+    }
+
+    fn between(&self) -> impl Iterator<Item = &CaCertificate> {
+        self.intermediates.iter().chain(&self.beside)
     }
 }
 
@@ -344,7 +381,13 @@ mod tests {
         let list = read(&ca, params(&[1]), &[&ca.authority]).unwrap();
         let index = Index::build(vec![list]);
         let when_stale = WhenStale::Refuse;
-        let trust = trust(ca, Revocation::Lists { index, when_stale });
+        let seen = Seen::default();
+        let lists = Revocation::Lists {
+            index,
+            when_stale,
+            seen,
+        };
+        let trust = trust(ca, lists);
         verify(&trust, &leaf, NOW).unwrap();
         // The list is due on the 8th.
         let later = NOW + 30 * DAY;

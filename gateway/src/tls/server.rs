@@ -88,6 +88,21 @@ impl ServerSide {
         }
     }
 
+    /// The same, for clients of a trust set of the same name that took the place of the one that it has;
+    /// nothing when it has none of this name.
+    pub fn with_trust(&self, trust: &Arc<ClientTrust>) -> Option<ServerSide> {
+        let clients = match &self.clients {
+            Clients::Required(known) if known.name == trust.name => {
+                Clients::Required(Arc::clone(trust))
+            }
+            Clients::Optional(known) if known.name == trust.name => {
+                Clients::Optional(Arc::clone(trust))
+            }
+            _ => return None,
+        };
+        Some(ServerSide::new(self.policy, self.entries.to_vec(), clients))
+    }
+
     /// What a ClientHello is held against before rustls sees it.
     pub fn hello(&self) -> &hello::Policy {
         &self.hello
