@@ -120,6 +120,10 @@ pub mod connection;
 
 pub mod load;
 
+pub mod fetch;
+
+pub mod refresh;
+
 pub mod server;
 
 pub mod reload;

@@ -3,6 +3,7 @@
 //! Labels are names from the configuration, codes and status classes: bounded sets. Never a device,
 //! an address, a host or a path: device names are identifiers too (45 CFR 164.514(b)(2)(i)(M)).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -45,6 +46,9 @@ struct Inner {
     audit: AuditGauges,
     expiry: Family<CertificateLabels, Gauge>,
     stale: Family<TrustLabels, Gauge>,
+    renewals: Family<RenewalLabels, Counter>,
+    fetches: Family<RenewalLabels, Counter>,
+    unfetched: Family<TrustLabels, Gauge>,
     witnesses: WitnessGauges,
 }
 
@@ -245,6 +249,25 @@ struct TrustLabels {
     trust: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RenewalLabels {
+    trust: String,
+    outcome: &'static str,
+}
+
+/// How an attempt to fetch a revocation list ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchOutcome {
+    /// Another list than the one before came.
+    Updated,
+    /// It is the same.
+    Unchanged,
+    /// What came does not count.
+    Refused,
+    /// No list came.
+    Failed,
+}
+
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Metrics {
@@ -324,6 +347,21 @@ impl Metrics {
             stale: register!(
                 "revocation_next_update_seconds",
                 "When the first revocation list grows stale, seconds since 1970",
+                Family::default()
+            ),
+            renewals: register!(
+                "revocation_renewals",
+                "Revocation lists that were read anew because they changed: applied, or with some that do not count (refused)",
+                Family::default()
+            ),
+            fetches: register!(
+                "revocation_fetches",
+                "Attempts to fetch a revocation list",
+                Family::default()
+            ),
+            unfetched: register!(
+                "revocation_unfetched",
+                "How many revocation lists could not be fetched when they were last asked for",
                 Family::default()
             ),
             audit: AuditGauges::register(&mut registry),
@@ -443,6 +481,42 @@ impl Metrics {
                 trust: trust.to_owned(),
             })
             .set(next_update);
+    }
+
+    /// Revocation lists of a trust set were read anew; `is_sound` when all of them count.
+    pub fn revocation_renewal(&self, trust: &str, is_sound: bool) {
+        let labels = RenewalLabels {
+            trust: trust.to_owned(),
+            outcome: if is_sound { "applied" } else { "refused" },
+        };
+        self.inner.renewals.get_or_create(&labels).inc();
+    }
+
+    /// A revocation list was asked for.
+    pub fn revocation_fetch(&self, trust: &str, outcome: FetchOutcome) {
+        let labels = RenewalLabels {
+            trust: trust.to_owned(),
+            outcome: match outcome {
+                FetchOutcome::Updated => "updated",
+                FetchOutcome::Unchanged => "unchanged",
+                FetchOutcome::Refused => "refused",
+                FetchOutcome::Failed => "failed",
+            },
+        };
+        self.inner.fetches.get_or_create(&labels).inc();
+    }
+
+    /// How many lists of each trust set cannot be fetched.
+    pub fn revocation_unfetched(&self, counts: &BTreeMap<&str, i64>) {
+        let unfetched = &self.inner.unfetched;
+        // A trust set that is gone must not alarm.
+        unfetched.clear();
+        for (trust, count) in counts {
+            let labels = TrustLabels {
+                trust: (*trust).to_owned(),
+            };
+            unfetched.get_or_create(&labels).set(*count);
+        }
     }
 
     /// A witness of the audit log stands like this.

@@ -1,5 +1,6 @@
 //! Putting a configuration in force, at start and again: resolve and load everything, bind what is
-//! new, put it on record, and only then swap. On any failure the old one stays, and says why.
+//! new, put it on record, and only then swap. On any failure the old one stays, and says why. Revocation
+//! lists that changed come into force in the same way, alone.
 
 use std::ffi::OsStr;
 use std::io;
@@ -25,7 +26,7 @@ use crate::retention;
 use crate::server::{AUDIT_PATIENCE, BindError, Bound, Fleet};
 use crate::site::Site;
 use crate::timer::unix_now;
-use crate::tls::Revocation;
+use crate::tls::{ClientTrust, Revocation};
 
 /// Reads the configuration again and puts it in force. What reads files or waits for the disk is done
 /// on a thread of its own, so that the admin listener answers meanwhile.
@@ -69,6 +70,39 @@ pub async fn reload(
             Err(findings)
         }
     }
+}
+
+/// Puts trust sets in force whose revocation lists were read anew (`refresh`), and nothing else: the
+/// configuration stays the one that it is, and keeps its number.
+///
+/// # Errors
+/// [`Finding`]: everything stays as it was.
+pub async fn renew(
+    current: &Site,
+    trust: &[Arc<ClientTrust>],
+    fleet: &Fleet,
+    log: Log,
+    metrics: &Metrics,
+) -> Result<(), Finding> {
+    let site = Arc::new(current.with_trust(trust));
+    let recorded = {
+        let (site, trust) = (Arc::clone(&site), trust.to_vec());
+        aside(move || record_renewed(&site, &trust, &log)).await
+    };
+    let trouble = match recorded {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(trouble) = trouble {
+        let place = &site.config.audit.directory.place;
+        let message = format!("new revocation lists cannot be put on record: {trouble}");
+        let hint = "they are not in force, and are read again; look at the disk of the audit log";
+        return Err(Finding::error(place, message, Some(hint)));
+    }
+    publish_dates(&site, metrics);
+    fleet.put_lists_in_force(site);
+    Ok(())
 }
 
 /// A configuration that does not come into force.
@@ -292,17 +326,11 @@ pub fn record(site: &Site, occasion: &str, log: &Log) -> Result<(), AppendError>
         };
         log.append_unwaited(&entry(Event::Decision(event)), Share::Proven)?;
     }
-    for trust in &site.trust {
-        let Revocation::Lists { index, .. } = &trust.revocation else {
-            continue;
-        };
-        let event = RevocationEvent {
-            trust: trust.name.as_str(),
-            lists: u32::try_from(index.lists()).unwrap_or(u32::MAX),
-            serials: index.serials() as u64,
-            next_update: index.next_update().map(Time::from_unix_seconds),
-            generation: site.generation,
-        };
+    for event in site
+        .trust
+        .iter()
+        .filter_map(|trust| revocation(site, trust))
+    {
         log.append_unwaited(&entry(Event::Revocation(event)), Share::Proven)?;
     }
     let configuration = Configuration {
@@ -316,10 +344,37 @@ pub fn record(site: &Site, occasion: &str, log: &Log) -> Result<(), AppendError>
         .map(drop)
 }
 
+/// Puts the lists of these trust sets on record. Durable when it returns.
+fn record_renewed(site: &Site, trust: &[Arc<ClientTrust>], log: &Log) -> Result<(), AppendError> {
+    for event in trust.iter().filter_map(|trust| revocation(site, trust)) {
+        log.append_blocking(&entry(Event::Revocation(event)), AUDIT_PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// What is known to be revoked in a trust set; nothing where nothing ever is.
+fn revocation<'a>(site: &Site, trust: &'a ClientTrust) -> Option<RevocationEvent<'a>> {
+    let Revocation::Lists { index, .. } = &trust.revocation else {
+        return None;
+    };
+    Some(RevocationEvent {
+        trust: trust.name.as_str(),
+        lists: u32::try_from(index.lists()).unwrap_or(u32::MAX),
+        serials: index.serials() as u64,
+        next_update: index.next_update().map(Time::from_unix_seconds),
+        generation: site.generation,
+    })
+}
+
 /// Tells the metrics what is in force.
 pub fn publish(site: &Site, metrics: &Metrics) {
-    metrics.forget_dates();
     metrics.reload(true, site.generation);
+    publish_dates(site, metrics);
+}
+
+/// Tells the metrics when what is in force ends.
+pub fn publish_dates(site: &Site, metrics: &Metrics) {
+    metrics.forget_dates();
     for entry in &site.certificates {
         metrics.certificate_expiry(entry.name().as_str(), entry.not_after());
     }

@@ -1,7 +1,7 @@
 //! `gateway run`: from a configuration to a process that serves, and back.
 //!
 //! What survives a crash here: the audit log, which is opened before the first socket. SIGHUP puts
-//! the configuration in force anew, SIGTERM and SIGINT drain.
+//! the configuration in force anew, new revocation lists come into force by themselves, SIGTERM and SIGINT drain.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,22 +15,24 @@ use audit::public_key::{self, PublicKeyError};
 use audit::queue::Limits;
 use audit::ship::witnesses::Witnesses;
 use audit::storage::Durability;
-use config::{AccessLog as Access, Admin, Finding, Findings};
+use config::{AccessLog as Access, Admin, Finding, Findings, Place};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::access::AccessLog;
 use crate::admin::{self, Told};
 use crate::connection::Phase;
 use crate::descriptors;
+use crate::fetch::{self, Fetcher};
 use crate::freshness::Reminder;
-use crate::load::{self, Loaded, Source};
+use crate::load::{self, Loaded, Renewed, Source};
 use crate::log_reads::Readers;
 use crate::metrics::Metrics;
 use crate::record::RecorderShared;
+use crate::refresh::{self, Proposal, Wake};
 use crate::reload;
 use crate::retention;
 use crate::server::{AUDIT_PATIENCE, BindError, Common, Fleet};
@@ -45,21 +47,21 @@ pub enum RunError {
     /// The audit log does not open.
     Audit {
         /// Where the configuration names it.
-        place: config::Place,
+        place: Place,
         /// Why.
         error: audit::error::OpenError,
     },
     /// The public key beside the audit log is not the one that it is signed with.
     PublicKey {
         /// Where the configuration names the log.
-        place: config::Place,
+        place: Place,
         /// Why.
         error: PublicKeyError,
     },
     /// A witness says that the log is not the one that it saw.
     Witness {
         /// Where the configuration names it.
-        place: config::Place,
+        place: Place,
         /// Why.
         error: Box<WitnessError>,
     },
@@ -121,8 +123,21 @@ pub struct Running {
     phase: watch::Sender<Phase>,
     whole: watch::Sender<bool>,
     reminder: Reminder,
+    lists: Lists,
     /// Ends before the log does.
     readers: Option<JoinHandle<()>>,
+}
+
+/// What brings new revocation lists.
+#[derive(Debug)]
+struct Lists {
+    wake: Wake,
+    proposals: mpsc::Receiver<Proposal>,
+    /// Whether it was told that they are not looked at.
+    hang: bool,
+    /// Whether it was told that they cannot be put on record.
+    are_unrecorded: bool,
+    _fetcher: Fetcher,
 }
 
 /// Serves the configuration in `path` until a signal ends it.
@@ -208,12 +223,14 @@ impl Running {
             access,
             site.audit_keys.patients.clone(),
         ));
-        let current = Arc::new(site);
+        let current = Arc::new(ArcSwap::from(Arc::new(site)));
+        let lists = bring_lists(&current, &metrics).await?;
         let common = Common {
-            site: Arc::new(ArcSwap::from(Arc::clone(&current))),
+            site: Arc::clone(&current),
             log,
             recording,
         };
+        let current = current.load_full();
         let mut fleet = Fleet::start(common.clone(), &current.config.workers)
             .map_err(RunError::system("start the workers"))?;
         let bound = fleet
@@ -256,6 +273,7 @@ impl Running {
             phase,
             whole,
             reminder: Reminder::default(),
+            lists,
         })
     }
 
@@ -271,6 +289,7 @@ impl Running {
                 _ = signals.hangup.recv() => self.reload().await,
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
+                Some(proposal) = self.lists.proposals.recv() => self.renew(proposal).await,
                 _ = tick.tick() => if !self.look() {
                     self.stop("a worker ended").await?;
                     return Err(RunError::WorkerEnded);
@@ -306,6 +325,46 @@ impl Running {
             }
         }
         notify(&[NotifyState::Ready]);
+    }
+
+    /// Puts new revocation lists in force, or says why not.
+    async fn renew(&mut self, proposal: Proposal) {
+        let Proposal {
+            base,
+            renewed,
+            settled,
+        } = proposal;
+        let Renewed {
+            trust,
+            findings,
+            refused,
+        } = renewed;
+        let current = self.common.site.load_full();
+        if !Arc::ptr_eq(&base, &current) {
+            // A reload has read them meanwhile. Whoever proposed it looks again.
+            return;
+        }
+        if !trust.is_empty() {
+            let log = self.common.log.clone();
+            let outcome = reload::renew(&current, &trust, &self.fleet, log, &self.metrics).await;
+            let was_told = std::mem::replace(&mut self.lists.are_unrecorded, outcome.is_err());
+            if let Err(finding) = outcome {
+                if !was_told {
+                    tell(&finding);
+                }
+                return;
+            }
+        }
+        for trust in &trust {
+            tracing::info!(trust = %trust.name, "new revocation lists were put in force");
+        }
+        for (name, findings) in &findings {
+            findings.iter().for_each(tell);
+            let is_sound = !refused.contains(name);
+            self.metrics.revocation_renewal(name.as_str(), is_sound);
+        }
+        // Whoever waits for it is gone when the gateway ends.
+        let _ = settled.send(());
     }
 
     /// Ends cleanly: no new connections, a while for those that are there, all of it on record.
@@ -347,9 +406,16 @@ impl Running {
     fn look(&mut self) -> bool {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_secs().cast_signed());
-        for finding in self.reminder.look(&self.common.site.load(), now) {
+        let site = self.common.site.load();
+        for finding in self.reminder.look(&site, now) {
             tell(&finding);
         }
+        let hang = self.lists.wake.hang(&Place::whole(&site.config.path), now);
+        let was_told = std::mem::replace(&mut self.lists.hang, hang.is_some());
+        if let Some(finding) = hang.filter(|_| !was_told) {
+            tell(&finding);
+        }
+        drop(site);
         self.common.recording.sweep(&self.common.log, false);
         self.common.log.kick();
         self.common.site.load().routes.sweep();
@@ -358,6 +424,33 @@ impl Running {
             .send_if_modified(|whole| std::mem::replace(whole, is_whole) != is_whole);
         is_whole
     }
+}
+
+/// Has revocation lists looked at and fetched from now on. Those that can be had within a moment are in force
+/// when it returns; without the others, whom they would cover is refused.
+async fn bring_lists(current: &Arc<ArcSwap<Site>>, metrics: &Metrics) -> Result<Lists, RunError> {
+    let (wake, proposals) = refresh::start(Arc::clone(current))
+        .map_err(RunError::system("look at the revocation lists"))?;
+    let woken = wake.clone();
+    let mut fetcher = Fetcher::start(Arc::clone(current), metrics.clone(), move || woken.wake())
+        .map_err(RunError::system("fetch revocation lists"))?;
+    fetcher.first().await;
+    let site = current.load_full();
+    let names = fetch::trust_sets(&site.config);
+    let Renewed {
+        trust, findings, ..
+    } = load::renew(&site, &names);
+    findings.values().flatten().for_each(tell);
+    if !trust.is_empty() {
+        current.store(Arc::new(site.with_trust(&trust)));
+    }
+    Ok(Lists {
+        wake,
+        proposals,
+        hang: false,
+        are_unrecorded: false,
+        _fetcher: fetcher,
+    })
 }
 
 /// Lets readers of the log put their reads on record. Requests do not wait for that: without the socket

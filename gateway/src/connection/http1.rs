@@ -52,6 +52,10 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> End {
     let memory = Memory::default();
     let mut phase = driver.shared.phase.clone();
     phase.mark_unchanged();
+    // What came into force while the handshake was under way rang no bell that is heard here.
+    if let Err(code) = driver.standing() {
+        return End::Orderly(code);
+    }
     let mut timer = Timer::default();
     let mut overdue = pin!(sleep_until(driver.oldest() + LEAVE));
     loop {

@@ -51,6 +51,11 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
     let mut connection = pin!(builder(&driver).serve_connection(io, service));
     let mut phase = driver.shared.phase.clone();
     phase.mark_unchanged();
+    // What came into force while the handshake was under way rang no bell that is heard here.
+    if let Err(code) = driver.standing() {
+        driver.record.ends(code);
+        return;
+    }
     // Why it was asked to come to its end, and when it is no longer waited for.
     let mut leaving: Option<(Code, Instant)> = None;
     let code = loop {

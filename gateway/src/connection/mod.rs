@@ -44,7 +44,8 @@ pub struct Shared {
     pub phase: watch::Receiver<Phase>,
 }
 
-/// What the process is up to, as far as connections have to know.
+/// What the process is up to, as far as connections have to know. Whoever changes what is in force rings, also
+/// when no number changes: new revocation lists are no new configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phase {
     /// Number of the configuration in force.
@@ -210,7 +211,7 @@ fn now() -> Time {
 const LEAVE: Duration = Duration::from_mins(1);
 
 /// Waits until there is something that a connection has to know: that it should come to its end
-/// (`true`), or that another configuration is in force.
+/// (`true`), or that another configuration, or other revocation lists, are in force.
 async fn news(phase: &mut watch::Receiver<Phase>) -> bool {
     match phase.changed().await {
         Ok(()) => phase.borrow_and_update().draining,

@@ -132,6 +132,13 @@ impl Fleet {
         self.listen(&site, bound).await;
     }
 
+    /// Puts `site` in force, which differs from the one in force in its trust sets alone. Connections that live
+    /// are told: each asks again what its peer's certificate is worth.
+    pub fn put_lists_in_force(&self, site: Arc<Site>) {
+        self.common.site.store(site);
+        self.phase.send_modify(|_| ());
+    }
+
     /// Closes the sockets that `site` does not name.
     async fn leave(&mut self, site: &Site) {
         let wanted = |listener: &ListenerName, address: &SocketAddr| {

@@ -84,7 +84,7 @@ pub struct Revocation<'a> {
     /// When the first of them grows stale.
     #[n(3)]
     pub next_update: Option<Time>,
-    /// How many live connections ended because of it.
+    /// Number of the configuration that names the lists.
     #[n(4)]
     pub generation: u64,
 }

@@ -1,0 +1,120 @@
+//! Why a list was not fetched.
+
+use std::fmt;
+use std::io;
+
+use crate::revocation::{Edition, ListFault};
+
+/// Why a list was not fetched. What was fetched before stands meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchFault {
+    /// There is no connection to the server.
+    Unreachable {
+        /// What the operating system said.
+        error: io::ErrorKind,
+    },
+    /// It did not come in time.
+    Slow,
+    /// What came is no HTTP, or broke off.
+    Broken,
+    /// The server answered something else than a list.
+    Status {
+        /// The status of the answer.
+        status: u16,
+    },
+    /// The answer is coded in a way that was not asked for.
+    Encoded,
+    /// It is larger than any list that is read.
+    TooLarge,
+    /// It is not one list, in DER or PEM.
+    NotOneList,
+    /// The list does not count.
+    List(ListFault),
+    /// The list is older than the one that was fetched before.
+    Older {
+        /// What came.
+        found: Edition,
+        /// What was fetched before.
+        kept: Edition,
+    },
+    /// The list speaks of other certificates than the one that was fetched before, which still holds.
+    Other {
+        /// What came.
+        found: String,
+        /// What was fetched before.
+        kept: String,
+    },
+    /// It cannot be kept.
+    Unkept {
+        /// What the operating system said.
+        error: io::ErrorKind,
+    },
+}
+
+impl FetchFault {
+    /// What the operator can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            FetchFault::Unreachable { .. } | FetchFault::Slow | FetchFault::Broken => {
+                "look at the server and at the way there; it is asked again by itself"
+            }
+            FetchFault::Status {
+                status: 300..=399, ..
+            } => "nobody is followed elsewhere: name the URL that the server leads to",
+            FetchFault::Status { .. } => "check the URL, and what the server publishes there",
+            FetchFault::Encoded => "have the server send the list as it is",
+            FetchFault::TooLarge => {
+                "check that it is the right URL, or let the authority issue shorter lists"
+            }
+            FetchFault::NotOneList => "name the URL of one list, in DER or PEM",
+            FetchFault::List(_) => {
+                "look at what the server publishes there; whoever sits between can change it too, and nothing comes of it"
+            }
+            FetchFault::Older { .. } => {
+                "have the server publish the newest list; if the authority began to count anew, stop the gateway and empty the folder that `kept` names"
+            }
+            FetchFault::Other { .. } => {
+                "check the URL; if the authority changed what it publishes there, stop the gateway and empty the folder that `kept` names"
+            }
+            FetchFault::Unkept { .. } => {
+                "let the user that the gateway runs as write the folder that `kept` names"
+            }
+        }
+    }
+
+    /// Whether a list came that is refused, and not something else that is missing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            FetchFault::TooLarge
+                | FetchFault::NotOneList
+                | FetchFault::List(_)
+                | FetchFault::Older { .. }
+                | FetchFault::Other { .. }
+        )
+    }
+}
+
+impl fmt::Display for FetchFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FetchFault::Unreachable { error } => write!(f, "no connection: {error}"),
+            FetchFault::Slow => f.write_str("it did not come in time"),
+            FetchFault::Broken => f.write_str("the answer is no HTTP, or broke off"),
+            FetchFault::Status { status } => write!(f, "the server answered {status}"),
+            FetchFault::Encoded => f.write_str("the answer has a content coding"),
+            FetchFault::TooLarge => f.write_str("it is larger than any list that is read"),
+            FetchFault::NotOneList => f.write_str("it is not one revocation list"),
+            FetchFault::List(fault) => fault.fmt(f),
+            FetchFault::Older { found, kept } => write!(
+                f,
+                "it is older than the one before ({found}; before it came {kept}), and would take revocations back"
+            ),
+            FetchFault::Other { found, kept } => write!(
+                f,
+                "it is of {found}, and what was fetched before, which still holds, of {kept}"
+            ),
+            FetchFault::Unkept { error } => write!(f, "it cannot be kept: {error}"),
+        }
+    }
+}
