@@ -1,7 +1,7 @@
 //! Certificates that no authority should issue, by openssl: out of date, for another purpose, with
 //! no name or with two.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::authority::Credentials;
 use crate::place::Place;
@@ -24,6 +24,8 @@ pub struct Leaf<'a> {
     pub from: &'a str,
     /// Last day.
     pub to: &'a str,
+    /// Where its revocation list is published, `URI:http://...`; nowhere when empty.
+    pub points: &'a str,
 }
 
 const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
@@ -35,6 +37,7 @@ impl Leaf<'_> {
         usage: "clientAuth",
         from: "20200101000000Z",
         to: "20400101000000Z",
+        points: "",
     };
 }
 
@@ -117,9 +120,14 @@ impl Lab {
         } else {
             format!("subjectAltName={}\n", leaf.names)
         };
+        let points = if leaf.points.is_empty() {
+            String::new()
+        } else {
+            format!("crlDistributionPoints={}\n", leaf.points)
+        };
         let extensions = format!(
             "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
-             extendedKeyUsage={}\n{names}subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
+             extendedKeyUsage={}\n{names}{points}subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
             leaf.usage
         );
         std::fs::write(self.directory.join(file("ext")), extensions)
@@ -174,6 +182,34 @@ impl Lab {
             "-crl_nextupdate",
             then,
         ]);
+    }
+
+    /// Signs a revocation list for the certificates of one distribution point (RFC 5280 5.2.5), in `file` of
+    /// this directory. It names whatever is revoked.
+    #[track_caller]
+    pub fn publish_shard(&self, file: &str, url: &str) -> PathBuf {
+        let point = format!(
+            "{CONFIGURATION}[shard]\nissuingDistributionPoint=critical,@point\n[point]\nfullname=URI:{url}\n"
+        );
+        std::fs::write(self.directory.join("shard.cnf"), point).expect("the directory is there");
+        self.openssl(&[
+            "ca",
+            "-config",
+            "shard.cnf",
+            "-crlexts",
+            "shard",
+            "-gencrl",
+            "-out",
+            file,
+        ]);
+        self.directory.join(file)
+    }
+
+    /// Revokes a certificate. A list says so when one is signed again.
+    #[track_caller]
+    pub fn revoke(&self, certificate: &Path) {
+        let certificate = certificate.to_string_lossy();
+        self.openssl(&["ca", "-config", "lab.cnf", "-revoke", &certificate]);
     }
 
     #[track_caller]

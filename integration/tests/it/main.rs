@@ -44,6 +44,10 @@ mod noise;
 
 mod reload;
 
+mod revoked;
+
+mod fetched;
+
 mod operation;
 
 mod cuts;
