@@ -174,11 +174,11 @@ pub(super) struct NameArgs {
 /// Revoke certificates, and publish the CRL that says so.
 ///
 /// Final: a revoked certificate never becomes good again. --id revokes every live certificate of
-/// that name. A gateway that runs does not look at crl/ by itself: it reads the lists when it starts
-/// and at SIGHUP.
+/// that name. A gateway that reads crl/, or fetches what is published of it, acts on it by itself within
+/// seconds.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  pki revoke --dir pki --id urn:example:pump-1 --reason keyCompromise && kill -HUP $(pidof gateway)")]
+  pki revoke --dir pki --id urn:example:pump-1 --reason keyCompromise")]
 pub(super) struct Revoke {
     /// Directory of the authority.
     #[arg(long, value_name = "DIR")]
@@ -196,11 +196,11 @@ pub(super) struct Revoke {
 /// Sign all CRLs anew from the inventory.
 ///
 /// Run it from a timer, well before nextUpdate: a verifier that fails closed refuses everybody
-/// once its CRL is stale. A gateway that runs does not look at crl/ by itself: it reads the lists
-/// when it starts and at SIGHUP, so let the same timer send one.
+/// once its CRL is stale. A gateway that reads crl/, or fetches what is published of it, takes new ones by
+/// itself.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  pki crl --dir pki && kill -HUP $(pidof gateway)")]
+  pki crl --dir pki")]
 pub(super) struct Crl {
     /// Directory of the authority.
     #[arg(long, value_name = "DIR")]

@@ -84,18 +84,18 @@ pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
     }
     let count = counted(revoked.records.len(), "certificate");
     let _ = writeln!(text, "{count} revoked");
-    text + &crl_lines(&revoked.crls) + RELOAD
+    text + &crl_lines(&revoked.crls) + NEXT
 }
 
 pub(super) fn crls(crls: &[PublishedCrl], json: bool) -> String {
     if json {
         return document(&json!({ "crls": crls.iter().map(crl_json).collect::<Vec<_>>() }));
     }
-    crl_lines(crls) + RELOAD
+    crl_lines(crls) + NEXT
 }
 
 /// A list that nobody reads revokes nothing.
-const RELOAD: &str = "next      send SIGHUP to each gateway that reads these lists: until then it knows the old ones\n";
+const NEXT: &str = "next      nothing where a gateway reads these files or fetches them; elsewhere, bring them there\n";
 
 pub(super) fn list(page: &Page, now: Timestamp, json: bool) -> String {
     if json {
