@@ -21,7 +21,9 @@ impl Error {
         match self {
             Self::File(_) => "file",
             Self::Store(error) => store(error),
-            Self::Key { .. } => "key_unusable",
+            Self::Key { .. } | Self::Token { .. } => "key_unusable",
+            Self::Secret { .. } => "passphrase_unusable",
+            Self::NoKeyFile => "no_key_file",
             Self::Profile(error) => profile(error),
             Self::Request(error) => request(error),
             Self::Authority(_) => "authority_unusable",

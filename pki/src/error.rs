@@ -12,11 +12,12 @@ use jiff::Timestamp;
 
 use crate::authority::AuthorityError;
 use crate::files::FileError;
-use crate::key::KeyError;
+use crate::key::{KeyError, TokenError};
 use crate::log::LogError;
 use crate::profile::ProfileError;
 use crate::reason::Reason;
 use crate::request::RequestError;
+use crate::secret::{SecretError, SecretSource};
 use crate::serial::Serial;
 use crate::status::StatusError;
 use crate::store::StoreError;
@@ -35,6 +36,22 @@ pub enum Error {
         /// What is wrong with it.
         error: KeyError,
     },
+    /// A secret key in a token.
+    Token {
+        /// Which, as its URI names it.
+        key: String,
+        /// What is wrong with it.
+        error: TokenError,
+    },
+    /// A passphrase.
+    Secret {
+        /// Where it should be.
+        source: SecretSource,
+        /// Why it is not.
+        error: SecretError,
+    },
+    /// No passphrase protects the keys, because they are in tokens.
+    NoKeyFile,
     /// What the profile does not grant.
     Profile(ProfileError),
     /// A signing request.
@@ -165,6 +182,9 @@ impl fmt::Display for Error {
             Self::File(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Key { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Token { key, error } => write!(f, "{key}: {error}"),
+            Self::Secret { source, error } => write!(f, "{source}: {error}"),
+            Self::NoKeyFile => write!(f, "the keys are in tokens, not in files"),
             Self::Profile(error) => write!(f, "{error}"),
             Self::Request(error) => write!(f, "{error}"),
             Self::Authority(error) => write!(f, "{error}"),
@@ -237,6 +257,8 @@ impl std::error::Error for Error {
             Self::File(error) | Self::HandOver { error, .. } => Some(error),
             Self::Store(error) => Some(error),
             Self::Key { error, .. } => Some(error),
+            Self::Token { error, .. } => Some(error),
+            Self::Secret { error, .. } => Some(error),
             Self::Profile(error) => Some(error),
             Self::Request(error) => Some(error),
             Self::Authority(error) => Some(error),
@@ -251,6 +273,7 @@ impl std::error::Error for Error {
             | Self::Settings { .. }
             | Self::CrlDays { .. }
             | Self::IssuerRevoked
+            | Self::NoKeyFile
             | Self::NotFound
             | Self::Foreign
             | Self::NoCertificate { .. }

@@ -18,6 +18,7 @@ use crate::profile::{AuthorityRole, EndEntity, Names, ProfileError, whole_second
 use crate::public_key::{KeyId, sha256};
 use crate::publication::{Pointers, Publication};
 use crate::request::Request;
+use crate::secret::Secret;
 use crate::serial::Serial;
 use crate::store::{AuthorityId, CertificateId, KeyOrigin, Reservation, Store};
 
@@ -39,6 +40,8 @@ pub struct Order {
 pub enum KeySource {
     /// It is made here. That is explicit, and recorded, because a key should not leave its holder.
     New,
+    /// It is made here, and encrypted by this passphrase before it is written.
+    NewEncrypted(Secret),
     /// It is in this signing request, PEM or DER.
     Request(Vec<u8>),
 }
@@ -49,6 +52,7 @@ pub(crate) struct Validated {
     subject: Subject,
     secret: Option<PrivateKey>,
     key_origin: KeyOrigin,
+    passphrase: Option<Secret>,
 }
 
 /// After step 2: the serial is drawn, and nobody else gets it.
@@ -122,14 +126,17 @@ impl Validated {
         {
             return Err(ProfileError::NotPermitted { position }.into());
         }
-        let (key, secret) = match order.key {
-            KeySource::New => {
-                let secret = PrivateKey::generate(profile.new_key).map_err(unnamed)?;
+        let new = || PrivateKey::generate(profile.new_key).map_err(unnamed);
+        let (request, passphrase) = match order.key {
+            KeySource::New => (None, None),
+            KeySource::NewEncrypted(passphrase) => (None, Some(passphrase)),
+            KeySource::Request(bytes) => (Some(Request::parse(&bytes)?), None),
+        };
+        let (key, secret) = match request {
+            Some(request) => (request.agree(order.profile, &order.names)?, None),
+            None => {
+                let secret = new()?;
                 (secret.public().clone(), Some(secret))
-            }
-            KeySource::Request(bytes) => {
-                let request = Request::parse(&bytes)?;
-                (request.agree(order.profile, &order.names)?, None)
             }
         };
         Ok(Self {
@@ -145,6 +152,7 @@ impl Validated {
                 pointers: Pointers::default(),
             },
             secret,
+            passphrase,
         })
     }
 
@@ -156,6 +164,11 @@ impl Validated {
     /// Gives out the secret key, if it was made here.
     pub(crate) fn take_secret(&mut self) -> Option<PrivateKey> {
         self.secret.take()
+    }
+
+    /// What the secret key is encrypted by where it is written, if it is.
+    pub(crate) fn passphrase(&self) -> Option<&Secret> {
+        self.passphrase.as_ref()
     }
 
     /// Step 2: records the serial as drawn, unless the inventory knows something of the key that

@@ -21,8 +21,7 @@
 //! [`serve`] answers over a network, from what the authority signed ahead ([`status`], the crate `ocsp`,
 //! CRLs).
 //!
-//! Places that are kept for what comes: enrollment over the network stands beside `request`, a token or an
-//! encrypted file behind `key`.
+//! A place that is kept for what comes: enrollment over the network stands beside `request`.
 
 // words
 
@@ -57,6 +56,8 @@ pub mod inspect;
 pub mod files;
 
 pub mod staging;
+
+pub mod secret;
 
 pub mod key;
 
@@ -93,7 +94,10 @@ pub mod ca;
 pub mod serve;
 
 pub use authority::AuthorityName;
-pub use ca::{Bulk, Ca, IssuedCertificate, MAX_TOKEN_LIFE, Plan, Renewal, Responder, Revoked};
+pub use ca::{
+    Bulk, Ca, IssuedCertificate, MAX_TOKEN_LIFE, NewKeys, PassphraseSources, Plan, Renewal,
+    Responder, Revoked,
+};
 pub use constraints::NameConstraints;
 pub use error::Error;
 pub use inspect::Inspected;
@@ -105,5 +109,7 @@ pub use profile::{EndEntity, Names, Validity};
 pub use publication::Publication;
 pub use reason::Reason;
 pub use revocation::PublishedCrl;
+pub use secret::SecretSource;
 pub use serial::Serial;
+pub use settings::KeySettings;
 pub use store::{Filter, Find, Record};

@@ -12,6 +12,7 @@ use crate::files::{FileError, Readers, create_new};
 use crate::issue::Issued;
 use crate::key::PrivateKey;
 use crate::pem;
+use crate::secret::Secret;
 use crate::staging::{CreatedDirectories, Staging};
 
 /// The leaf.
@@ -49,7 +50,12 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Makes `directory` ready: creates it if it is not there, finds nothing in the way, can write,
     /// and writes the secret key if there is one. Dropped, it leaves everything as it was.
-    pub(crate) fn prepare(directory: &Path, secret: Option<&PrivateKey>) -> Result<Self, Error> {
+    /// The key is encrypted if there is a passphrase.
+    pub(crate) fn prepare(
+        directory: &Path,
+        secret: Option<&PrivateKey>,
+        passphrase: Option<&Secret>,
+    ) -> Result<Self, Error> {
         for name in [CERTIFICATE, CHAIN, TRUST, KEY] {
             let path = directory.join(name);
             if path.symlink_metadata().is_ok() {
@@ -60,7 +66,11 @@ impl Outbox {
         let staging = Staging::create(directory)?;
         if let Some(secret) = secret {
             let path = staging.path().join(KEY);
-            let pem = secret.to_pem().map_err(|error| Error::Key {
+            let pem = match passphrase {
+                Some(passphrase) => secret.to_encrypted_pem(passphrase),
+                None => secret.to_pem(),
+            };
+            let pem = pem.map_err(|error| Error::Key {
                 path: path.clone(),
                 error,
             })?;

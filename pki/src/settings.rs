@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::AuthorityName;
 use crate::error::Error;
-use crate::files::{FileError, Readers, create_new, read_bounded};
+use crate::files::{FileError, Readers, create_new, read_bounded, replace};
+use crate::key::TokenUri;
 use crate::publication::Publication;
 use crate::revocation::MAX_CRL_DAYS;
+use crate::secret::SecretSource;
 
 /// The format of the directory that this program writes and reads.
 const FORMAT: u32 = 2;
@@ -32,6 +34,9 @@ pub struct Settings {
     /// What `pki serve` does when its flags say nothing else.
     #[serde(default, skip_serializing_if = "ServeSettings::is_default")]
     pub serve: ServeSettings,
+    /// Where the secret keys are, and what opens them.
+    #[serde(default, skip_serializing_if = "KeySettings::is_default")]
+    pub keys: KeySettings,
 }
 
 /// What `pki serve` does.
@@ -86,6 +91,31 @@ pub struct CrlSettings {
     pub root_days: u32,
 }
 
+/// Where the secret keys are, and what opens them. Without a word they are in files of the owner
+/// alone, not encrypted. No secret is in here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// Where the passphrase of the key files is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<SecretSource>,
+    /// Where that of the root's key file is, if it has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_passphrase: Option<SecretSource>,
+    /// The root's key, if it is in a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<TokenUri>,
+    /// The issuing authority's key, if it is in a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuing: Option<TokenUri>,
+}
+
+impl KeySettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Settings {
     /// Those of a new authority: a week for the issuing CRL, half a year for the root's.
     pub fn new(name: &AuthorityName, publication: Option<&Publication>) -> Self {
@@ -101,6 +131,7 @@ impl Settings {
                 shards: publication.shards(),
             }),
             serve: ServeSettings::default(),
+            keys: KeySettings::default(),
         }
     }
 
@@ -135,7 +166,7 @@ impl Settings {
         };
         let text = String::from_utf8(bytes).map_err(|_| unusable("it is no text".to_owned()))?;
         let settings: Self =
-            toml::from_str(&text).map_err(|error| unusable(error.to_string().trim().to_owned()))?;
+            toml::from_str(&text).map_err(|error| unusable(placed(&error, &text)))?;
         if settings.format != FORMAT {
             return Err(unusable(format!(
                 "format {} is not known to this program, which knows {FORMAT}",
@@ -165,6 +196,53 @@ impl Settings {
         }
         Ok(Some(settings))
     }
+
+    /// Notes where the passphrases are from now on, in one step. Whatever else an operator wrote in
+    /// the file, comments among it, stays as it is.
+    pub(crate) fn replace_passphrases(
+        path: &Path,
+        scratch: &Path,
+        passphrase: Option<&SecretSource>,
+        root_passphrase: Option<&SecretSource>,
+    ) -> Result<(), Error> {
+        let unusable = |message: &str| Error::Settings {
+            path: path.to_owned(),
+            message: message.to_owned(),
+        };
+        let text = String::from_utf8(read_bounded(path, MAX_OCTETS)?)
+            .map_err(|_| unusable("it is no text"))?;
+        let mut document: toml_edit::DocumentMut = text
+            .parse()
+            .map_err(|_| unusable("it is not written in TOML"))?;
+        let keys = document
+            .entry("keys")
+            .or_insert_with(toml_edit::table)
+            .as_table_like_mut()
+            .ok_or_else(|| unusable("keys is no table"))?;
+        for (key, source) in [
+            ("passphrase", passphrase),
+            ("root_passphrase", root_passphrase),
+        ] {
+            if let Some(source) = source {
+                keys.insert(key, toml_edit::value(source.to_string()));
+            }
+        }
+        replace(
+            path,
+            scratch,
+            Readers::Owner,
+            document.to_string().as_bytes(),
+        )?;
+        Ok(())
+    }
+}
+
+/// What is wrong in the file, and in which line. The line itself is not repeated: somebody may have
+/// written a secret where its source belongs.
+fn placed(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(0, |before| before.matches('\n').count()) + 1;
+    format!("line {line}: {}", error.message())
 }
 
 #[cfg(test)]
@@ -217,9 +295,55 @@ mod tests {
             ),
             ("issuing_days", "issuing_day", "line 4"),
             ("name", "nome", "line 2"),
+            (
+                "[crl]",
+                "[keys]\npassphrase = \"env:\"\n[crl]",
+                "line 4: that is no name",
+            ),
+            (
+                "[crl]",
+                "[keys]\nroot = \"pkcs11:token=a\"\n[crl]",
+                "line 4: the PKCS #11 URI has no object",
+            ),
+            ("[crl]", "[keys]\nrut = \"\"\n[crl]", "line 4"),
         ] {
             let message = read(&good.replace(from, to)).unwrap_err().to_string();
             assert!(message.contains(says), "{message}");
+        }
+    }
+
+    const GOOD: &str = "format = 2\nname = \"x\"\n[crl]\nissuing_days = 7\nroot_days = 180\n";
+
+    #[test]
+    fn a_passphrase_in_the_place_of_its_source_is_not_repeated() {
+        for line in [
+            "passphrase = \"hunter2hunter2\"",
+            "root = \"pkcs11:token=a;object=b?pin-value=hunter2\"",
+        ] {
+            let message = read(&format!("{GOOD}[keys]\n{line}\n"))
+                .unwrap_err()
+                .to_string();
+            assert!(message.contains("line 7"), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn new_passphrases_are_noted_and_nothing_else_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, scratch) = (dir.path().join("authority.toml"), dir.path().join("new"));
+        let text = format!("# ours\n{GOOD}# keep\n");
+        create_new(&path, Readers::Owner, text.as_bytes()).unwrap();
+        let source = SecretSource::parse("env:PASSPHRASE").unwrap();
+        let of_root = SecretSource::parse("terminal").unwrap();
+        Settings::replace_passphrases(&path, &scratch, Some(&source), None).unwrap();
+        Settings::replace_passphrases(&path, &scratch, None, Some(&of_root)).unwrap();
+        let keys = Settings::read(&path).unwrap().unwrap().keys;
+        assert_eq!(keys.passphrase, Some(source));
+        assert_eq!(keys.root_passphrase, Some(of_root));
+        let written = std::fs::read_to_string(&path).unwrap();
+        for kept in ["# ours\n", "# keep\n", GOOD] {
+            assert!(written.contains(kept), "{written}");
         }
     }
 }

@@ -279,7 +279,8 @@ impl PublicKeyData for Committed<'_> {
 impl SigningKey for Committed<'_> {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         if sha256(message) != self.sha256 {
-            return Err(rcgen::Error::RemoteKeyError);
+            // rcgen has no word for it; what it says of remote keys is for those in tokens.
+            return Err(rcgen::Error::RingUnspecified);
         }
         self.key.sign(message)
     }

@@ -333,6 +333,8 @@ pub enum AuthorityError {
     Encoding(rcgen::Error),
     /// A rule is not kept; nothing was signed.
     Lint(LintError),
+    /// The token that holds the key made no signature.
+    Token,
     /// A signature could not be made, or did not verify afterwards.
     Signature,
     /// What is on record is something else; nothing was signed.
@@ -341,7 +343,10 @@ pub enum AuthorityError {
 
 impl From<rcgen::Error> for AuthorityError {
     fn from(error: rcgen::Error) -> Self {
-        Self::Encoding(error)
+        match error {
+            rcgen::Error::RemoteKeyError => Self::Token,
+            error => Self::Encoding(error),
+        }
     }
 }
 
@@ -368,6 +373,7 @@ impl fmt::Display for AuthorityError {
             Self::Profile(error) => write!(f, "{error}"),
             Self::Encoding(error) => write!(f, "the certificate cannot be encoded: {error}"),
             Self::Lint(error) => write!(f, "{error}"),
+            Self::Token => write!(f, "the token that holds the key made no signature"),
             Self::Signature => write!(f, "the signature could not be made"),
             Self::Unrecorded => write!(f, "what is on record is not what would be signed"),
         }
@@ -383,6 +389,7 @@ impl std::error::Error for AuthorityError {
             Self::Name { .. }
             | Self::Certificate { .. }
             | Self::KeyMismatch
+            | Self::Token
             | Self::Signature
             | Self::Unrecorded => None,
         }
@@ -543,7 +550,7 @@ pub(crate) mod tests {
         draft.params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         assert!(matches!(
             issuing.sign(&draft, recorded(draft.tbs_sha256())),
-            Err(AuthorityError::Encoding(rcgen::Error::RemoteKeyError))
+            Err(AuthorityError::Encoding(rcgen::Error::RingUnspecified))
         ));
     }
 

@@ -97,7 +97,7 @@ impl Ca {
             && let Some(issued) = self.issued_before(&names, request, now)?
         {
             let serial = issued.serial.clone();
-            self.hand_over(Outbox::prepare(&out, None)?, &issued)?;
+            self.hand_over(Outbox::prepare(&out, None, None)?, &issued)?;
             return Ok(Outcome::Already(serial));
         }
         let order = Order {
@@ -123,7 +123,7 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Serial, Error> {
         let validated = Validated::check(order, &self.issuing.1, now)?;
-        let outbox = Outbox::prepare(out, validated.secret())?;
+        let outbox = Outbox::prepare(out, validated.secret(), None)?;
         let issued = self.certify(validated, (authority, &Asker::Operator), now)?;
         self.hand_over(outbox, &issued)?;
         Ok(issued.serial)

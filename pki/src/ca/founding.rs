@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use audit::event::Act;
 
-use super::{CA, CRL, INVENTORY, Plan, SETTINGS, TRUST, certificate_file, crl_file, key_file};
+use super::keys::Making;
+use super::{CA, CRL, INVENTORY, Plan, SETTINGS, TRUST, certificate_file, crl_file};
 use crate::authority::{
     Authority, AuthorityCertificate, AuthorityName, Below, Draft, Issuing, Level, Root,
 };
@@ -32,13 +33,21 @@ pub(super) fn found(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(),
     let parent = parent_of(directory);
     let created = CreatedDirectories::down_to(parent)?;
     let staging = Staging::create(parent)?;
-    build(staging.path(), plan, now)?;
-    staging
-        .rename_to(directory, Readers::Everybody)
-        .map_err(|error| match error {
-            FileError::Exists { path } => Error::NotEmpty { path },
-            error => error.into(),
-        })?;
+    // Dropped before it is kept, it takes away what was made in tokens.
+    let mut keys = Making::new(plan.keys.clone());
+    build(staging.path(), plan, &mut keys, now)?;
+    match staging.rename_to(directory, Readers::Everybody) {
+        Ok(()) => {}
+        Err(FileError::Exists { path }) => return Err(Error::NotEmpty { path }),
+        Err(error) => {
+            // It may be in its place, and only not durably so: then its keys stay too.
+            if directory.join(CA).join(SETTINGS).exists() {
+                keys.keep();
+            }
+            return Err(error.into());
+        }
+    }
+    keys.keep();
     created.keep();
     Ok(())
 }
@@ -60,7 +69,7 @@ fn refuse_if_occupied(directory: &Path) -> Result<(), Error> {
 }
 
 /// Everything of a new authority, in a directory that nobody else sees yet.
-fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
+fn build(directory: &Path, plan: &Plan, keys: &mut Making, now: Timestamp) -> Result<(), Error> {
     let ca = directory.join(CA);
     create_directory(&ca, Readers::Owner)?;
     create_directory(&directory.join(CRL), Readers::Everybody)?;
@@ -69,11 +78,12 @@ fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
     let mut store = Store::create(&ca.join(INVENTORY))?;
 
     let kept = (&mut store, &recorder);
-    let (root_id, root) = found_root(&ca, &plan.name, kept, now)?;
+    let (root_id, root) = found_root(&ca, &plan.name, keys, kept, now)?;
     let kept = (&mut store, &recorder);
-    let (issuing_id, issuing) = found_issuing(&ca, plan, (root_id, &root), kept, now)?;
+    let (issuing_id, issuing) = found_issuing(&ca, plan, keys, (root_id, &root), kept, now)?;
 
-    let settings = Settings::new(&plan.name, plan.publication.as_ref());
+    let mut settings = Settings::new(&plan.name, plan.publication.as_ref());
+    settings.keys = plan.keys.places.clone();
     settings.create(&ca.join(SETTINGS))?;
     let trust = pem::certificate(root.certificate().der());
     create_new(&directory.join(TRUST), Readers::Everybody, trust.as_bytes())?;
@@ -110,13 +120,14 @@ fn build(directory: &Path, plan: &Plan, now: Timestamp) -> Result<(), Error> {
 fn found_root(
     ca: &Path,
     name: &AuthorityName,
+    keys: &mut Making,
     (store, recorder): (&mut Store, &Recorder),
     now: Timestamp,
 ) -> Result<(AuthorityId, Authority<Root>), Error> {
-    let key = new_key::<Root>(ca, recorder)?;
+    let (key, origin) = keys.key::<Root>(ca, recorder)?;
     let id = store.add_authority(AuthorityRole::Root, key.public().key_id())?;
     let serial = draw_serial()?;
-    let entry = reserve::<Root>(store, id, &serial, name, &key, now)?;
+    let entry = reserve::<Root>(store, id, &serial, name, (&key, origin), now)?;
     let draft = Authority::draft_root(name, &key, &serial, now)?;
     store.pending(entry, draft.tbs_sha256(), draft.validity())?;
     let issuer = key.public().key_id();
@@ -130,14 +141,15 @@ fn found_root(
 fn found_issuing(
     ca: &Path,
     plan: &Plan,
+    keys: &mut Making,
     (root_id, root): (AuthorityId, &Authority<Root>),
     (store, recorder): (&mut Store, &Recorder),
     now: Timestamp,
 ) -> Result<(AuthorityId, Authority<Issuing>), Error> {
-    let key = new_key::<Issuing>(ca, recorder)?;
+    let (key, origin) = keys.key::<Issuing>(ca, recorder)?;
     let id = store.add_authority(AuthorityRole::Issuing, key.public().key_id())?;
     let serial = draw_serial()?;
-    let entry = reserve::<Issuing>(store, root_id, &serial, &plan.name, &key, now)?;
+    let entry = reserve::<Issuing>(store, root_id, &serial, &plan.name, (&key, origin), now)?;
     let pointers = plan
         .publication
         .as_ref()
@@ -157,27 +169,12 @@ fn found_issuing(
     Ok((id, Authority::unlock(certificate, key)?))
 }
 
-fn new_key<L: Level>(ca: &Path, recorder: &Recorder) -> Result<PrivateKey, Error> {
-    let path = ca.join(key_file(L::ROLE));
-    let named = |error| Error::Key {
-        path: path.clone(),
-        error,
-    };
-    let key = PrivateKey::generate(L::profile().new_key).map_err(named)?;
-    let pem = key.to_pem().map_err(named)?;
-    let public = key.public();
-    let id = public.key_id().to_string();
-    recorder.act(Act::KeyMade, Some(&id), Some(public.sha256()), None)?;
-    create_new(&path, Readers::Owner, pem.as_bytes())?;
-    Ok(key)
-}
-
 fn reserve<L: Level>(
     store: &mut Store,
     issuer: AuthorityId,
     serial: &Serial,
     name: &AuthorityName,
-    key: &PrivateKey,
+    (key, key_origin): (&PrivateKey, KeyOrigin),
     now: Timestamp,
 ) -> Result<CertificateId, Error> {
     let reservation = Reservation {
@@ -185,7 +182,7 @@ fn reserve<L: Level>(
         label: &name.common_name(L::ROLE, key.public().key_id()),
         names: &[],
         key: key.public(),
-        key_origin: KeyOrigin::New,
+        key_origin,
         shard: None,
         token: None,
     };

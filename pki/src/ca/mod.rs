@@ -12,11 +12,12 @@
 //! DIR/log.vkey             the log's public key
 //! ```
 //!
-//! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, and the
-//! time is an argument.
+//! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, but for a
+//! passphrase that is asked for at the terminal, and the time is an argument.
 
 mod bulk;
 mod founding;
+mod keys;
 mod responder;
 mod tokens;
 mod verifiers;
@@ -33,9 +34,8 @@ use jiff::Timestamp;
 use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
 use crate::constraints::NameConstraints;
 use crate::error::Error;
-use crate::files::{read_bounded, read_secret};
+use crate::files::read_bounded;
 use crate::issue::{Issued, Order, Validated, draw_serial};
-use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
 use crate::log::{Asker, AuditLog, Recorder};
 use crate::outbox::{HandedOver, Outbox};
 use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
@@ -47,6 +47,9 @@ use crate::settings::Settings;
 use crate::store::{
     AuthorityId, AuthorityRole, CertificateId, CrlState, Filter, Find, Page, Record, Status, Store,
 };
+
+use keys::Keyring;
+pub use keys::{NewKeys, PassphraseSources};
 
 /// A certification authority in a directory.
 ///
@@ -83,6 +86,7 @@ pub struct Ca {
     settings: Settings,
     publication: Option<Publication>,
     log: AuditLog,
+    keyring: Keyring,
     store: Store,
     root: (AuthorityId, AuthorityCertificate),
     issuing: (AuthorityId, AuthorityCertificate),
@@ -97,6 +101,8 @@ pub struct Plan {
     pub publication: Option<Publication>,
     /// Under which names it may certify servers; any if `None`.
     pub constraints: Option<NameConstraints>,
+    /// Where its secret keys go: into plain files of its directory unless this says more.
+    pub keys: NewKeys,
 }
 
 impl Plan {
@@ -106,6 +112,7 @@ impl Plan {
             name,
             publication: None,
             constraints: None,
+            keys: NewKeys::default(),
         }
     }
 }
@@ -142,7 +149,8 @@ impl Ca {
     /// CRLs that are valid from now on.
     ///
     /// The directory must not exist or be empty. Everything is prepared beside it and takes its
-    /// place in one step, so a failure or a crash leaves no half authority.
+    /// place in one step, so a failure or a crash leaves no half authority. What was made in a token
+    /// goes away again with a failure; what a killed process made there stays.
     pub fn init(directory: &Path, plan: &Plan, now: Timestamp) -> Result<Self, Error> {
         founding::found(directory, plan, now)?;
         Self::open(directory)
@@ -169,6 +177,7 @@ impl Ca {
             ),
             directory: directory.to_owned(),
             publication: settings.publication(),
+            keyring: Keyring::new(settings.keys.clone()),
             settings,
             log: AuditLog::of(directory),
             store,
@@ -201,7 +210,7 @@ impl Ca {
     ) -> Result<IssuedCertificate, Error> {
         self.refuse_if_issuer_is_revoked()?;
         let validated = Validated::check(order, &self.issuing.1, now)?;
-        let outbox = Outbox::prepare(out, validated.secret())?;
+        let outbox = Outbox::prepare(out, validated.secret(), validated.passphrase())?;
         let authority = self.unlock::<Issuing>()?;
         let issued = self.certify(validated, (&authority, &Asker::Operator), now)?;
         let files = self.hand_over(outbox, &issued)?;
@@ -486,8 +495,7 @@ impl Ca {
 
     fn unlock<L: Level>(&self) -> Result<Authority<L>, Error> {
         let path = self.directory.join(CA).join(key_file(L::ROLE));
-        let pem = read_secret(&path, MAX_KEY_FILE_OCTETS)?;
-        let key = PrivateKey::from_pem(&pem).map_err(|error| Error::Key { path, error })?;
+        let key = self.keyring.open(L::ROLE, &path)?;
         Ok(Authority::unlock(self.of::<L>().1.clone(), key)?)
     }
 }

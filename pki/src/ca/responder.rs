@@ -15,14 +15,16 @@ use crate::error::Error;
 use crate::files::{FileError, Readers, read_secret, replace};
 use crate::inspect::Inspected;
 use crate::issue::{KeySource, Order, Validated};
-use crate::key::{MAX_KEY_FILE_OCTETS, PrivateKey};
+use crate::key::{KeyError, MAX_KEY_FILE_OCTETS, PrivateKey};
 use crate::log::Asker;
 use crate::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
-use crate::profile::{EndEntity, Names, Validity};
+use crate::profile::{AuthorityRole, EndEntity, Names, Validity};
 use crate::store::{Find, Status};
 
 /// Certificate and key of the responder.
 const FILE: &str = "ocsp.pem";
+/// Whose passphrase encrypts the key, if there is one: that of the authority it speaks for.
+const ROLE: AuthorityRole = AuthorityRole::Issuing;
 
 /// A certificate and key to sign OCSP responses with.
 #[derive(Debug)]
@@ -63,8 +65,14 @@ impl Ca {
         else {
             return Err(Error::NoCertificate { path });
         };
-        let key =
-            PrivateKey::from_pem(key_block(&text)).map_err(|error| Error::Key { path, error })?;
+        let key = match self.keyring.open_pem(ROLE, &path, key_block(&text)) {
+            // From before the passphrase was changed: a new one is cheaper than a passphrase of its own.
+            Err(Error::Key {
+                error: KeyError::Passphrase | KeyError::Encrypted,
+                ..
+            }) => return Ok(None),
+            opened => opened?,
+        };
         let Validity {
             not_before,
             not_after,
@@ -98,10 +106,7 @@ impl Ca {
         let authority = self.unlock::<Issuing>()?;
         let issued = self.certify(validated, (&authority, &Asker::Operator), now)?;
         let path = self.responder_file();
-        let secret = key.to_pem().map_err(|error| Error::Key {
-            path: path.clone(),
-            error,
-        })?;
+        let secret = self.keyring.seal(ROLE, &path, &key)?;
         let text = zeroize::Zeroizing::new(format!("{}{}", *secret, pem::certificate(&issued.der)));
         let scratch = self.directory.join(CA).join(format!("{FILE}.new"));
         replace(&path, &scratch, Readers::Owner, text.as_bytes())?;
@@ -118,7 +123,7 @@ impl Ca {
 
 /// The first PEM block: the key stands before the certificate.
 fn key_block(text: &[u8]) -> &[u8] {
-    const END: &[u8] = b"-----END PRIVATE KEY-----\n";
-    let end = text.windows(END.len()).position(|window| window == END);
-    &text[..end.map_or(0, |end| end + END.len())]
+    const NEXT: &[u8] = b"-----BEGIN CERTIFICATE-----\n";
+    let end = text.windows(NEXT.len()).position(|window| window == NEXT);
+    &text[..end.unwrap_or(0)]
 }

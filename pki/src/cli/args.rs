@@ -1,17 +1,20 @@
 //! What is typed: commands, flags and the reading of their values. A value that is not well formed
 //! is wrong usage (exit 64); what an authority refuses to a well-formed one is not decided here.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 use pki::constraints::Network;
+use pki::key::TokenUri;
 use pki::publication::MAX_SHARDS;
 use pki::reason::REASONS;
 use pki::store::{IdFilter, MAX_PAGE, Status, StatusFilter};
-use pki::{AuthorityName, EndEntity, Reason, Serial};
+use pki::{AuthorityName, EndEntity, PassphraseSources, Reason, SecretSource, Serial};
 use terminal::Shell;
 
 use super::bulk::BulkArgs;
@@ -40,7 +43,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     #[command(flatten)]
-    Authority(Authority),
+    Authority(Box<Authority>),
     Completions(Completions),
     Manual(Manual),
 }
@@ -48,7 +51,7 @@ pub(super) enum Command {
 /// What is done with an authority.
 #[derive(Debug, Subcommand)]
 pub(super) enum Authority {
-    Init(Init),
+    Init(Box<Init>),
     Issue(Issue),
     Revoke(Revoke),
     Crl(Crl),
@@ -57,6 +60,7 @@ pub(super) enum Authority {
     Bulk(BulkArgs),
     Token(Token),
     Serve(Serve),
+    Passphrase(Passphrase),
 }
 
 impl Authority {
@@ -73,6 +77,7 @@ impl Authority {
             Self::Bulk(args) => ("bulk", &args.dir),
             Self::Token(args) => args.on_record(),
             Self::Serve(args) => ("serve", &args.dir),
+            Self::Passphrase(args) => ("passphrase", &args.dir),
         }
     }
 }
@@ -88,11 +93,16 @@ impl Authority {
 ///
 /// With --permit-dns or --permit-ip the issuing CA can certify servers with these names alone, also
 /// in the hands of a thief (RFC 5280 section 4.2.1.10).
+///
+/// With --passphrase the keys are encrypted; with --root-key or --issuing-key a token makes them, and
+/// never gives them out.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  pki init --dir pki --name \"Clinic North\"
+  pki init --dir pki --name \"Clinic North\" --passphrase file:/etc/pki/passphrase
   pki init --dir pki --name \"Clinic North\" --url http://pki.clinic.example \\
-           --permit-dns clinic.example --permit-ip 10.0.0.0/8")]
+           --permit-dns clinic.example --permit-ip 10.0.0.0/8
+  pki init --dir pki --root-passphrase terminal --issuing-key \\
+    'pkcs11:token=pki;object=issuing?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/pki/pin'")]
 pub(super) struct Init {
     /// Directory to create.
     #[arg(long, value_name = "DIR")]
@@ -113,9 +123,48 @@ pub(super) struct Init {
     /// Servers may be certified in this network: 10.0.0.0/8. May be given several times.
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     pub(super) permit_ip: Vec<Network>,
+    #[command(flatten)]
+    pub(super) keys: Keys,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Where the keys of a new authority go.
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
+    /// Make the root's key in a token: a PKCS #11 URI (RFC 7512) with module-path and pin-source.
+    #[arg(long, value_name = "URI", value_parser = Unrepeated(token_uri), conflicts_with = "root_passphrase")]
+    pub(super) root_key: Option<TokenUri>,
+    /// Make the issuing CA's key in a token.
+    #[arg(long, value_name = "URI", value_parser = Unrepeated(token_uri))]
+    pub(super) issuing_key: Option<TokenUri>,
+    /// Use the keys that are in the tokens already: P-384 for the root, P-256 for the issuing CA.
+    #[arg(long)]
+    pub(super) existing_key: bool,
+}
+
+/// Where passphrases are. They are never typed on a command line.
+#[derive(Debug, Args)]
+pub(super) struct Passphrases {
+    /// Where the passphrase of the authority's key files is: file:PATH, env:NAME, credential:NAME
+    /// (of systemd) or terminal [default: keys.passphrase in ca/authority.toml].
+    #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(secret_source))]
+    pub(super) passphrase: Option<SecretSource>,
+    /// Where that of the root's key file is, if it has its own [default: keys.root_passphrase].
+    #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(secret_source))]
+    pub(super) root_passphrase: Option<SecretSource>,
+}
+
+impl From<Passphrases> for PassphraseSources {
+    fn from(passphrases: Passphrases) -> Self {
+        Self {
+            keys: passphrases.passphrase,
+            root: passphrases.root_passphrase,
+        }
+    }
 }
 
 /// Issue a certificate.
@@ -143,12 +192,18 @@ pub(super) struct Issue {
     /// Make a new P-256 key here. Better let the holder make it, and use --csr.
     #[arg(long)]
     pub(super) new_key: bool,
+    /// Encrypt key.pem by the passphrase that is at SOURCE (see --passphrase). A gateway reads plain
+    /// keys only.
+    #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(secret_source), conflicts_with = "csr")]
+    pub(super) key_passphrase: Option<SecretSource>,
     /// Directory for the files; created if it is not there.
     #[arg(long, value_name = "OUT")]
     pub(super) out: PathBuf,
     /// Lifetime in days, within the profile's limit [default: 90].
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) days: Option<u32>,
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
@@ -188,6 +243,8 @@ pub(super) struct Revoke {
     /// Why (RFC 5280 section 5.3.1).
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reason())]
     pub(super) reason: Reason,
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
@@ -211,6 +268,8 @@ pub(super) struct Crl {
     /// Only those past half of their validity, or whose file is gone: for a timer.
     #[arg(long)]
     pub(super) due: bool,
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
@@ -285,6 +344,36 @@ pub(super) struct Serve {
     /// Where to listen; port 0 is a free one [default: serve.listen in ca/authority.toml].
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
+}
+
+/// Change the passphrase of the authority's key files, or encrypt files that are plain.
+///
+/// --new is for all key files but that of a root with a passphrase of its own, which --new-root
+/// changes. Each file is replaced in one step; ca/authority.toml then says where the passphrases are.
+/// Interrupted, it is done by doing it again. Backups keep the old passphrase.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pki passphrase --dir pki --new file:/etc/pki/passphrase
+  pki passphrase --dir pki --passphrase file:/etc/pki/old --new file:/etc/pki/passphrase
+  pki passphrase --dir pki --new-root terminal")]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["new", "new_root"])))]
+pub(super) struct Passphrase {
+    /// Directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
+    /// Where the new passphrase is.
+    #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(secret_source))]
+    pub(super) new: Option<SecretSource>,
+    /// Where the new passphrase of the root's key file alone is.
+    #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(secret_source))]
+    pub(super) new_root: Option<SecretSource>,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Which certificate.
@@ -334,6 +423,44 @@ fn serial(text: &str) -> Result<Serial, String> {
     Serial::parse(text).map_err(|error| error.to_string())
 }
 
+/// A file may be named from where one stands; it is remembered from the root.
+fn secret_source(text: &str) -> Result<SecretSource, String> {
+    let absolute = match text.strip_prefix("file:") {
+        Some(path) if !path.is_empty() => std::path::absolute(path)
+            .ok()
+            .and_then(|path| path.into_os_string().into_string().ok())
+            .map(|path| format!("file:{path}")),
+        _ => None,
+    };
+    SecretSource::parse(absolute.as_deref().unwrap_or(text)).map_err(|error| error.to_string())
+}
+
+fn token_uri(text: &str) -> Result<TokenUri, String> {
+    TokenUri::parse(text).map_err(|error| error.to_string())
+}
+
+/// Reads a value that may be a secret in the wrong place: an error does not repeat it.
+#[derive(Clone)]
+struct Unrepeated<T>(fn(&str) -> Result<T, String>);
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        flag: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let value = value.to_str().ok_or_else(|| "it is no text".to_owned());
+        value.and_then(self.0).map_err(|message| {
+            let flag = flag.map_or_else(String::new, ToString::to_string);
+            let error = format!("{flag}: {message}");
+            command.clone().error(ErrorKind::ValueValidation, error)
+        })
+    }
+}
+
 const END_ENTITIES: [EndEntity; 4] = [
     EndEntity::Server,
     EndEntity::Device,
@@ -341,7 +468,7 @@ const END_ENTITIES: [EndEntity; 4] = [
     EndEntity::Operator,
 ];
 
-pub(super) fn end_entity() -> impl clap::builder::TypedValueParser<Value = EndEntity> {
+pub(super) fn end_entity() -> impl TypedValueParser<Value = EndEntity> {
     PossibleValuesParser::new(END_ENTITIES.map(|profile| profile.profile().name)).map(|name| {
         END_ENTITIES
             .into_iter()
@@ -354,7 +481,7 @@ fn any_profile() -> PossibleValuesParser {
     PossibleValuesParser::new(pki::profile::PROFILES.iter().map(|profile| profile.name))
 }
 
-fn reason() -> impl clap::builder::TypedValueParser<Value = Reason> {
+fn reason() -> impl TypedValueParser<Value = Reason> {
     PossibleValuesParser::new(REASONS.iter().map(|row| row.name))
         .map(|name| Reason::parse(&name).expect("the value is one of the possible ones"))
 }
@@ -367,7 +494,7 @@ const STATUSES: [(&str, StatusFilter); 5] = [
     ("expired", StatusFilter::Expired),
 ];
 
-fn status() -> impl clap::builder::TypedValueParser<Value = StatusFilter> {
+fn status() -> impl TypedValueParser<Value = StatusFilter> {
     PossibleValuesParser::new(STATUSES.map(|(name, _)| name)).map(|name| {
         STATUSES
             .into_iter()

@@ -6,11 +6,11 @@ use clap::Args;
 use jiff::Timestamp;
 use pki::bulk::{Outcome, Source, Totals};
 use pki::store::IdFilter;
-use pki::{Bulk, Ca, EndEntity};
+use pki::{Bulk, EndEntity};
 use serde_json::json;
 use terminal::counted;
 
-use super::args::{end_entity, id_filter};
+use super::args::{Passphrases, end_entity, id_filter};
 use super::{Failure, print};
 
 /// Issue many certificates: a row of a table, or a request in a directory, for each.
@@ -45,6 +45,8 @@ pub(super) struct BulkArgs {
     /// Directory in which each certificate gets one of its own.
     #[arg(long, value_name = "OUT")]
     pub(super) out: PathBuf,
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
     /// The journal [default: OUT/journal.jsonl].
     #[arg(long, value_name = "FILE")]
     pub(super) journal: Option<PathBuf>,
@@ -62,7 +64,7 @@ pub(super) fn run(args: BulkArgs) -> Result<String, Failure> {
         },
         (None, None) => unreachable!("clap asks for one of the two"),
     };
-    let mut ca = Ca::open(&args.dir)?;
+    let mut ca = super::open(&args.dir, args.passphrases)?;
     pki::staging::CreatedDirectories::down_to(&args.out)?.keep();
     let bulk = Bulk {
         profile: args.profile,

@@ -8,11 +8,12 @@ use std::io::ErrorKind;
 use pki::Error;
 use pki::authority::AuthorityError;
 use pki::files::{Doing, FileError};
-use pki::key::KeyError;
+use pki::key::{KeyError, TokenError};
 use pki::log::LogError;
 use pki::profile::ProfileError;
 use pki::public_key::{PublicKeyError, SignatureError};
 use pki::request::RequestError;
+use pki::secret::SecretError;
 use pki::status::StatusError;
 use pki::store::{ServerError, StoreError};
 
@@ -22,6 +23,9 @@ pub(super) fn hint(error: &Error) -> String {
         Error::File(error) => file(error),
         Error::Store(error) => store(error),
         Error::Key { error, .. } => key(*error).into(),
+        Error::Token { error, .. } => token(error),
+        Error::Secret { error, .. } => secret(error),
+        Error::NoKeyFile => "change the PIN with the token's own tool".into(),
         Error::Profile(error) => profile(error),
         Error::Request(error) => request(error).into(),
         Error::Authority(error) => authority(error),
@@ -101,6 +105,7 @@ fn io(doing: Doing, kind: ErrorKind) -> &'static str {
         (_, ErrorKind::ReadOnlyFilesystem) => "name a directory that can be written to",
         (_, ErrorKind::PermissionDenied) => "run it as the user that owns the directory",
         (_, ErrorKind::StorageFull) => "make room on the disk",
+        (Doing::Lock, ErrorKind::WouldBlock) => "try again when the other process is done",
         (Doing::Rename, ErrorKind::ResourceBusy) => {
             "a mount point cannot be replaced: name a directory below it"
         }
@@ -194,7 +199,71 @@ fn key(error: KeyError) -> &'static str {
         KeyError::Unreadable => "restore the key file from its backup",
         KeyError::Kind => "restore the key file that `pki init` wrote from its backup",
         KeyError::Generate => "look into the log of the kernel: it gives no random numbers",
+        KeyError::Encrypted => {
+            "say where its passphrase is: --passphrase file:PATH, or passphrase in [keys] of ca/authority.toml"
+        }
+        KeyError::Plain => "give no passphrase for it",
+        KeyError::Passphrase => {
+            "check the passphrase, and where it comes from: keys.passphrase in ca/authority.toml, or --passphrase"
+        }
+        KeyError::Scheme | KeyError::Rounds => {
+            "convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -iter 600000 -in KEY -out NEW"
+        }
+        KeyError::InToken => "sign with the token",
+        KeyError::Library => "nothing was signed; please report this as a defect",
     }
+}
+
+fn secret(error: &SecretError) -> String {
+    let text = match error {
+        SecretError::File(error) => return file(error),
+        SecretError::NoVariable { .. } => "set the variable, or name another source",
+        SecretError::NoCredentials => {
+            "run it as a service of systemd with LoadCredential=, or name another source"
+        }
+        SecretError::NoTerminal(_) => "run it at a terminal, or name file:PATH or env:NAME",
+        SecretError::Interrupted | SecretError::Differs => "try again; nothing was changed",
+        SecretError::Empty => "put the secret there",
+        SecretError::TooLong => "check that it is the right file",
+        SecretError::TooShort => "choose a longer one, such as six words by chance",
+    };
+    text.to_owned()
+}
+
+fn token(error: &TokenError) -> String {
+    let text = match error {
+        TokenError::Pin(error) => return secret(error),
+        TokenError::Library => "install the library of the token, and name it with module-path",
+        TokenError::NoToken | TokenError::Gone => {
+            "put the token in; `pkcs11-tool --module PATH --list-slots` shows what is there"
+        }
+        TokenError::SeveralTokens => "say which with serial= in the URI",
+        TokenError::WrongPin => {
+            "check the PIN before you try again: a token locks itself after a few wrong ones"
+        }
+        TokenError::PinLocked => "unlock the token as its security officer",
+        TokenError::LastTry => {
+            "log in once with the token's own tool and the right PIN, then try again"
+        }
+        TokenError::NoPinSet => "set a PIN with the token's own tool",
+        TokenError::NoKey | TokenError::NoPublicKey => {
+            "`pkcs11-tool --module PATH --login --list-objects` shows what is in the token"
+        }
+        TokenError::SeveralKeys => "say which with id= in the URI",
+        TokenError::KeyExists => {
+            "give another object= in the URI, or use that key with --existing-key"
+        }
+        TokenError::Kind | TokenError::Curve => {
+            "a root's key is on P-384, an issuing CA's on P-256: let `pki init` make them"
+        }
+        TokenError::Extractable => "make a key that stays in the token: let `pki init` do it",
+        TokenError::NoRandomness => "look into the log of the kernel: it gives no random numbers",
+        TokenError::ReadOnly => "take away the write protection of the token",
+        TokenError::Answer | TokenError::Refused { .. } => {
+            "look into the documents of the token and its library"
+        }
+    };
+    text.to_owned()
 }
 
 fn profile(error: &ProfileError) -> String {
@@ -262,6 +331,9 @@ fn authority(error: &AuthorityError) -> String {
             "restore the directory from its backup"
         }
         AuthorityError::Profile(error) => return profile(error),
+        AuthorityError::Token => {
+            "nothing was handed over: check that the token is in, and try again"
+        }
         AuthorityError::Lint(_)
         | AuthorityError::Encoding(_)
         | AuthorityError::Signature

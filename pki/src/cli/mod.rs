@@ -11,6 +11,7 @@ mod token;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
@@ -23,11 +24,11 @@ use pki::profile::ProfileError;
 use pki::request::MAX_REQUEST_OCTETS;
 use pki::serve::Serving;
 use pki::{
-    AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, KeySource, Name, NameConstraints,
-    Names, Order, Plan, Publication, Renewal,
+    AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, KeySettings, KeySource, Name,
+    NameConstraints, Names, NewKeys, Order, PassphraseSources, Plan, Publication, Renewal,
 };
 
-use args::{Authority, Cli, Command, Which};
+use args::{Authority, Cli, Command, Passphrases, Which};
 
 /// Why a command did not end well.
 enum Failure {
@@ -70,7 +71,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Authority(command) => {
             let (verb, dir) = command.on_record();
             let log = AuditLog::of(dir);
-            let result = run(command, Timestamp::now());
+            let result = run(*command, Timestamp::now());
             let unrecorded = record(&log, verb, &result).err();
             let code = end(result);
             if let Some(error) = unrecorded {
@@ -162,23 +163,25 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
     match command {
         Authority::Init(args) => {
             let (dir, json) = (args.dir.clone(), args.json);
-            let ca = Ca::init(&dir, &plan(args)?, now)?;
+            let ca = Ca::init(&dir, &plan(*args)?, now)?;
             Ok(print::init(&ca, &ca.crls()?, json))
         }
         Authority::Issue(args) => {
             let json = args.json;
-            let (order, dir, out) = order(args)?;
-            let issued = Ca::open(&dir)?.issue(order, &out, now)?;
+            let (order, dir, out, passphrases) = order(args)?;
+            let issued = open(&dir, passphrases)?.issue(order, &out, now)?;
             Ok(print::issued(&issued, now, json))
         }
         Authority::Revoke(args) => {
             let find = find(args.which)?;
-            let revoked = Ca::open(&args.dir)?.revoke(&find, args.reason, now)?;
+            let mut ca = open(&args.dir, args.passphrases)?;
+            let revoked = ca.revoke(&find, args.reason, now)?;
             Ok(print::revoked(&revoked, now, args.json))
         }
         Authority::Crl(args) => {
             let which = if args.due { Renewal::Due } else { Renewal::All };
-            let crls = Ca::open(&args.dir)?.sign_crls(which, args.days, now)?;
+            let mut ca = open(&args.dir, args.passphrases)?;
+            let crls = ca.sign_crls(which, args.days, now)?;
             Ok(print::crls(&crls, args.json))
         }
         Authority::List(args) => list(&args, now),
@@ -187,13 +190,56 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
         Authority::Token(args) => token::run(args, now),
         Authority::Serve(args) => {
             terminal::start_logging();
-            let ca = Ca::open(&args.dir)?;
+            let ca = open(&args.dir, args.passphrases)?;
             let mut serving = Serving::of(&ca);
             serving.listen = args.listen.unwrap_or(serving.listen);
             pki::serve::run(ca, serving, Timestamp::now)?;
             Ok(String::new())
         }
+        Authority::Passphrase(args) => {
+            let new = PassphraseSources {
+                keys: args.new,
+                root: args.new_root,
+            };
+            let files = open(&args.dir, args.passphrases)?.change_passphrases(&new)?;
+            Ok(print::passphrases(&files, args.json))
+        }
     }
+}
+
+/// The authority in a directory, with passphrases from where the command line says.
+fn open(directory: &Path, passphrases: Passphrases) -> Result<Ca, Failure> {
+    Ok(Ca::open(directory)?.with_passphrases(passphrases.into()))
+}
+
+/// Where the keys of a new authority go.
+fn new_keys(args: args::Keys) -> Result<NewKeys, Failure> {
+    let misused = |message: &str, hint| Failure::Usage {
+        message: message.to_owned(),
+        hint,
+    };
+    let places = KeySettings {
+        passphrase: args.passphrases.passphrase,
+        root_passphrase: args.passphrases.root_passphrase,
+        root: args.root_key,
+        issuing: args.issuing_key,
+    };
+    if args.existing_key && places.root.is_none() && places.issuing.is_none() {
+        return Err(misused(
+            "--existing-key is about keys in tokens, and none is named",
+            "give --root-key URI or --issuing-key URI",
+        ));
+    }
+    if places.passphrase.is_some() && places.root.is_some() && places.issuing.is_some() {
+        return Err(misused(
+            "both keys are in tokens, and a token has a PIN instead of a passphrase",
+            "leave --passphrase away, and name the PIN with pin-source in the URI",
+        ));
+    }
+    Ok(NewKeys {
+        places,
+        existing: args.existing_key,
+    })
 }
 
 fn list(args: &args::List, now: Timestamp) -> Result<String, Failure> {
@@ -255,15 +301,20 @@ fn plan(args: args::Init) -> Result<Plan, Failure> {
         name: args.name,
         publication,
         constraints,
+        keys: new_keys(args.keys)?,
     })
 }
 
 /// What was typed, as an order.
-fn order(args: args::Issue) -> Result<(Order, std::path::PathBuf, std::path::PathBuf), Failure> {
+fn order(args: args::Issue) -> Result<(Order, PathBuf, PathBuf, Passphrases), Failure> {
     let names = names(args.profile, &args.names)?;
-    let key = match &args.csr {
-        None => KeySource::New,
-        Some(path) => KeySource::Request(read_bounded(path, MAX_REQUEST_OCTETS)?),
+    let key = match (&args.csr, args.key_passphrase) {
+        (Some(path), _) => KeySource::Request(read_bounded(path, MAX_REQUEST_OCTETS)?),
+        (None, None) => KeySource::New,
+        (None, Some(source)) => {
+            let passphrase = source.read_new("passphrase of the new key");
+            KeySource::NewEncrypted(passphrase.map_err(|error| Error::Secret { source, error })?)
+        }
     };
     let order = Order {
         profile: args.profile,
@@ -271,7 +322,7 @@ fn order(args: args::Issue) -> Result<(Order, std::path::PathBuf, std::path::Pat
         key,
         days: args.days,
     };
-    Ok((order, args.dir, args.out))
+    Ok((order, args.dir, args.out, args.passphrases))
 }
 
 /// The names of a server, or the one name of anybody else.

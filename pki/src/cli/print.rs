@@ -4,7 +4,7 @@
 //! hexadecimal; what is not known yet is `null`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use pki::authority::AuthorityCertificate;
@@ -96,6 +96,18 @@ pub(super) fn crls(crls: &[PublishedCrl], json: bool) -> String {
 
 /// A list that nobody reads revokes nothing.
 const NEXT: &str = "next      nothing where a gateway reads these files or fetches them; elsewhere, bring them there\n";
+
+pub(super) fn passphrases(files: &[PathBuf], json: bool) -> String {
+    if json {
+        let files: Vec<String> = files.iter().map(|file| path(file)).collect();
+        return document(&json!({ "encrypted": files }));
+    }
+    let mut text = String::new();
+    for file in files {
+        let _ = writeln!(text, "encrypted {}", file.display());
+    }
+    text + "next      backups still open with the old passphrase, or with none: replace them\n"
+}
 
 pub(super) fn list(page: &Page, now: Timestamp, json: bool) -> String {
     if json {

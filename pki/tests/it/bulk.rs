@@ -147,10 +147,7 @@ fn a_run_that_is_killed_goes_on_where_it_was() {
     let totals = world.json("bulk --profile device --table pumps.csv --out pumps");
     assert_eq!(totals["already"], rows);
     // One request got one certificate, though a run may have died between its signature and its files.
-    assert_eq!(
-        world.count("--profile device --status issued"),
-        rows
-    );
+    assert_eq!(world.count("--profile device --status issued"), rows);
     let unfinished = world.count("--profile device") - rows;
     let known = world.count("--status pending") + world.count("--status reserved");
     assert_eq!(unfinished, known);
