@@ -26,10 +26,21 @@ fn wrong_usage_is_64_with_an_error_and_a_hint() {
 #[test]
 fn commands_that_are_not_there_yet_are_not_listed() {
     let help = Said::from(pki().arg("--help").output().unwrap()).must_succeed();
-    for command in ["init", "issue", "revoke", "crl", "list", "show", "serve"] {
+    for command in [
+        "init",
+        "issue",
+        "revoke",
+        "crl",
+        "list",
+        "show",
+        "bulk",
+        "token",
+        "serve",
+        "passphrase",
+    ] {
         assert!(help.out.contains(&format!("  {command} ")), "{command}");
     }
-    for command in ["renew", "doctor", "backup", "restore", "token", "recover"] {
+    for command in ["doctor", "backup", "restore", "recover"] {
         assert!(!help.out.contains(&format!("  {command} ")), "{command}");
         assert_eq!(Said::from(pki().arg(command).output().unwrap()).code, 64);
     }
@@ -46,6 +57,10 @@ fn help_is_a_result_on_every_level_and_has_an_example() {
         vec!["list", "--help"],
         vec!["show", "--help"],
         vec!["serve", "--help"],
+        vec!["bulk", "--help"],
+        vec!["token", "--help"],
+        vec!["token", "make", "--help"],
+        vec!["passphrase", "--help"],
         vec!["completions", "--help"],
         vec!["manual", "--help"],
     ] {
