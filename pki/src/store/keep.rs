@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::engine::{Engine, Value};
+use super::engine::{Engine, Row, Value};
 use super::{Store, StoreError};
 use crate::files::{Doing, FileError, Readers, create_new, parent_of, sync_directory};
 use crate::public_key::{hex, sha256};
@@ -63,7 +63,7 @@ impl fmt::Display for Finding {
 
 /// Most findings that are listed.
 const MAX_FINDINGS: usize = 100;
-/// Rows that are read at once.
+/// Rows that are read, and written, at once.
 const AT_ONCE: usize = 500;
 
 impl Store {
@@ -316,10 +316,14 @@ impl Table {
         };
         let mut after = 0;
         loop {
-            let mut places = Vec::new();
-            for row in from.query(&sql, &[after.into()])? {
-                places.push(row.integer(0)?);
-                self.insert(to, by, row.into_values())?;
+            let rows = from.query(&sql, &[after.into()])?;
+            let places = rows
+                .iter()
+                .map(|row| row.integer(0))
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut rows = rows.into_iter().map(Row::into_values).peekable();
+            while rows.peek().is_some() {
+                self.insert(to, by, rows.by_ref().take(AT_ONCE))?;
             }
             let Some(&last) = places.last() else {
                 return Ok(());
@@ -337,17 +341,28 @@ impl Table {
         }
     }
 
-    fn insert(&self, to: &Engine, by: &Shifts, mut values: Vec<Value>) -> Result<(), StoreError> {
-        for &(column, place) in self.places {
-            if let Some(Value::Integer(number)) = values.get_mut(column) {
-                *number = number.saturating_add(by.of(place));
+    fn insert(
+        &self,
+        to: &Engine,
+        by: &Shifts,
+        rows: impl Iterator<Item = Vec<Value>>,
+    ) -> Result<(), StoreError> {
+        let mut values = Vec::new();
+        let mut parameters = Vec::new();
+        for mut row in rows {
+            for &(column, place) in self.places {
+                if let Some(Value::Integer(number)) = row.get_mut(column) {
+                    *number = number.saturating_add(by.of(place));
+                }
             }
+            let numbers: Vec<String> = (values.len() + 1..=values.len() + row.len())
+                .map(|number| ["?", &number.to_string()].concat())
+                .collect();
+            parameters.push(["(", &numbers.join(", "), ")"].concat());
+            values.extend(row);
         }
-        let parameters: Vec<String> = (1..=values.len())
-            .map(|number| ["?", &number.to_string()].concat())
-            .collect();
         let sql = format!(
-            "INSERT INTO {} ({}) VALUES ({})",
+            "INSERT INTO {} ({}) VALUES {}",
             self.name,
             self.columns,
             parameters.join(", ")

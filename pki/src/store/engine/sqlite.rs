@@ -66,10 +66,13 @@ impl Sqlite {
     }
 
     pub(super) fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
-        let changed = self
-            .connection
-            .prepare_cached(sql)?
-            .execute(params_from_iter(values))?;
+        let changed = if sql.len() > MOST_KEPT_OCTETS {
+            self.connection.execute(sql, params_from_iter(values))?
+        } else {
+            self.connection
+                .prepare_cached(sql)?
+                .execute(params_from_iter(values))?
+        };
         Ok(changed as u64)
     }
 
