@@ -14,6 +14,9 @@ pub const USAGE: &str = "usage";
 /// The result could not be printed; what was asked for is done.
 pub const OUTPUT: &str = "output";
 
+/// Nothing was done, because it is not time yet.
+pub const NOT_DUE: &str = "not_due";
+
 impl Error {
     /// Its stable code.
     #[must_use]

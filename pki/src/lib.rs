@@ -21,6 +21,9 @@
 //! [`serve`] answers over a network, from what the authority signed ahead ([`status`], the crate `ocsp`,
 //! CRLs).
 //!
+//! The other side, `pki renew` and `pki enrol`, is [`renewal`]: it runs where a certificate is used,
+//! and asks an authority beside it or over the network (EST).
+//!
 //! A place that is kept for what comes: enrollment over the network stands beside `request`.
 
 // words
@@ -92,6 +95,10 @@ pub mod settings;
 pub mod ca;
 
 pub mod serve;
+
+// the holder's side
+
+pub mod renewal;
 
 pub use authority::AuthorityName;
 pub use ca::{

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::files::{Doing, FileError, Readers, parent_of, sync_directory};
+use crate::files::{Doing, FileError, Readers, create_directory, parent_of, sync_directory};
 use crate::public_key::hex;
 
 /// Directories that were created on the way to a path, removed again unless kept.
@@ -118,6 +118,41 @@ impl Staging {
         sync_directory(parent_of(target))
     }
 
+    /// Whether its file system exchanges two directories in one step, found out with two empty ones.
+    pub fn can_exchange(&self) -> Result<bool, FileError> {
+        let probes = ["probe-a", "probe-b"].map(|name| self.path.join(name));
+        for probe in &probes {
+            create_directory(probe, Readers::Owner)?;
+        }
+        let result = renameat_with(CWD, &probes[0], CWD, &probes[1], RenameFlags::EXCHANGE);
+        for probe in &probes {
+            fs::remove_dir(probe).map_err(|source| FileError::io(Doing::Write, probe, source))?;
+        }
+        match result {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => Ok(false),
+            Err(error) => Err(FileError::io(Doing::Rename, &self.path, error.into())),
+        }
+    }
+
+    /// Takes the place of the directory `target` in one step, durable, and then destroys what was
+    /// there: whoever opens files by their path meets all old ones or all new ones. Both are on one
+    /// file system.
+    ///
+    /// If it cannot be made durable, nothing is destroyed: what lies aside then is swept away by the
+    /// next one that prepares something there.
+    pub fn exchange_with(self, target: &Path) -> Result<(), FileError> {
+        sync_directory(&self.path)?;
+        renameat_with(CWD, &self.path, CWD, target, RenameFlags::EXCHANGE)
+            .map_err(|error| FileError::io(Doing::Rename, target, error.into()))?;
+        let durable = sync_directory(parent_of(target));
+        if durable.is_err() {
+            // Not dropped: the disk decides after a crash which of the two is in place.
+            std::mem::forget(self);
+        }
+        durable
+    }
+
     /// Moves the named files into `target`, in this order, without overwriting anything, and makes
     /// their names durable. If that fails, those that were moved are taken away again.
     pub fn hand_out(&self, names: &[&str], target: &Path) -> Result<(), FileError> {
@@ -187,7 +222,7 @@ fn directory_flags() -> i32 {
 
 /// Removes staging directories whose owner is gone. Best effort: what cannot be removed now can be
 /// next time, and a directory of a million names is not searched to its end.
-fn sweep(parent: &Path) {
+pub(crate) fn sweep(parent: &Path) {
     const MOST_ENTRIES: usize = 10_000;
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -198,8 +233,10 @@ fn sweep(parent: &Path) {
             .to_str()
             .and_then(|name| name.strip_prefix(STAGING_PREFIX))
             .is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|o| o.is_ascii_hexdigit()));
+        // One that was exchanged by the superuser belongs to whom the directory belongs.
+        let user = rustix::process::geteuid();
         let is_ours = entry.metadata().is_ok_and(|metadata| {
-            metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw()
+            metadata.is_dir() && (user.is_root() || metadata.uid() == user.as_raw())
         });
         if is_staging
             && is_ours
@@ -291,6 +328,28 @@ mod tests {
             Err(FileError::Exists { .. })
         ));
         assert_eq!(names_in(dir.path()), ["authority"]);
+    }
+
+    #[test]
+    fn an_exchange_puts_the_new_in_place_and_destroys_the_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("old"), b"x").unwrap();
+        let staging = Staging::create(dir.path()).unwrap();
+        assert!(staging.can_exchange().unwrap());
+        create_new(&staging.path().join("new"), Readers::Owner, b"x").unwrap();
+        staging.exchange_with(&target).unwrap();
+        assert_eq!(names_in(&target), ["new"]);
+        assert_eq!(names_in(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn an_exchange_with_nothing_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::create(dir.path()).unwrap();
+        assert!(staging.exchange_with(&dir.path().join("out")).is_err());
+        assert!(names_in(dir.path()).is_empty());
     }
 
     #[test]

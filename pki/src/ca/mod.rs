@@ -18,11 +18,13 @@
 mod bulk;
 mod founding;
 mod keys;
+mod renewal;
 mod responder;
 mod tokens;
 mod verifiers;
 
 pub use bulk::Bulk;
+pub use renewal::GRACE_DAYS;
 pub use responder::Responder;
 pub use tokens::MAX_TOKEN_LIFE;
 

@@ -18,6 +18,7 @@ use pki::{AuthorityName, EndEntity, PassphraseSources, Reason, SecretSource, Ser
 use terminal::Shell;
 
 use super::bulk::BulkArgs;
+use super::renewal_args::{Enrol, Renew};
 use super::token::Token;
 
 /// A certificate authority for devices, and for the servers, programs and people they talk to.
@@ -28,7 +29,7 @@ use super::token::Token;
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done, 1 refused or failed, 64 wrong usage.
+    after_help = "Exit codes: 0 done, 1 refused or failed, 3 not due yet, 64 wrong usage.
 
 Example:
   pki init  --dir pki --name \"Clinic North\"
@@ -61,13 +62,16 @@ pub(super) enum Authority {
     Token(Token),
     Serve(Serve),
     Passphrase(Passphrase),
+    Renew(Renew),
+    #[command(visible_alias = "enroll")]
+    Enrol(Enrol),
 }
 
 impl Authority {
-    /// What it is called on record, and the directory of the authority whose record that is. Exhaustive, so
-    /// that no verb is left out.
-    pub(super) fn on_record(&self) -> (&'static str, &Path) {
-        match self {
+    /// What it is called on record, and the directory of the authority whose record that is; `None` if that
+    /// authority is elsewhere, and so is the record. Exhaustive, so that no verb is left out.
+    pub(super) fn on_record(&self) -> Option<(&'static str, &Path)> {
+        Some(match self {
             Self::Init(args) => ("init", &args.dir),
             Self::Issue(args) => ("issue", &args.dir),
             Self::Revoke(args) => ("revoke", &args.dir),
@@ -78,7 +82,9 @@ impl Authority {
             Self::Token(args) => args.on_record(),
             Self::Serve(args) => ("serve", &args.dir),
             Self::Passphrase(args) => ("passphrase", &args.dir),
-        }
+            Self::Renew(args) => ("renew", args.dir.as_deref()?),
+            Self::Enrol(_) => return None,
+        })
     }
 }
 

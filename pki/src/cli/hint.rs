@@ -80,7 +80,7 @@ pub(super) fn hint(error: &Error) -> String {
     }
 }
 
-fn file(error: &FileError) -> String {
+pub(super) fn file(error: &FileError) -> String {
     match error {
         FileError::Io { doing, source, .. } => io(*doing, source.kind()).into(),
         FileError::Exists { .. } => {
@@ -194,7 +194,7 @@ pub(super) fn log(error: &LogError) -> String {
     text.to_owned()
 }
 
-fn key(error: KeyError) -> &'static str {
+pub(super) fn key(error: KeyError) -> &'static str {
     match error {
         KeyError::Unreadable => "restore the key file from its backup",
         KeyError::Kind => "restore the key file that `pki init` wrote from its backup",

@@ -7,6 +7,8 @@ mod args;
 mod bulk;
 mod hint;
 mod print;
+mod renew;
+mod renewal_args;
 mod token;
 
 use std::ffi::OsString;
@@ -21,6 +23,7 @@ use pki::files::read_bounded;
 use pki::log::LogError;
 use pki::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use pki::profile::ProfileError;
+use pki::renewal::RenewalError;
 use pki::request::MAX_REQUEST_OCTETS;
 use pki::serve::Serving;
 use pki::{
@@ -43,8 +46,18 @@ enum Failure {
         hint: &'static str,
         code: &'static str,
     },
+    /// A certificate was not renewed, or none was obtained: exit 1.
+    Renewal(Box<RenewalError>),
+    /// Nothing was done because it is not time yet, which is a result of its own: exit 3.
+    NotDue(String),
     /// The result could not be written.
     Output(io::Error),
+}
+
+impl From<RenewalError> for Failure {
+    fn from(error: RenewalError) -> Self {
+        Self::Renewal(Box::new(error))
+    }
 }
 
 impl From<Error> for Failure {
@@ -69,12 +82,13 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Completions(args) => terminal::completions(Cli::command(), args.shell),
         Command::Manual(args) => terminal::manual(Cli::command(), &args.dir),
         Command::Authority(command) => {
-            let (verb, dir) = command.on_record();
-            let log = AuditLog::of(dir);
-            let result = run(*command, Timestamp::now());
-            let unrecorded = record(&log, verb, &result).err();
+            let on_record = command.on_record();
+            let log = on_record.map(|(verb, dir)| (verb, AuditLog::of(dir)));
+            let result = run(command, Timestamp::now());
+            let unrecorded =
+                log.and_then(|(verb, log)| Some((verb, record(&log, verb, &result).err()?)));
             let code = end(result);
-            if let Some(error) = unrecorded {
+            if let Some((verb, error)) = unrecorded {
                 terminal::tell(format_args!(
                     "warning: that `pki {verb}` was run is not on record: {error}\nhint: {}",
                     hint::log(&error)
@@ -94,12 +108,17 @@ fn record(log: &AuditLog, verb: &str, result: &Result<String, Failure>) -> Resul
         Err(Failure::Output(_)) => Some(code::OUTPUT),
         Err(Failure::Judged { code, .. }) => Some(*code),
         Err(Failure::Refused(error)) => Some(error.code()),
+        Err(Failure::Renewal(error)) => Some(error.code()),
+        Err(Failure::NotDue(_)) => Some(code::NOT_DUE),
     };
     match log.record(|recorder| recorder.verb(verb, code)) {
         // Where there is no authority there is nothing to write to; and who was refused for want of the log
         // has been told.
         Err(LogError::Missing { .. }) if result.is_err() => Ok(()),
         Err(_) if matches!(result, Err(Failure::Refused(error)) if is_log(error)) => Ok(()),
+        Err(_) if matches!(result, Err(Failure::Renewal(error)) if error.is_of_authority(is_log)) => {
+            Ok(())
+        }
         recorded => recorded,
     }
 }
@@ -130,6 +149,11 @@ fn end(result: Result<String, Failure>) -> ExitCode {
                 ExitCode::FAILURE
             }
         }
+        Err(Failure::Renewal(error)) => terminal::fail(&error, Some(&renew::hint(&error))),
+        Err(Failure::NotDue(text)) => match terminal::put(&text) {
+            Ok(()) => renew::NOT_DUE.into(),
+            Err(error) => terminal::unwritten(&error),
+        },
         Err(Failure::Output(error)) => terminal::fail(
             format_args!("cannot write the result: {error}"),
             Some("what was asked for is done; `pki list` and `pki show` tell it again"),
@@ -204,6 +228,8 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
             let files = open(&args.dir, args.passphrases)?.change_passphrases(&new)?;
             Ok(print::passphrases(&files, args.json))
         }
+        Authority::Renew(args) => renew::renew(args, now),
+        Authority::Enrol(args) => renew::enrol(args, now),
     }
 }
 

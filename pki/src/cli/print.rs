@@ -235,7 +235,7 @@ fn certificates(records: &[Record], now: Timestamp) -> Vec<Value> {
         .collect()
 }
 
-fn crl_json(crl: &PublishedCrl) -> Value {
+pub(super) fn crl_json(crl: &PublishedCrl) -> Value {
     json!({
         "issuer": crl.issuer.as_str(),
         "shard": crl.state.shard,
@@ -247,7 +247,7 @@ fn crl_json(crl: &PublishedCrl) -> Value {
     })
 }
 
-fn crl_lines(crls: &[PublishedCrl]) -> String {
+pub(super) fn crl_lines(crls: &[PublishedCrl]) -> String {
     let mut text = String::new();
     for crl in crls {
         let _ = writeln!(

@@ -8,6 +8,8 @@ mod support;
 
 mod bulk;
 mod crash;
+mod enrol;
+mod est_server;
 mod find;
 mod init;
 mod issue;
@@ -15,6 +17,7 @@ mod keys;
 mod log;
 mod one_time;
 mod profiles;
+mod renew;
 mod request;
 mod revoke;
 mod serve;

@@ -37,6 +37,8 @@ fn commands_that_are_not_there_yet_are_not_listed() {
         "token",
         "serve",
         "passphrase",
+        "renew",
+        "enrol",
     ] {
         assert!(help.out.contains(&format!("  {command} ")), "{command}");
     }
@@ -61,6 +63,8 @@ fn help_is_a_result_on_every_level_and_has_an_example() {
         vec!["token", "--help"],
         vec!["token", "make", "--help"],
         vec!["passphrase", "--help"],
+        vec!["renew", "--help"],
+        vec!["enrol", "--help"],
         vec!["completions", "--help"],
         vec!["manual", "--help"],
     ] {
