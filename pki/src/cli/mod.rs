@@ -84,7 +84,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Authority(command) => {
             let on_record = command.on_record();
             let log = on_record.map(|(verb, dir)| (verb, AuditLog::of(dir)));
-            let result = run(command, Timestamp::now());
+            let result = run(*command, Timestamp::now());
             let unrecorded =
                 log.and_then(|(verb, log)| Some((verb, record(&log, verb, &result).err()?)));
             let code = end(result);
