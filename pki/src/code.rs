@@ -25,7 +25,7 @@ impl Error {
             Self::File(_) => "file",
             Self::Store(error) => store(error),
             Self::Key { .. } | Self::Token { .. } => "key_unusable",
-            Self::Secret { .. } => "passphrase_unusable",
+            Self::Secret { .. } => "secret_unusable",
             Self::NoKeyFile => "no_key_file",
             Self::Profile(error) => profile(error),
             Self::Request(error) => request(error),

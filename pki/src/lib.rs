@@ -118,5 +118,5 @@ pub use reason::Reason;
 pub use revocation::PublishedCrl;
 pub use secret::SecretSource;
 pub use serial::Serial;
-pub use settings::KeySettings;
+pub use settings::{InventorySettings, KeySettings};
 pub use store::{Filter, Find, Record};

@@ -122,8 +122,36 @@ pub(crate) fn publish<L: Level>(
         .checked_add(SignedDuration::from_hours(24 * i64::from(days)))
         .map_err(|_| ProfileError::Clock { now })?
         .min(validity.not_after);
-    let number = store.take_crl_number(id, file.shard)?;
     let updates = (this_update, next_update);
+    let mut again = if store.is_shared() { MAX_OVERTAKEN } else { 0 };
+    loop {
+        let (state, ours) = publish_one(authority, id, file, updates, (store, recorder))?;
+        // Who overtook this one and shares only the inventory wrote a file of its own.
+        if ours || again == 0 {
+            return Ok(PublishedCrl {
+                issuer: L::ROLE,
+                path: file.published.clone(),
+                state,
+            });
+        }
+        again -= 1;
+    }
+}
+
+/// How often another issuer may publish a later CRL first, before this one leaves it at that.
+const MAX_OVERTAKEN: u32 = 8;
+
+/// Signs one CRL and publishes it, unless a later one was published meanwhile. Returns the one that
+/// is published now, and whether it is this one.
+fn publish_one<L: Level>(
+    authority: &Authority<L>,
+    id: AuthorityId,
+    file: &CrlFile,
+    updates: (Timestamp, Timestamp),
+    (store, recorder): (&mut Store, &Recorder),
+) -> Result<(CrlState, bool), Error> {
+    let number = store.take_crl_number(id, file.shard)?;
+    let (this_update, next_update) = updates;
     let mut tbs_sha256 = None;
     let entry = |tbs_sha256, entries| CrlEntry {
         issuer: authority.certificate().key_id(),
@@ -151,11 +179,7 @@ pub(crate) fn publish<L: Level>(
     if let Some(tbs_sha256) = tbs_sha256 {
         recorder.published(&entry(tbs_sha256, state.entries))?;
     }
-    Ok(PublishedCrl {
-        issuer: L::ROLE,
-        path: file.published.clone(),
-        state,
-    })
+    Ok((state, tbs_sha256.is_some()))
 }
 
 fn write(published: &Path, scratch: &Path, der: &[u8]) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! `authority.toml`: the format of the directory and the few things an operator may change in it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,20 @@ pub struct Settings {
     /// Where the secret keys are, and what opens them.
     #[serde(default, skip_serializing_if = "KeySettings::is_default")]
     pub keys: KeySettings,
+    /// The server that holds the inventory; without, it is the file beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<InventorySettings>,
+}
+
+/// The server that holds the inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventorySettings {
+    /// Where its connection string is, which may hold a password.
+    pub postgres: SecretSource,
+    /// The roots (PEM) that its certificate must lead to. Needed unless it is on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<PathBuf>,
 }
 
 /// What `pki serve` does.
@@ -130,6 +144,7 @@ impl Settings {
                 url: publication.url().to_owned(),
                 shards: publication.shards(),
             }),
+            inventory: None,
             serve: ServeSettings::default(),
             keys: KeySettings::default(),
         }

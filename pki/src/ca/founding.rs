@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use audit::event::Act;
 
+use super::inventory;
 use super::keys::Making;
-use super::{CA, CRL, INVENTORY, Plan, SETTINGS, TRUST, certificate_file, crl_file};
+use super::{CA, CRL, Plan, SETTINGS, TRUST, certificate_file, crl_file};
 use crate::authority::{
     Authority, AuthorityCertificate, AuthorityName, Below, Draft, Issuing, Level, Root,
 };
@@ -69,13 +70,17 @@ fn refuse_if_occupied(directory: &Path) -> Result<(), Error> {
 }
 
 /// Everything of a new authority, in a directory that nobody else sees yet.
+///
+/// What a server holds of it is known by its keys. If the founding does not come to its end, those
+/// rows stay there and belong to nobody, because the keys went with the directory; another founding
+/// makes other keys and does not meet them.
 fn build(directory: &Path, plan: &Plan, keys: &mut Making, now: Timestamp) -> Result<(), Error> {
     let ca = directory.join(CA);
     create_directory(&ca, Readers::Owner)?;
     create_directory(&directory.join(CRL), Readers::Everybody)?;
     let recorder = AuditLog::of(directory).found()?;
     recorder.act(Act::Founded, Some(plan.name.as_str()), None, None)?;
-    let mut store = Store::create(&ca.join(INVENTORY))?;
+    let mut store = inventory::create(plan.inventory.as_ref(), &ca)?;
 
     let kept = (&mut store, &recorder);
     let (root_id, root) = found_root(&ca, &plan.name, keys, kept, now)?;
@@ -84,6 +89,7 @@ fn build(directory: &Path, plan: &Plan, keys: &mut Making, now: Timestamp) -> Re
 
     let mut settings = Settings::new(&plan.name, plan.publication.as_ref());
     settings.keys = plan.keys.places.clone();
+    settings.inventory.clone_from(&plan.inventory);
     settings.create(&ca.join(SETTINGS))?;
     let trust = pem::certificate(root.certificate().der());
     create_new(&directory.join(TRUST), Readers::Everybody, trust.as_bytes())?;

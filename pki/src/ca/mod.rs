@@ -17,6 +17,7 @@
 
 mod bulk;
 mod founding;
+mod inventory;
 mod keys;
 mod renewal;
 mod responder;
@@ -45,7 +46,7 @@ use crate::profile::{EndEntity, Names, whole_seconds};
 use crate::publication::{Publication, crl_name};
 use crate::reason::Reason;
 use crate::revocation::{self, CrlFile, PublishedCrl};
-use crate::settings::Settings;
+use crate::settings::{InventorySettings, Settings};
 use crate::store::{
     AuthorityId, AuthorityRole, CertificateId, CrlState, Filter, Find, Page, Record, Status, Store,
 };
@@ -105,6 +106,8 @@ pub struct Plan {
     pub constraints: Option<NameConstraints>,
     /// Where its secret keys go: into plain files of its directory unless this says more.
     pub keys: NewKeys,
+    /// The server that is to hold its inventory; a file of its directory does if `None`.
+    pub inventory: Option<InventorySettings>,
 }
 
 impl Plan {
@@ -115,6 +118,7 @@ impl Plan {
             publication: None,
             constraints: None,
             keys: NewKeys::default(),
+            inventory: None,
         }
     }
 }
@@ -170,13 +174,13 @@ impl Ca {
         let root = read_certificate::<Root>(&ca)?;
         let issuing = read_certificate::<Issuing>(&ca)?;
         issuing.verify_signed_by(&root)?;
-        let store = Store::open(&ca.join(INVENTORY))?;
+        let mut store = inventory::open(settings.inventory.as_ref(), &ca)?;
+        let root_id = store.authority(AuthorityRole::Root, root.key_id())?;
+        let issuing_id = store.authority(AuthorityRole::Issuing, issuing.key_id())?;
+        store.look_only_at(&[root_id, issuing_id])?;
         Ok(Self {
-            root: (store.authority(AuthorityRole::Root, root.key_id())?, root),
-            issuing: (
-                store.authority(AuthorityRole::Issuing, issuing.key_id())?,
-                issuing,
-            ),
+            root: (root_id, root),
+            issuing: (issuing_id, issuing),
             directory: directory.to_owned(),
             publication: settings.publication(),
             keyring: Keyring::new(settings.keys.clone()),

@@ -102,11 +102,13 @@ impl Authority {
 ///
 /// With --passphrase the keys are encrypted; with --root-key or --issuing-key a token makes them, and
 /// never gives them out.
+/// With --postgres the inventory is on a server, for several issuers that share it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pki init --dir pki --name \"Clinic North\" --passphrase file:/etc/pki/passphrase
   pki init --dir pki --name \"Clinic North\" --url http://pki.clinic.example \\
            --permit-dns clinic.example --permit-ip 10.0.0.0/8
+  pki init --dir pki --postgres file:/etc/pki/postgres --postgres-trust /etc/pki/postgres.pem
   pki init --dir pki --root-passphrase terminal --issuing-key \\
     'pkcs11:token=pki;object=issuing?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/pki/pin'")]
 pub(super) struct Init {
@@ -131,6 +133,13 @@ pub(super) struct Init {
     pub(super) permit_ip: Vec<Network>,
     #[command(flatten)]
     pub(super) keys: Keys,
+    /// Keep the inventory on a PostgreSQL server, whose connection string is at SOURCE: file:PATH,
+    /// env:NAME or credential:NAME (of systemd).
+    #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(secret_source))]
+    pub(super) postgres: Option<SecretSource>,
+    /// The roots (PEM) that the server's certificate must lead to, unless it is on this machine.
+    #[arg(long, value_name = "FILE", requires = "postgres")]
+    pub(super) postgres_trust: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
@@ -425,10 +434,6 @@ fn network(text: &str) -> Result<Network, String> {
     Network::parse(text).map_err(|error| error.to_string())
 }
 
-fn serial(text: &str) -> Result<Serial, String> {
-    Serial::parse(text).map_err(|error| error.to_string())
-}
-
 /// A file may be named from where one stands; it is remembered from the root.
 fn secret_source(text: &str) -> Result<SecretSource, String> {
     let absolute = match text.strip_prefix("file:") {
@@ -439,6 +444,10 @@ fn secret_source(text: &str) -> Result<SecretSource, String> {
         _ => None,
     };
     SecretSource::parse(absolute.as_deref().unwrap_or(text)).map_err(|error| error.to_string())
+}
+
+fn serial(text: &str) -> Result<Serial, String> {
+    Serial::parse(text).map_err(|error| error.to_string())
 }
 
 fn token_uri(text: &str) -> Result<TokenUri, String> {

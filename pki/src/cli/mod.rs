@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use jiff::Timestamp;
 use pki::code;
-use pki::files::read_bounded;
+use pki::files::{Doing, FileError, read_bounded};
 use pki::log::LogError;
 use pki::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use pki::profile::ProfileError;
@@ -27,8 +27,9 @@ use pki::renewal::RenewalError;
 use pki::request::MAX_REQUEST_OCTETS;
 use pki::serve::Serving;
 use pki::{
-    AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, KeySettings, KeySource, Name,
-    NameConstraints, Names, NewKeys, Order, PassphraseSources, Plan, Publication, Renewal,
+    AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, InventorySettings, KeySettings,
+    KeySource, Name, NameConstraints, Names, NewKeys, Order, PassphraseSources, Plan, Publication,
+    Renewal, SecretSource,
 };
 
 use args::{Authority, Cli, Command, Passphrases, Which};
@@ -66,8 +67,8 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<pki::files::FileError> for Failure {
-    fn from(error: pki::files::FileError) -> Self {
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
         Error::from(error).into()
     }
 }
@@ -328,6 +329,26 @@ fn plan(args: args::Init) -> Result<Plan, Failure> {
         publication,
         constraints,
         keys: new_keys(args.keys)?,
+        inventory: args
+            .postgres
+            .map(|postgres| inventory(postgres, args.postgres_trust))
+            .transpose()?,
+    })
+}
+
+/// Where the inventory of a new authority is to be.
+fn inventory(postgres: SecretSource, trust: Option<PathBuf>) -> Result<InventorySettings, Failure> {
+    // Later verbs may run in another directory.
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path).map_err(|error| FileError::Io {
+            doing: Doing::Open,
+            path,
+            source: error,
+        })
+    };
+    Ok(InventorySettings {
+        postgres,
+        trust: trust.map(absolute).transpose()?,
     })
 }
 

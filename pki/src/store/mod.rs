@@ -183,6 +183,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether issuers with other directories may work on it, too.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
     /// Ends in order. Of a file, folds the write-ahead log into it, so that it alone is the store.
     pub fn close(self) -> Result<(), StoreError> {
         self.engine.close()
