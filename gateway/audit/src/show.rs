@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use terminal::counted;
 
 use crate::clock::seconds;
-use crate::event::{By, Clock, Entry, Event, LogRead, Subjects, Time, tell};
+use crate::event::{By, Clock, Entry, Event, LogRead, Subjects, Time, Witness, tell};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
 #[derive(Debug, Serialize)]
@@ -213,14 +213,7 @@ impl Human<'_> {
             | Event::Token(_)
             | Event::RequestRefused(_) => tell(&self.0.event, f)?,
             Event::Clock(e) => clock(e, f)?,
-            Event::Witness(e) => {
-                let (witnessed, signed) = (e.witnessed, counted(e.signed, "entry/entries"));
-                write!(
-                    f,
-                    " {} {}: {witnessed} of {signed} cosigned",
-                    e.name, e.state
-                )?;
-            }
+            Event::Witness(e) => witness(e, f)?,
         }
         if let Some(request) = self.0.event.request() {
             if let Some(interaction) = request.interaction {
@@ -309,6 +302,13 @@ fn read(read: &LogRead<'_>, f: &mut impl Write) -> fmt::Result {
         write!(f, " {patient}")?;
     }
     Ok(())
+}
+
+/// What became of a witness, and how far it cosigned.
+fn witness(witness: &Witness<'_>, f: &mut impl Write) -> fmt::Result {
+    let signed = counted(witness.signed, "entry/entries");
+    let (name, state, witnessed) = (witness.name, witness.state, witness.witnessed);
+    write!(f, " {name} {state}: {witnessed} of {signed} cosigned")
 }
 
 /// What became of the clock, and how it stands.

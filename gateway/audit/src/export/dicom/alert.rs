@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::codes::{
     Code, NODE_AUTHENTICATION, NODE_ID, RECORDING_STOPPED, SECURITY_CONFIGURATION, URI,
 };
-use crate::event::{Clock, Event, tell};
+use crate::event::{Clock, Event, Witness, tell};
 use crate::show::kept;
 
 /// An alert, on its way into a message.
@@ -92,19 +92,10 @@ pub(super) fn alert_of(event: &Event<'_>) -> Option<Alert> {
                 it.entries, it.signed
             ),
         ),
-        // One that knows another history is the worst that can be heard.
-        Event::Witness(it) => configuration(
-            match it.state {
-                "back" => "0",
-                "conflict" => "12",
-                _ => "4",
-            },
-            "witness",
-            format!(
-                "{} {}: {} of {} entries cosigned",
-                it.name, it.state, it.witnessed, it.signed
-            ),
-        ),
+        Event::Witness(it) => {
+            let (outcome, text) = witness(it);
+            configuration(outcome, "witness", text)
+        }
         Event::Retention(_)
         | Event::Hold(_)
         | Event::Destruction(_)
@@ -122,13 +113,8 @@ pub(super) fn alert_of(event: &Event<'_>) -> Option<Alert> {
         | Event::Crl(_)
         | Event::Token(_)
         | Event::RequestRefused(_) => {
-            let mut text = String::new();
-            let _ = tell(event, &mut text);
-            let outcome = match event.outcome() {
-                Some("refused") => "4",
-                _ => "0",
-            };
-            configuration(outcome, event.kind(), text.trim_start().to_owned())
+            let (outcome, text) = authority(event);
+            configuration(outcome, event.kind(), text)
         }
         Event::Clock(it) => {
             let (outcome, text) = clock(it);
@@ -154,6 +140,33 @@ pub(super) fn alert_of(event: &Event<'_>) -> Option<Alert> {
         | Event::Completion(_)
         | Event::Refusal(_) => None,
     }
+}
+
+/// What became of a witness: how bad it is, and a sentence.
+fn witness(it: &Witness<'_>) -> (&'static str, String) {
+    let outcome = match it.state {
+        "back" => "0",
+        // One that knows another history is the worst that can be heard.
+        "conflict" => "12",
+        _ => "4",
+    };
+    let text = format!(
+        "{} {}: {} of {} entries cosigned",
+        it.name, it.state, it.witnessed, it.signed
+    );
+    (outcome, text)
+}
+
+/// What an authority did: how bad it is, and a sentence.
+fn authority(event: &Event<'_>) -> (&'static str, String) {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = tell(event, &mut text);
+    let outcome = match event.outcome() {
+        Some("refused") => "4",
+        _ => "0",
+    };
+    (outcome, text.trim_start().to_owned())
 }
 
 /// What became of the clock: how bad it is, and a sentence.
