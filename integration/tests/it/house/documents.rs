@@ -85,7 +85,9 @@ fn tests_of(path: &Path) -> String {
     if path.iter().any(|part| part == "tests") {
         return text;
     }
-    let start = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
+    let heads = ["\n#[cfg(test)]\nmod ", "\n#[cfg(test)]\npub(crate) mod "];
+    let start = heads.iter().filter_map(|head| text.find(head)).min();
+    let start = start.unwrap_or(text.len());
     text[start..].to_owned()
 }
 
