@@ -33,7 +33,7 @@ impl Token {
             // Past the capture of the test's output, where the script that runs it looks.
             let _ = writeln!(
                 io::stderr(),
-                "not run here: tokens: softhsm2 is not installed"
+                "not run here: pkcs11: softhsm2 is not installed"
             );
             return None;
         };
