@@ -19,14 +19,12 @@ pub fn crl(der: &[u8]) -> String {
 
 /// The first certificate of a file in PEM or DER: of a chain, the leaf. `None` if there is none.
 pub fn first_certificate(bytes: &[u8]) -> Option<Vec<u8>> {
-    const DER_SEQUENCE: u8 = 0x30;
-    if bytes.first() == Some(&DER_SEQUENCE) {
-        return Some(bytes.to_vec());
-    }
-    Pem::iter_from_buffer(bytes)
-        .map_while(Result::ok)
-        .find(|block| block.label == "CERTIFICATE")
-        .map(|block| block.contents)
+    first(bytes, "CERTIFICATE")
+}
+
+/// The first CRL of a file in PEM or DER. `None` if there is none.
+pub fn first_crl(bytes: &[u8]) -> Option<Vec<u8>> {
+    first(bytes, "X509 CRL")
 }
 
 /// The certificates of a file in PEM, in its order, or the one of a file in DER. At most 100 are
@@ -43,6 +41,17 @@ pub fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
         .take(MOST)
         .map(|block| block.contents)
         .collect()
+}
+
+fn first(bytes: &[u8], label: &str) -> Option<Vec<u8>> {
+    const DER_SEQUENCE: u8 = 0x30;
+    if bytes.first() == Some(&DER_SEQUENCE) {
+        return Some(bytes.to_vec());
+    }
+    Pem::iter_from_buffer(bytes)
+        .map_while(Result::ok)
+        .find(|block| block.label == label)
+        .map(|block| block.contents)
 }
 
 fn encode(label: &'static str, der: &[u8]) -> String {

@@ -5,9 +5,10 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 
-use super::encode::verify_certificate;
+use super::encode::{verify_certificate, verify_crl};
 use super::{AuthorityError, Level};
 use crate::constraints::NameConstraints;
 use crate::profile::{Role, Validity};
@@ -137,6 +138,14 @@ impl AuthorityCertificate {
     /// Verifies that `issuer` signed it.
     pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), AuthorityError> {
         verify_certificate(&self.der, &issuer.key)
+    }
+
+    /// The number of a CRL that it signed; `None` of anything else.
+    pub fn crl_number(&self, der: &[u8]) -> Option<u64> {
+        verify_crl(der, &self.key).ok()?;
+        let (_, crl) = CertificateRevocationList::from_der(der).ok()?;
+        let number = crl.crl_number()?;
+        number.try_into().ok()
     }
 
     /// DER.

@@ -16,15 +16,19 @@
 //! passphrase that is asked for at the terminal, and the time is an argument.
 
 mod bulk;
+mod doctor;
 mod founding;
 mod inventory;
 mod keys;
+mod recover;
 mod renewal;
 mod responder;
 mod tokens;
 mod verifiers;
 
 pub use bulk::Bulk;
+pub use doctor::{Finding, Verdict};
+pub use recover::Unfinished;
 pub use renewal::GRACE_DAYS;
 pub use responder::Responder;
 pub use tokens::MAX_TOKEN_LIFE;

@@ -18,6 +18,7 @@ use pki::{AuthorityName, EndEntity, PassphraseSources, Reason, SecretSource, Ser
 use terminal::Shell;
 
 use super::bulk::BulkArgs;
+use super::doctor::{Doctor, Recover};
 use super::renewal_args::{Enrol, Renew};
 use super::token::Token;
 
@@ -60,6 +61,8 @@ pub(super) enum Authority {
     Show(Show),
     Bulk(BulkArgs),
     Token(Token),
+    Doctor(Doctor),
+    Recover(Recover),
     Serve(Serve),
     Passphrase(Passphrase),
     Renew(Renew),
@@ -80,6 +83,8 @@ impl Authority {
             Self::Show(args) => ("show", &args.dir),
             Self::Bulk(args) => ("bulk", &args.dir),
             Self::Token(args) => args.on_record(),
+            Self::Doctor(args) => ("doctor", &args.dir),
+            Self::Recover(args) => ("recover", &args.dir),
             Self::Serve(args) => ("serve", &args.dir),
             Self::Passphrase(args) => ("passphrase", &args.dir),
             Self::Renew(args) => ("renew", args.dir.as_deref()?),

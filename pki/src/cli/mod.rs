@@ -5,6 +5,7 @@
 
 mod args;
 mod bulk;
+mod doctor;
 mod hint;
 mod print;
 mod renew;
@@ -213,6 +214,8 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
         Authority::Show(args) => show(args, now),
         Authority::Bulk(args) => bulk::run(args),
         Authority::Token(args) => token::run(args, now),
+        Authority::Doctor(args) => doctor::examine(&args, now),
+        Authority::Recover(args) => doctor::recover(args, now),
         Authority::Serve(args) => {
             terminal::start_logging();
             let ca = open(&args.dir, args.passphrases)?;

@@ -45,7 +45,7 @@ use rustix::fs::OFlags;
 
 pub use entries::{Asker, CrlEntry, Intended, TokenEntry};
 pub use error::LogError;
-pub use read::{Certificates, Logged, LoggedStep, certificates};
+pub use read::{Certificates, Logged, LoggedIntention, LoggedStep, certificates};
 
 use crate::files::{Doing, FileError, Readers, create_new, read_secret};
 use crate::name::Name;

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use audit::event::{Entry, Event};
+use audit::event::{CertificateIntended, Entry, Event, Time};
 use audit::{entry, read};
+use jiff::Timestamp;
 
 use super::{AuditLog, LogError};
+use crate::name::Name;
+use crate::profile::{self, NameRule, Profile, Role, Validity};
 use crate::serial::Serial;
 
 /// What the log says of one certificate.
@@ -17,6 +20,25 @@ pub struct Logged {
     pub issuer: String,
     /// Its serial.
     pub serial: Serial,
+    /// Of one that was about to be signed: what it was to say.
+    pub intended: Option<LoggedIntention>,
+}
+
+/// What a certificate that was about to be signed was to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedIntention {
+    /// Its profile.
+    pub profile: &'static Profile,
+    /// Its alternative names.
+    pub names: Vec<Name>,
+    /// What lists call it: its first name or, without any, its common name.
+    pub label: String,
+    /// From when until when it was to be valid.
+    pub validity: Validity,
+    /// SHA-256 of its public key, in hexadecimal.
+    pub key_sha256: String,
+    /// SHA-256 of what was signed, in hexadecimal.
+    pub tbs_sha256: String,
 }
 
 /// What the log says was, or was about to be, done with a certificate.
@@ -112,5 +134,43 @@ fn logged(entry: &Entry<'_>, damaged: impl Fn() -> LogError) -> Result<Option<Lo
         step,
         issuer: issuer.to_owned(),
         serial: Serial::parse(serial).map_err(|_| damaged())?,
+        intended: match &entry.event {
+            Event::CertificateIntended(event) => Some(intention(event).ok_or_else(damaged)?),
+            _ => None,
+        },
     }))
+}
+
+/// `None` if the entry says what no certificate of ours does.
+fn intention(event: &CertificateIntended<'_>) -> Option<LoggedIntention> {
+    let profile = profile::named(event.profile)?;
+    let time = |time: Time| Timestamp::from_second(time.unix_seconds()).ok();
+    let has_names =
+        matches!(profile.role, Role::EndEntity { names, .. } if names != NameRule::None);
+    let names = if has_names {
+        let names = event.names.iter().map(|text| name(text));
+        names.collect::<Option<_>>()?
+    } else {
+        Vec::new()
+    };
+    Some(LoggedIntention {
+        profile,
+        names,
+        label: (*event.names.first()?).to_owned(),
+        validity: Validity {
+            not_before: time(event.not_before)?,
+            not_after: time(event.not_after)?,
+        },
+        key_sha256: event.public_key.to_string(),
+        tbs_sha256: event.tbs.to_string(),
+    })
+}
+
+/// The log tells names without their kinds; no text is of two.
+fn name(text: &str) -> Option<Name> {
+    Name::hardware(text)
+        .or_else(|_| Name::uri(text))
+        .or_else(|_| Name::ip(text))
+        .or_else(|_| Name::dns(text))
+        .ok()
 }

@@ -32,7 +32,59 @@ pub struct Reservation<'a> {
     pub token: Option<[u8; 32]>,
 }
 
+/// A certificate that was signed, or was about to be, and that the inventory lost.
+#[derive(Debug)]
+pub struct Adopted<'a> {
+    /// The profile.
+    pub profile: &'static Profile,
+    /// What lists call it.
+    pub label: &'a str,
+    /// Its names.
+    pub names: &'a [Name],
+    /// SHA-256 of its key, in hexadecimal.
+    pub key_sha256: &'a str,
+    /// SHA-256 of what was signed, in hexadecimal.
+    pub tbs_sha256: &'a str,
+    /// From when until when it is valid.
+    pub validity: Validity,
+    /// The shard of CRLs that it names.
+    pub shard: Option<u16>,
+}
+
 impl Store {
+    /// Takes a certificate in that the inventory lost, as pending: whether it exists is not known.
+    pub fn adopt(
+        &mut self,
+        issuer: AuthorityId,
+        serial: &Serial,
+        adopted: &Adopted<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        let inserted = transaction.first(
+            "INSERT INTO certificates
+                 (issuer, serial, status, profile, label, key_origin, key_sha256, reserved_at, shard,
+                  tbs_sha256, not_before, not_after)
+             VALUES (?1, ?2, 'pending', ?3, ?4, 'request', ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (serial, issuer) DO NOTHING RETURNING id",
+            &[
+                issuer.0.into(),
+                serial.to_string().into(),
+                adopted.profile.name.into(),
+                adopted.label.into(),
+                adopted.key_sha256.into(),
+                now.as_second().into(),
+                shard_column(adopted.shard).into(),
+                adopted.tbs_sha256.into(),
+                adopted.validity.not_before.as_second().into(),
+                adopted.validity.not_after.as_second().into(),
+            ],
+        )?;
+        let id = inserted.ok_or(StoreError::SerialTaken)?.integer(0)?;
+        insert_names(&transaction, id, adopted.names)?;
+        transaction.commit()
+    }
+
     /// Records a serial as drawn. Afterwards nobody gets it again, whatever becomes of it.
     ///
     /// Refused, and nothing recorded, if the inventory knows something of the key that speaks
@@ -69,17 +121,7 @@ impl Store {
             ],
         )?;
         let id = inserted.ok_or(StoreError::SerialTaken)?.integer(0)?;
-        for (position, name) in (0_i64..).zip(reservation.names) {
-            transaction.execute(
-                "INSERT INTO names (certificate, position, kind, value) VALUES (?1, ?2, ?3, ?4)",
-                &[
-                    id.into(),
-                    position.into(),
-                    name.kind().into(),
-                    name.to_string().into(),
-                ],
-            )?;
-        }
+        insert_names(&transaction, id, reservation.names)?;
         if let Some(token) = token {
             token::spend(&transaction, token, id, now)?;
         }
@@ -199,6 +241,21 @@ pub(super) const COMPROMISED: &str = "SELECT id FROM certificates
 /// The live certificates of a key.
 pub(super) const LIVE: &str = "SELECT id FROM certificates
       WHERE key_sha256 = ?1 AND status IN ('pending', 'issued') AND not_after >= ?2";
+
+fn insert_names(engine: &Engine, certificate: i64, names: &[Name]) -> Result<(), StoreError> {
+    for (position, name) in (0_i64..).zip(names) {
+        engine.execute(
+            "INSERT INTO names (certificate, position, kind, value) VALUES (?1, ?2, ?3, ?4)",
+            &[
+                certificate.into(),
+                position.into(),
+                name.kind().into(),
+                name.to_string().into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
 
 fn one_row(changed: u64) -> Result<(), StoreError> {
     if changed == 1 {

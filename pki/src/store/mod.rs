@@ -28,7 +28,7 @@ pub use crl::CrlState;
 pub use engine::postgres::{Server, ServerError};
 pub use error::StoreError;
 pub use keep::Finding;
-pub use lifecycle::Reservation;
+pub use lifecycle::{Adopted, Reservation};
 pub use query::{Filter, Find, IdFilter, MAX_PAGE, Page, StatusFilter};
 pub use record::{CertificateId, KeyOrigin, Record, Status};
 pub use standing::Standing;

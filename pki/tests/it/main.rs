@@ -8,6 +8,7 @@ mod support;
 
 mod bulk;
 mod crash;
+mod doctor;
 mod enrol;
 mod est_server;
 mod find;

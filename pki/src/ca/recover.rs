@@ -1,0 +1,128 @@
+//! After a crash or a restore: certificates that may exist and that nobody answers for are found, taken
+//! into the inventory, and revoked.
+//!
+//! Two kinds. *Pending*: the inventory holds them, and the run that was to sign them did not come to its
+//! end. *Unknown*: the log says that they were about to be signed, and the inventory, from a backup that is
+//! older, knows nothing of them. Revocation is possible before certainty: whether one exists does not
+//! matter once it is revoked.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{Ca, Revoked};
+use crate::error::Error;
+use crate::log::{Logged, LoggedStep, certificates};
+use crate::reason::Reason;
+use crate::serial::Serial;
+use crate::store::{Adopted, AuthorityRole, Filter, Find, MAX_PAGE, Record, Status, StatusFilter};
+
+/// Most unknown certificates that are found at once; a second run finds the next ones.
+const MOST_UNKNOWN: usize = 10_000;
+
+/// Certificates that nobody answers for.
+#[derive(Debug, Default)]
+pub struct Unfinished {
+    /// In the inventory, perhaps signed, not stored; at most 10,000.
+    pub pending: Vec<Record>,
+    /// Only in the log; at most 10,000.
+    pub unknown: Vec<Serial>,
+    /// Serials that were drawn and never used. Nothing was built with them; there is nothing to revoke.
+    pub reserved: u64,
+}
+
+impl Ca {
+    /// What a crash or a restore left. Changes nothing.
+    pub fn unfinished(&self, now: Timestamp) -> Result<Unfinished, Error> {
+        let stored = |status| Filter {
+            status: Some(StatusFilter::Stored(status)),
+            ..Filter::default()
+        };
+        let pending = self
+            .store
+            .list(&stored(Status::Pending), None, MAX_PAGE, now)?;
+        let reserved = self.store.list(&stored(Status::Reserved), None, 1, now)?;
+        let unknown = self.unknown()?;
+        Ok(Unfinished {
+            pending: pending.records,
+            unknown: unknown.into_iter().map(|logged| logged.serial).collect(),
+            reserved: reserved.total,
+        })
+    }
+
+    /// Takes the unknown ones into the inventory, and revokes them and the pending ones, durable and on
+    /// record like any revocation. What expired meanwhile stays as it is: no verifier accepts it.
+    pub fn recover(&mut self, now: Timestamp) -> Result<Revoked, Error> {
+        for logged in self.unknown()? {
+            self.adopt(&logged, now)?;
+        }
+        let mut revoked = Revoked {
+            records: Vec::new(),
+            crls: Vec::new(),
+        };
+        for record in self.unfinished(now)?.pending {
+            if !record.is_live(now) {
+                continue;
+            }
+            let one = self.revoke(&Find::Serial(record.serial), Reason::Unspecified, now)?;
+            revoked.records.extend(one.records);
+            for crl in one.crls {
+                revoked.crls.retain(|older| older.path != crl.path);
+                revoked.crls.push(crl);
+            }
+        }
+        Ok(revoked)
+    }
+
+    /// What the log intended to sign and the inventory does not know.
+    fn unknown(&self) -> Result<Vec<Logged>, Error> {
+        let mut seen = BTreeSet::new();
+        let mut unknown = Vec::new();
+        for logged in certificates(&self.directory) {
+            let logged = logged?;
+            if unknown.len() >= MOST_UNKNOWN {
+                break;
+            }
+            if logged.step == LoggedStep::Intended
+                && seen.insert(logged.serial.clone())
+                && self
+                    .store
+                    .find(&Find::Serial(logged.serial.clone()))?
+                    .is_empty()
+            {
+                unknown.push(logged);
+            }
+        }
+        Ok(unknown)
+    }
+
+    fn adopt(&mut self, logged: &Logged, now: Timestamp) -> Result<(), Error> {
+        let Some(intended) = &logged.intended else {
+            return Ok(());
+        };
+        let issuer = if logged.issuer == self.root.1.key_id().to_string() {
+            AuthorityRole::Root
+        } else {
+            AuthorityRole::Issuing
+        };
+        let shard = match issuer {
+            AuthorityRole::Root => None,
+            AuthorityRole::Issuing => self
+                .publication
+                .as_ref()
+                .map(|publication| publication.shard_of(&logged.serial)),
+        };
+        let adopted = Adopted {
+            profile: intended.profile,
+            names: &intended.names,
+            label: &intended.label,
+            key_sha256: &intended.key_sha256,
+            tbs_sha256: &intended.tbs_sha256,
+            validity: intended.validity,
+            shard,
+        };
+        Ok(self
+            .store
+            .adopt(self.id(issuer), &logged.serial, &adopted, now)?)
+    }
+}
