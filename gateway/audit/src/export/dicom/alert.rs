@@ -100,12 +100,7 @@ pub(super) fn alert_of(event: &Event<'_>) -> Option<Alert> {
         | Event::Hold(_)
         | Event::Destruction(_)
         | Event::Backup(_)
-        | Event::Restored(_) => {
-            let mut text = String::new();
-            // Writing to a String does not fail.
-            let _ = kept(event, &mut text);
-            configuration("0", event.kind(), text.trim_start().to_owned())
-        }
+        | Event::Restored(_) => configuration("0", event.kind(), keeping(event)),
         Event::Authority(_)
         | Event::CertificateIntended(_)
         | Event::CertificateIssued(_)
@@ -155,6 +150,14 @@ fn witness(it: &Witness<'_>) -> (&'static str, String) {
         it.name, it.state, it.witnessed, it.signed
     );
     (outcome, text)
+}
+
+/// How long what was written is kept, as a sentence.
+fn keeping(event: &Event<'_>) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = kept(event, &mut text);
+    text.trim_start().to_owned()
 }
 
 /// What an authority did: how bad it is, and a sentence.
