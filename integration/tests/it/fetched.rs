@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -392,7 +393,7 @@ fn a_server_that_hangs_or_never_ends_holds_nothing_up_and_fills_no_memory() {
 }
 
 #[test]
-fn the_shards_that_pki_publishes_are_fetched_from_where_its_certificates_point() {
+fn the_shards_that_pki_serves_are_fetched_from_where_its_certificates_point() {
     let world = World::new();
     let _origin = world.plain_origin();
     let server = world.place.at(LISTS);
@@ -423,7 +424,12 @@ fn the_shards_that_pki_publishes_are_fetched_from_where_its_certificates_point()
             &to,
         ],
     );
-    let _publisher = Publisher::of(&world, "sharded/crl");
+    let _serving = Program::ours("pki")
+        .args(["serve", "--dir"])
+        .arg(world.place.path("sharded"))
+        .args(["--listen", &server.to_string()])
+        .start(&world.place, "pki");
+    wait::until("a server of lists", || TcpStream::connect(server).ok());
     let lists = ["root", "issuing-00", "issuing-01", "issuing-02"];
     let urls = lists.map(|name| format!("\"{url}/crl/{name}.crl\""));
     let _gateway = world.gateway(&format!(
