@@ -440,7 +440,7 @@ fn network(text: &str) -> Result<Network, String> {
 }
 
 /// A file may be named from where one stands; it is remembered from the root.
-fn secret_source(text: &str) -> Result<SecretSource, String> {
+pub(super) fn secret_source(text: &str) -> Result<SecretSource, String> {
     let absolute = match text.strip_prefix("file:") {
         Some(path) if !path.is_empty() => std::path::absolute(path)
             .ok()
@@ -461,7 +461,7 @@ fn token_uri(text: &str) -> Result<TokenUri, String> {
 
 /// Reads a value that may be a secret in the wrong place: an error does not repeat it.
 #[derive(Clone)]
-struct Unrepeated<T>(fn(&str) -> Result<T, String>);
+pub(super) struct Unrepeated<T>(fn(&str) -> Result<T, String>);
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
     type Value = T;

@@ -214,7 +214,7 @@ pub(super) fn key(error: KeyError) -> &'static str {
     }
 }
 
-fn secret(error: &SecretError) -> String {
+pub(super) fn secret(error: &SecretError) -> String {
     let text = match error {
         SecretError::File(error) => return file(error),
         SecretError::NoVariable { .. } => "set the variable, or name another source",

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use pki::PassphraseSources;
 use pki::renewal::{
-    Anchor, Enrol, EstError, Issuer, Jitter, Obtained, Outcome, Renew, RenewalError, TokenError,
+    Anchor, Enrol, EstError, Issuer, Jitter, Obtained, Outcome, Renew, RenewalError, Renewed,
+    TokenError,
 };
 use serde_json::{Value, json};
 
@@ -14,9 +16,17 @@ use super::{Failure, hint, print, renewal_args};
 pub(super) const NOT_DUE: u8 = 3;
 
 pub(super) fn renew(args: renewal_args::Renew, now: Timestamp) -> Result<String, Failure> {
+    let passphrases = PassphraseSources::from(args.passphrases);
     let authority = match (args.dir, args.est) {
+        (None, Some(_)) if passphrases != PassphraseSources::default() => {
+            return Err(Failure::Usage {
+                message: "an EST server needs no passphrase of ours".to_owned(),
+                hint: "give a passphrase with --dir alone",
+            });
+        }
         (Some(directory), None) => Issuer::Here {
             directory,
+            passphrases,
             grace_days: args.grace_days,
             revoke_old: args.revoke_old,
         },
@@ -51,7 +61,8 @@ pub(super) fn renew(args: renewal_args::Renew, now: Timestamp) -> Result<String,
         } else {
             format!("certificate {serial} is due at {due}, valid until {not_after}\n")
         })),
-        Outcome::Renewed { new, old, revoked } => {
+        Outcome::Renewed(renewed) => {
+            let Renewed { new, old, revoked } = *renewed;
             let crls = revoked.as_ref().map(|revoked| revoked.crls.as_slice());
             if args.json {
                 let mut value = obtained_json(&new);
@@ -175,9 +186,8 @@ pub(super) fn hint(error: &RenewalError) -> String {
             "nothing of it was kept; ask whoever runs the authority why it answers so"
         }
         RenewalError::Token(error) => match error {
-            TokenError::File(error) => return hint::file(error),
-            TokenError::NoVariable { .. } => "set it, or name another source",
-            TokenError::NoCredentials => "let systemd start it with LoadCredential=",
+            TokenError::Secret(error) => return hint::secret(error),
+            TokenError::Stdin(_) => "let it come over a pipe, or name another source",
             TokenError::Form => "give the token as it was handed out, and nothing else",
         },
     };

@@ -6,6 +6,8 @@ use clap::Args;
 use pki::Name;
 use pki::renewal::{EstServer, GRACE_DAYS, Part, TokenSource};
 
+use super::args::{Passphrases, Unrepeated, secret_source};
+
 /// Renew the certificate in a directory, and put the new one with its key in place in one step.
 ///
 /// OUT holds cert.pem, chain.pem, key.pem and trust.pem and nothing else, as `pki issue --out` and
@@ -69,6 +71,8 @@ pub(super) struct Renew {
     #[arg(long, value_name = "DAYS", default_value_t = GRACE_DAYS, conflicts_with = "est",
           value_parser = clap::value_parser!(u32).range(..=3650))]
     pub(super) grace_days: u32,
+    #[command(flatten)]
+    pub(super) passphrases: Passphrases,
     /// Print one JSON document.
     #[arg(long)]
     pub(super) json: bool,
@@ -95,8 +99,8 @@ pub(super) struct Enrol {
     /// The name that the token is for: the URI of a device, the host name or address of a server.
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(super) id: Name,
-    /// Where the token is: file:PATH, env:NAME, credential:NAME (of systemd) or stdin.
-    #[arg(long, value_name = "SOURCE", value_parser = token_source)]
+    /// Where the token is: file:PATH, env:NAME, credential:NAME (of systemd), terminal or stdin.
+    #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(token_source))]
     pub(super) token_from: TokenSource,
     /// Roots that the server must lead to.
     #[arg(long, value_name = "FILE")]
@@ -125,10 +129,11 @@ fn part(text: &str) -> Result<Part, &'static str> {
     Part::parse(text).ok_or("a part is more than nothing and less than all, such as 2/3 or 9/10")
 }
 
-fn token_source(text: &str) -> Result<TokenSource, &'static str> {
-    // The text is not repeated by clap alone: whoever typed the token itself reads it here, too.
-    TokenSource::parse(text)
-        .ok_or("a token comes from file:PATH, env:NAME, credential:NAME or stdin")
+fn token_source(text: &str) -> Result<TokenSource, String> {
+    match text {
+        "stdin" => Ok(TokenSource::Stdin),
+        _ => secret_source(text).map(TokenSource::Secret),
+    }
 }
 
 fn name(text: &str) -> Result<Name, String> {

@@ -87,7 +87,7 @@ pub(super) fn alternative_name(name: &Name) -> Vec<u8> {
             let writer = writer.next();
             match name {
                 Name::Dns(_) => writer.write_tagged_implicit(Tag::context(2), |writer| {
-                    writer.write_ia5_string(&text)
+                    writer.write_ia5_string(&text);
                 }),
                 Name::Ip(address) => {
                     let octets = match address {
@@ -95,14 +95,15 @@ pub(super) fn alternative_name(name: &Name) -> Vec<u8> {
                         std::net::IpAddr::V6(address) => address.octets().to_vec(),
                     };
                     writer.write_tagged_implicit(Tag::context(7), |writer| {
-                        writer.write_bytes(&octets)
+                        writer.write_bytes(&octets);
                     });
                 }
                 // A hardware module is no name to enrol by.
-                Name::Uri(_) | Name::Hardware(_) => writer
-                    .write_tagged_implicit(Tag::context(6), |writer| {
-                        writer.write_ia5_string(&text)
-                    }),
+                Name::Uri(_) | Name::Hardware(_) => {
+                    writer.write_tagged_implicit(Tag::context(6), |writer| {
+                        writer.write_ia5_string(&text);
+                    });
+                }
             }
         });
     })

@@ -38,7 +38,7 @@ use crate::public_key::sha256;
 /// No answer is longer, in octets.
 const MAX_CONTENT: usize = 256 * 1024;
 /// For everything together.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// For one connection, TLS included.
 const CONNECTING: Duration = Duration::from_secs(10);
 /// How often a connection is tried.

@@ -36,7 +36,7 @@ pub use leaf::AnswerError;
 pub use pair::PairFiles;
 pub use token::{TokenError, TokenSource};
 
-use crate::ca::{Ca, Revoked};
+use crate::ca::{Ca, PassphraseSources, Revoked};
 use crate::error::Error;
 use crate::files::read_bounded;
 use crate::key::PrivateKey;
@@ -47,7 +47,7 @@ use crate::public_key::{KeyKind, hex, sha256};
 use crate::reason::Reason;
 use crate::serial::Serial;
 use crate::store::Find;
-use est::Client;
+use est::{Answer, Client};
 use leaf::{Chain, Leaf, Trust, Wanted, WantedNames};
 use pair::{NewPair, Pair};
 
@@ -71,6 +71,8 @@ pub enum Issuer {
     Here {
         /// The directory.
         directory: PathBuf,
+        /// Where the passphrase of its key is, if not where its settings say.
+        passphrases: PassphraseSources,
         /// For how many days after its end a certificate is renewed.
         grace_days: u32,
         /// Whether the old one is revoked as superseded.
@@ -98,14 +100,18 @@ pub enum Outcome {
         not_after: Timestamp,
     },
     /// A new certificate is in place.
-    Renewed {
-        /// The new one.
-        new: Obtained,
-        /// The serial of the old one, and when it ends.
-        old: (Serial, Timestamp),
-        /// What came of revoking the old one, if that was asked for and it had not expired.
-        revoked: Option<Revoked>,
-    },
+    Renewed(Box<Renewed>),
+}
+
+/// A renewal that was done.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The new certificate.
+    pub new: Obtained,
+    /// The serial of the old one, and when it ends.
+    pub old: (Serial, Timestamp),
+    /// What came of revoking the old one, if that was asked for and it had not expired.
+    pub revoked: Option<Revoked>,
 }
 
 /// A certificate that is in place.
@@ -171,16 +177,17 @@ pub fn renew(plan: &Renew, now: Timestamp) -> Result<Outcome, RenewalError> {
     let revoked = match &plan.authority {
         Issuer::Here {
             directory,
+            passphrases,
             revoke_old: true,
             ..
-        } => revoke(directory, &pair.leaf, now)?,
+        } => revoke((directory, passphrases), &pair.leaf, now)?,
         Issuer::Here { .. } | Issuer::Est { .. } => None,
     };
-    Ok(Outcome::Renewed {
+    Ok(Outcome::Renewed(Box::new(Renewed {
         new: obtained(&new, &plan.directory),
         old: (pair.leaf.serial().clone(), validity.not_after),
         revoked,
-    })
+    })))
 }
 
 fn replace(plan: &Renew, pair: &Pair, now: Timestamp) -> Result<Leaf, RenewalError> {
@@ -191,12 +198,13 @@ fn replace(plan: &Renew, pair: &Pair, now: Timestamp) -> Result<Leaf, RenewalErr
     let key = made.as_ref().unwrap_or(&pair.key);
     let staging = pair.prepare(key)?;
     let request = signed_request(key, &pair.leaf.subject, &pair.leaf.names)?;
-    let (answer, others) = match &plan.authority {
+    let answer = match &plan.authority {
         Issuer::Here {
             directory,
+            passphrases,
             grace_days,
             ..
-        } => renew_here(directory, *grace_days, pair, request, now)?,
+        } => renew_here((directory, passphrases), *grace_days, pair, request, now)?,
         Issuer::Est {
             server,
             trust: file,
@@ -213,46 +221,56 @@ fn replace(plan: &Renew, pair: &Pair, now: Timestamp) -> Result<Leaf, RenewalErr
                 key: &pair.key,
             };
             let trust = of_server.as_ref().unwrap_or(&trust);
-            let answer = est::certify(server, trust, &client, &request)?;
-            let others = [answer.authorities, pair.issuers.clone()].concat();
-            (answer.certificates, others)
+            est::certify(server, trust, &client, &request)?
         }
     };
     let wanted = Wanted {
         spki: key.public().spki(),
         names: WantedNames::OfOld(&pair.leaf),
     };
-    let chain = wanted.judge(&answer, &others, &trust, now)?;
+    let others = [answer.authorities, pair.issuers.clone()].concat();
+    let chain = wanted.judge(&answer.certificates, &others, &trust, now)?;
     pair.replace(staging, &chain)?;
     Ok(chain.leaf)
 }
 
 /// The successor, and its issuer.
 fn renew_here(
-    directory: &Path,
+    authority: (&Path, &PassphraseSources),
     grace_days: u32,
     pair: &Pair,
     request: Vec<u8>,
     now: Timestamp,
-) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), RenewalError> {
-    let authority = |error: Error| match error {
+) -> Result<Answer, RenewalError> {
+    let refused = |error: Error| match error {
         Error::AlreadyRevoked { serial, at, reason } => {
             RenewalError::Revoked { serial, at, reason }
         }
         Error::Expired { not_after, .. } => RenewalError::TooLate { not_after },
         error => RenewalError::Authority(Box::new(error)),
     };
-    let mut ca = Ca::open(directory).map_err(authority)?;
+    let mut ca = open(authority).map_err(refused)?;
     let new = ca
         .renew(&pair.leaf.inspected, request, grace_days, now)
-        .map_err(authority)?;
-    Ok((vec![new], vec![ca.issuing().der().to_vec()]))
+        .map_err(refused)?;
+    Ok(Answer {
+        certificates: vec![new],
+        authorities: vec![ca.issuing().der().to_vec()],
+    })
+}
+
+fn open((directory, passphrases): (&Path, &PassphraseSources)) -> Result<Ca, Error> {
+    Ok(Ca::open(directory)?.with_passphrases(passphrases.clone()))
 }
 
 /// Revokes the old one, which nobody uses any more. One that expired needs it no longer.
-fn revoke(directory: &Path, old: &Leaf, now: Timestamp) -> Result<Option<Revoked>, RenewalError> {
+fn revoke(
+    authority: (&Path, &PassphraseSources),
+    old: &Leaf,
+    now: Timestamp,
+) -> Result<Option<Revoked>, RenewalError> {
     let find = Find::Tbs(old.inspected.tbs_sha256);
-    let revoked = Ca::open(directory).and_then(|mut ca| ca.revoke(&find, Reason::Superseded, now));
+    let revoked = open(authority).and_then(|mut ca| ca.revoke(&find, Reason::Superseded, now));
     match revoked {
         Ok(revoked) => Ok(Some(revoked)),
         Err(Error::Expired { .. }) => Ok(None),

@@ -213,6 +213,8 @@ fn serve(
     Ok(())
 }
 
+// An answer, among others that are none.
+#[allow(clippy::unnecessary_wraps)]
 fn ok(content: &str) -> Option<Vec<u8>> {
     Some(
         format!(

@@ -388,6 +388,30 @@ fn of_renewers_at_once_one_renews_and_the_others_find_nothing_to_do() {
     assert_eq!(world.count("--profile device"), 2);
 }
 
+#[test]
+fn an_encrypted_authority_renews_with_its_passphrase_and_not_without() {
+    let world = World::empty();
+    world.write("passphrase", "six words by chance, and more\n");
+    fs::set_permissions(world.path("passphrase"), fs::Permissions::from_mode(0o600)).unwrap();
+    world
+        .run(["init", "--dir", "pki", "--passphrase", "file:passphrase"])
+        .must_succeed();
+    world.device("urn:example:a", "out");
+    let before = pair(&world, "out");
+    #[allow(clippy::disallowed_methods)]
+    sleep(Duration::from_millis(1100));
+    world
+        .pki("renew --in out --passphrase env:NOT_THERE")
+        .must_refuse(1, "NOT_THERE");
+    assert_eq!(pair(&world, "out"), before);
+    // Its settings remember where the passphrase is.
+    world.pki("renew --in out").must_succeed();
+    must_be_a_pair(&world, "out");
+    world
+        .run("renew --in out --est https://127.0.0.1:1 --passphrase file:passphrase".split(' '))
+        .must_refuse(64, "no passphrase of ours");
+}
+
 /// How many kills: more in the long run.
 fn kills() -> u32 {
     if std::env::var_os("PHIGATE_LONG").is_some() {
