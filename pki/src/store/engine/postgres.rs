@@ -12,6 +12,7 @@
 //! an asynchronous runtime, as little as a file may be read there.
 
 mod server;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

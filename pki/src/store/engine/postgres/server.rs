@@ -12,9 +12,9 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
+use super::tls::MakeTls;
 use super::translated;
 use crate::files::{FileError, read_bounded};
 use crate::store::StoreError;
@@ -111,7 +111,7 @@ impl Server {
             .map_err(|_| unusable())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Transport::Tls(Box::new(MakeRustlsConnect::new(tls))))
+        Ok(Transport::Tls(Box::new(MakeTls::new(tls))))
     }
 }
 
@@ -126,7 +126,7 @@ impl fmt::Debug for Server {
 
 enum Transport {
     Plain,
-    Tls(Box<MakeRustlsConnect>),
+    Tls(Box<MakeTls>),
 }
 
 fn is_near(host: &Host) -> bool {
