@@ -3,6 +3,7 @@
 //! A code says the kind of trouble; the evidence is in the error. None is ever renamed or reused. Exhaustive,
 //! so that a new way to fail cannot go on record as an old one.
 
+use crate::backup::BackupError;
 use crate::error::Error;
 use crate::profile::ProfileError;
 use crate::request::RequestError;
@@ -31,6 +32,8 @@ impl Error {
             Self::Request(error) => request(error),
             Self::Authority(_) => "authority_unusable",
             Self::Log(_) => "audit_unavailable",
+            Self::Backup(BackupError::PlainKey { .. }) => "key_plain",
+            Self::Backup(_) => "backup_unusable",
             Self::NoAuthority { .. } => "no_authority",
             Self::AuthorityExists { .. } => "authority_exists",
             Self::NotEmpty { .. } => "not_empty",

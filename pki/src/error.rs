@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::authority::AuthorityError;
+use crate::backup::BackupError;
 use crate::files::FileError;
 use crate::key::{KeyError, TokenError};
 use crate::log::LogError;
@@ -60,6 +61,8 @@ pub enum Error {
     Authority(AuthorityError),
     /// Something could not be put on record, and so was not done.
     Log(LogError),
+    /// A backup.
+    Backup(BackupError),
     /// There is no authority in the directory.
     NoAuthority {
         /// The directory.
@@ -189,6 +192,7 @@ impl fmt::Display for Error {
             Self::Request(error) => write!(f, "{error}"),
             Self::Authority(error) => write!(f, "{error}"),
             Self::Log(error) => write!(f, "{error}"),
+            Self::Backup(error) => write!(f, "{error}"),
             Self::NoAuthority { path } => write!(f, "there is no authority in {}", path.display()),
             Self::AuthorityExists { path } => {
                 write!(f, "{} holds an authority already", path.display())
@@ -256,6 +260,7 @@ impl std::error::Error for Error {
         match self {
             Self::File(error) | Self::HandOver { error, .. } => Some(error),
             Self::Store(error) => Some(error),
+            Self::Backup(error) => Some(error),
             Self::Key { error, .. } => Some(error),
             Self::Token { error, .. } => Some(error),
             Self::Secret { error, .. } => Some(error),
@@ -290,6 +295,12 @@ impl std::error::Error for Error {
 impl From<FileError> for Error {
     fn from(error: FileError) -> Self {
         Self::File(error)
+    }
+}
+
+impl From<BackupError> for Error {
+    fn from(error: BackupError) -> Self {
+        Self::Backup(error)
     }
 }
 

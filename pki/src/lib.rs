@@ -76,6 +76,8 @@ pub mod authority;
 
 pub mod status;
 
+pub mod backup;
+
 pub mod error;
 
 pub mod code;

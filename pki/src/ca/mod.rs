@@ -15,6 +15,7 @@
 //! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, but for a
 //! passphrase that is asked for at the terminal, and the time is an argument.
 
+mod backup;
 mod bulk;
 mod doctor;
 mod founding;
@@ -26,6 +27,7 @@ mod responder;
 mod tokens;
 mod verifiers;
 
+pub use backup::BackupKeys;
 pub use bulk::Bulk;
 pub use doctor::{Finding, Verdict};
 pub use recover::Unfinished;

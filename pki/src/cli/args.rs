@@ -17,6 +17,7 @@ use pki::store::{IdFilter, MAX_PAGE, Status, StatusFilter};
 use pki::{AuthorityName, EndEntity, PassphraseSources, Reason, SecretSource, Serial};
 use terminal::Shell;
 
+use super::backup::{Backup, Restore};
 use super::bulk::BulkArgs;
 use super::doctor::{Doctor, Recover};
 use super::renewal_args::{Enrol, Renew};
@@ -63,6 +64,8 @@ pub(super) enum Authority {
     Token(Token),
     Doctor(Doctor),
     Recover(Recover),
+    Backup(Backup),
+    Restore(Restore),
     Serve(Serve),
     Passphrase(Passphrase),
     Renew(Renew),
@@ -85,6 +88,9 @@ impl Authority {
             Self::Token(args) => args.on_record(),
             Self::Doctor(args) => ("doctor", &args.dir),
             Self::Recover(args) => ("recover", &args.dir),
+            Self::Backup(args) => ("backup", &args.dir),
+            // A verification touches no authority.
+            Self::Restore(args) => ("restore", args.dir.as_deref()?),
             Self::Serve(args) => ("serve", &args.dir),
             Self::Passphrase(args) => ("passphrase", &args.dir),
             Self::Renew(args) => ("renew", args.dir.as_deref()?),
@@ -461,7 +467,7 @@ fn token_uri(text: &str) -> Result<TokenUri, String> {
 
 /// Reads a value that may be a secret in the wrong place: an error does not repeat it.
 #[derive(Clone)]
-pub(super) struct Unrepeated<T>(fn(&str) -> Result<T, String>);
+pub(super) struct Unrepeated<T>(pub(super) fn(&str) -> Result<T, String>);
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
     type Value = T;

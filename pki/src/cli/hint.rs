@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 
 use pki::Error;
 use pki::authority::AuthorityError;
+use pki::backup::BackupError;
 use pki::files::{Doing, FileError};
 use pki::key::{KeyError, TokenError};
 use pki::log::LogError;
@@ -30,6 +31,10 @@ pub(super) fn hint(error: &Error) -> String {
         Error::Request(error) => request(error).into(),
         Error::Authority(error) => authority(error),
         Error::Log(error) => log(error),
+        Error::Backup(BackupError::PlainKey { .. }) => {
+            "encrypt it with `pki passphrase`, or say --with-plain-keys or --without-keys".into()
+        }
+        Error::Backup(_) => "take another backup; this one cannot be relied on".into(),
         Error::NoAuthority { path } => {
             format!(
                 "create one with `pki init --dir {}`, or give the right --dir",

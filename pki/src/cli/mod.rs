@@ -4,6 +4,7 @@
 //! `error:` and `hint:` lines. It decides nothing about certificates.
 
 mod args;
+mod backup;
 mod bulk;
 mod doctor;
 mod hint;
@@ -216,6 +217,8 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
         Authority::Token(args) => token::run(args, now),
         Authority::Doctor(args) => doctor::examine(&args, now),
         Authority::Recover(args) => doctor::recover(args, now),
+        Authority::Backup(args) => backup::backup(&args, now),
+        Authority::Restore(args) => backup::restore(&args, now),
         Authority::Serve(args) => {
             terminal::start_logging();
             let ca = open(&args.dir, args.passphrases)?;

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod backup;
 mod bulk;
 mod crash;
 mod doctor;
