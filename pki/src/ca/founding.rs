@@ -137,7 +137,7 @@ fn found_root(
     let draft = Authority::draft_root(name, &key, &serial, now)?;
     store.pending(entry, draft.tbs_sha256(), draft.validity())?;
     let issuer = key.public().key_id();
-    let recorded = record::<Root>(recorder, issuer, &serial, name, &key, &draft)?;
+    let recorded = record::<Root>(recorder, issuer, &serial, name, (&key, origin), &draft)?;
     let root = Authority::establish(key, &draft, recorded)?;
     let kept = (store, recorder);
     keep::<Root>(ca, kept, (entry, issuer), root.certificate(), now)?;
@@ -167,7 +167,14 @@ fn found_issuing(
     let draft = root.draft_issuing(&plan.name, key.public(), &serial, &below, now)?;
     store.pending(entry, draft.tbs_sha256(), draft.validity())?;
     let issuer = root.certificate().key_id();
-    let recorded = record::<Issuing>(recorder, issuer, &serial, &plan.name, &key, &draft)?;
+    let recorded = record::<Issuing>(
+        recorder,
+        issuer,
+        &serial,
+        &plan.name,
+        (&key, origin),
+        &draft,
+    )?;
     let signed = root.sign(&draft, recorded)?;
     let certificate = AuthorityCertificate::parse::<Issuing>(&signed)?;
     let kept = (store, recorder);
@@ -201,7 +208,7 @@ fn record<L: Level>(
     issuer: KeyId,
     serial: &Serial,
     name: &AuthorityName,
-    key: &PrivateKey,
+    (key, key_origin): (&PrivateKey, KeyOrigin),
     draft: &Draft<Root>,
 ) -> Result<Recorded, Error> {
     let common_name = name.common_name(L::ROLE, key.public().key_id());
@@ -214,7 +221,7 @@ fn record<L: Level>(
         validity: draft.validity(),
         tbs_sha256: draft.tbs_sha256(),
         key: key.public(),
-        key_origin: KeyOrigin::New,
+        key_origin,
         by: &Asker::Operator,
     })?)
 }
