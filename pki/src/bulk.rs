@@ -228,6 +228,16 @@ enum Column {
     Out,
 }
 
+/// What stands next in the file.
+enum Line {
+    /// A line.
+    Text(String),
+    /// One that is too long, or no text.
+    Unreadable,
+    /// Nothing.
+    End,
+}
+
 const COLUMNS: [(&str, Column); 5] = [
     ("id", Column::Id),
     ("csr", Column::Csr),
@@ -272,11 +282,10 @@ impl Table {
     /// The fields of the next line that is not empty.
     fn next_fields(&mut self) -> Result<Option<Result<Vec<String>, RowError>>, FileError> {
         loop {
-            let Some(line) = self.next_line()? else {
-                return Ok(None);
-            };
-            let Some(line) = line else {
-                return Ok(Some(Err(RowError::Unreadable)));
+            let line = match self.next_line()? {
+                Line::Text(line) => line,
+                Line::Unreadable => return Ok(Some(Err(RowError::Unreadable))),
+                Line::End => return Ok(None),
             };
             if line.is_empty() {
                 continue;
@@ -294,9 +303,8 @@ impl Table {
         }
     }
 
-    /// The next line without its end; the inner `None` if it is too long or no text. Reads on to the end
-    /// of one that is too long, and keeps nothing of it.
-    fn next_line(&mut self) -> Result<Option<Option<String>>, FileError> {
+    /// The next line without its end. Reads on to the end of one that is too long, and keeps nothing of it.
+    fn next_line(&mut self) -> Result<Line, FileError> {
         let mut line = Vec::new();
         let (mut is_over, mut is_too_long) = (false, false);
         while !is_over {
@@ -306,7 +314,7 @@ impl Table {
                 .map_err(|error| FileError::io(Doing::Read, &self.path, error))?;
             if chunk.is_empty() {
                 if line.is_empty() && !is_too_long {
-                    return Ok(None);
+                    return Ok(Line::End);
                 }
                 break;
             }
@@ -324,8 +332,10 @@ impl Table {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
-        let text = String::from_utf8(line).ok();
-        Ok(Some(text.filter(|_| !is_too_long)))
+        Ok(match String::from_utf8(line) {
+            Ok(text) if !is_too_long => Line::Text(text),
+            Ok(_) | Err(_) => Line::Unreadable,
+        })
     }
 
     fn wanted(&self, fields: &[String]) -> Result<Wanted, RowError> {

@@ -113,6 +113,7 @@ impl Authority {
 ///
 /// With --passphrase the keys are encrypted; with --root-key or --issuing-key a token makes them, and
 /// never gives them out.
+///
 /// With --postgres the inventory is on a server, for several issuers that share it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -1,5 +1,6 @@
 //! `pki renew` and `pki enrol`: from what was typed to what is printed, and what to do when it fails.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -81,10 +82,10 @@ pub(super) fn renew(args: renewal_args::Renew, now: Timestamp) -> Result<String,
             }
             let mut text = format!("renewed      {} by {}\n", old.0, new.serial);
             text += &obtained(&new);
-            text += &match crls {
-                Some(crls) => format!("old          revoked\n{}", print::crl_lines(crls)),
-                None if now <= old.1 => format!("old          valid until {}\n", old.1),
-                None => format!("old          expired at {}\n", old.1),
+            let _ = match crls {
+                Some(crls) => write!(text, "old          revoked\n{}", print::crl_lines(crls)),
+                None if now <= old.1 => writeln!(text, "old          valid until {}", old.1),
+                None => writeln!(text, "old          expired at {}", old.1),
             };
             Ok(text)
         }

@@ -2,7 +2,7 @@
 //! is SoftHSM's, in a directory of each test.
 
 use std::fs;
-use std::io::{self, Write as _};
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,10 +31,7 @@ impl Token {
             .find(|path| path.exists())
         else {
             // Past the capture of the test's output, where the script that runs it looks.
-            let _ = writeln!(
-                io::stderr(),
-                "not run here: pkcs11: softhsm2 is not installed"
-            );
+            crate::support::not_run("softhsm2 is not installed");
             return None;
         };
         let token = Self {

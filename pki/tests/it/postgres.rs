@@ -39,7 +39,9 @@ impl Postgres {
     /// A server of one's own, to be treated badly.
     pub(crate) fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            println!("not run here: PostgreSQL is not installed (Debian package postgresql)");
+            use std::io::Write as _;
+            let why = "PostgreSQL is not installed (Debian package postgresql)";
+            let _ = writeln!(std::io::stderr(), "not run here: {why}");
             return None;
         };
         let directory = tempfile::tempdir().unwrap();

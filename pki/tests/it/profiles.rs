@@ -95,7 +95,7 @@ pub(crate) fn findings(world: &World, program: &PathBuf, args: &[&str], file: &s
 #[test]
 fn an_independent_linter_finds_nothing_in_any_profile_or_crl() {
     let (Some(certificates), Some(crls)) = (pkilint("lint_pkix_cert"), pkilint("lint_crl")) else {
-        eprintln!("not run here: pkilint is not installed; `integration/test --prepare` does it");
+        crate::support::not_run("pkilint is not installed; `integration/test --prepare` does it");
         return;
     };
     let world = published();

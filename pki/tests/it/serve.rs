@@ -142,7 +142,7 @@ fn an_independent_linter_finds_nothing_in_a_response_or_in_its_responder() {
     let (Some(responses), Some(certificates)) =
         (pkilint("lint_ocsp_response"), pkilint("lint_pkix_cert"))
     else {
-        eprintln!("not run here: pkilint is not installed; `integration/test --prepare` does it");
+        crate::support::not_run("pkilint is not installed; `integration/test --prepare` does it");
         return;
     };
     let world = World::new();

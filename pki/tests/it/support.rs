@@ -14,6 +14,12 @@ pub(crate) fn pki() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pki"))
 }
 
+/// Says why a test does not run here, past what the harness keeps for failures.
+pub(crate) fn not_run(reason: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "not run here: {reason}");
+}
+
 /// A directory with an authority in `pki/`.
 pub(crate) struct World {
     directory: TempDir,

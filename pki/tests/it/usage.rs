@@ -46,10 +46,9 @@ fn commands_that_are_not_there_yet_are_not_listed() {
     ] {
         assert!(help.out.contains(&format!("  {command} ")), "{command}");
     }
-    for command in ["ceremony"] {
-        assert!(!help.out.contains(&format!("  {command} ")), "{command}");
-        assert_eq!(Said::from(pki().arg(command).output().unwrap()).code, 64);
-    }
+    let command = "ceremony";
+    assert!(!help.out.contains(&format!("  {command} ")));
+    assert_eq!(Said::from(pki().arg(command).output().unwrap()).code, 64);
 }
 
 #[test]
