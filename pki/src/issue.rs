@@ -53,6 +53,8 @@ pub(crate) struct Validated {
     secret: Option<PrivateKey>,
     key_origin: KeyOrigin,
     passphrase: Option<Secret>,
+    /// SHA-256 of the one-time token that is used up with the serial's reservation.
+    token: Option<[u8; 32]>,
 }
 
 /// After step 2: the serial is drawn, and nobody else gets it.
@@ -153,7 +155,14 @@ impl Validated {
             },
             secret,
             passphrase,
+            token: None,
         })
+    }
+
+    /// Asked for with a one-time token.
+    pub(crate) fn with_token(mut self, sha256: Option<[u8; 32]>) -> Self {
+        self.token = sha256;
+        self
     }
 
     /// The secret key, if it was made here.
@@ -195,7 +204,7 @@ impl Validated {
             key: &self.subject.key,
             key_origin: self.key_origin,
             shard,
-            token: None,
+            token: self.token,
         };
         let id = store.reserve(issuer, &serial, &reservation, whole_seconds(now)?)?;
         Ok(Reserved {

@@ -62,7 +62,13 @@ pub struct ServeSettings {
     /// How long an OCSP response can be used, in hours. A new one is signed at half of it, and as
     /// soon as the certificate is revoked.
     pub ocsp_hours: u32,
+    /// How long after its end a certificate can still be replaced by its holder, in days: a device that
+    /// was off for a while comes back.
+    pub est_grace_days: u32,
 }
+
+/// Longest time after the end of a certificate in which its holder can replace it, in days.
+pub const MAX_EST_GRACE_DAYS: u32 = 365;
 
 /// Longest time that an OCSP response can be used, in hours: a week. A stolen or stale one is good
 /// for so long.
@@ -74,6 +80,7 @@ impl Default for ServeSettings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             ocsp_hours: 24,
+            est_grace_days: 30,
         }
     }
 }
@@ -197,6 +204,12 @@ impl Settings {
                     "{key} = {days}: 1 to {MAX_CRL_DAYS} days are possible"
                 )));
             }
+        }
+        if settings.serve.est_grace_days > MAX_EST_GRACE_DAYS {
+            return Err(unusable(format!(
+                "serve.est_grace_days = {}: 0 to {MAX_EST_GRACE_DAYS} days are possible",
+                settings.serve.est_grace_days
+            )));
         }
         if !(1..=MAX_OCSP_HOURS).contains(&settings.serve.ocsp_hours) {
             return Err(unusable(format!(

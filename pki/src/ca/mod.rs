@@ -18,6 +18,7 @@
 mod backup;
 mod bulk;
 mod doctor;
+mod enrolment;
 mod founding;
 mod inventory;
 mod keys;
@@ -30,6 +31,7 @@ mod verifiers;
 pub use backup::BackupKeys;
 pub use bulk::Bulk;
 pub use doctor::{Finding, Verdict};
+pub use enrolment::Applicant;
 pub use recover::Unfinished;
 pub use renewal::GRACE_DAYS;
 pub use responder::Responder;

@@ -371,6 +371,13 @@ pub(super) struct Serve {
     /// Where to listen; port 0 is a free one [default: serve.listen in ca/authority.toml].
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) listen: Option<SocketAddr>,
+    /// Where to listen for enrolment over TLS (EST, RFC 7030); nowhere if not given.
+    #[arg(long, value_name = "ADDR:PORT", requires = "est_certificate")]
+    pub(super) est: Option<SocketAddr>,
+    /// Directory with the chain.pem and key.pem of the enrolment listener, as `pki issue --profile server`
+    /// writes them.
+    #[arg(long, value_name = "DIR", requires = "est")]
+    pub(super) est_certificate: Option<PathBuf>,
     #[command(flatten)]
     pub(super) passphrases: Passphrases,
 }

@@ -27,7 +27,7 @@ use pki::pem::{self, MAX_CERTIFICATE_FILE_OCTETS};
 use pki::profile::ProfileError;
 use pki::renewal::RenewalError;
 use pki::request::MAX_REQUEST_OCTETS;
-use pki::serve::Serving;
+use pki::serve::{Enrolling, Serving};
 use pki::{
     AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, InventorySettings, KeySettings,
     KeySource, Name, NameConstraints, Names, NewKeys, Order, PassphraseSources, Plan, Publication,
@@ -224,6 +224,11 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
             let ca = open(&args.dir, args.passphrases)?;
             let mut serving = Serving::of(&ca);
             serving.listen = args.listen.unwrap_or(serving.listen);
+            let est = args.est.zip(args.est_certificate);
+            serving.est = est.map(|(listen, certificate)| Enrolling {
+                listen,
+                certificate,
+            });
             pki::serve::run(ca, serving, Timestamp::now)?;
             Ok(String::new())
         }

@@ -7,6 +7,7 @@
 //! whether the inventory changed is looked at for each question. What is remembered is gone after a
 //! crash, and signed anew.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use super::cache::{Answered, Cache, Key};
 use super::published::{Lists, Published};
 use crate::authority::AuthorityCertificate;
-use crate::ca::{Ca, Renewal};
+use crate::ca::{Applicant, Ca, Renewal};
 use crate::error::Error;
 use crate::inspect::Inspected;
 use crate::revocation::PublishedCrl;
@@ -57,6 +58,15 @@ pub(crate) enum Ask {
     List {
         name: String,
         reply: oneshot::Sender<Option<Arc<Published>>>,
+    },
+    /// A certificate for the key of this request.
+    Enrol {
+        request: Vec<u8>,
+        applicant: Applicant,
+        address: IpAddr,
+        /// Whether it takes the place of one that may have ended.
+        again: bool,
+        reply: oneshot::Sender<Result<Vec<u8>, Error>>,
     },
 }
 
@@ -99,6 +109,8 @@ struct Clerk {
     /// Whose certificates are answered for.
     issuer: AuthorityCertificate,
     window: SignedDuration,
+    /// How long after its end a certificate can be replaced by its holder.
+    grace: SignedDuration,
     clock: fn() -> Timestamp,
     lists: Lists,
     signer: Option<(Signer, Serial)>,
@@ -139,6 +151,7 @@ impl Clerk {
             issuer: ca.issuing().clone(),
             lists: Lists::new(ca.crl_directory()),
             version: ca.version()?.unwrap_or(0),
+            grace: SignedDuration::from_hours(24 * i64::from(ca.serve_settings().est_grace_days)),
             unsure: 0,
             ca,
             window,
@@ -191,6 +204,22 @@ impl Clerk {
             }
             Ask::List { name, reply } => {
                 let _ = reply.send(self.lists.get(&name));
+            }
+            Ask::Enrol {
+                request,
+                applicant,
+                address,
+                again,
+                reply,
+            } => {
+                let grace = if again {
+                    self.grace
+                } else {
+                    SignedDuration::ZERO
+                };
+                let now = (self.clock)();
+                let from = (address, grace);
+                let _ = reply.send(self.ca.enrol(request, applicant, from, now));
             }
         }
     }

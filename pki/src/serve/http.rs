@@ -16,10 +16,21 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// From where.
+    pub(crate) address: IpAddr,
+    /// The certificate whose key it holds, DER, if it showed one.
+    pub(crate) certificate: Option<Vec<u8>>,
+}
 
 /// What is sent back.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -44,9 +55,15 @@ const LAST_ANSWER: Duration = Duration::from_mins(1);
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Accepts connections until `ends` says so, then waits for those that are there.
-pub(crate) async fn accept<A, F>(listener: TcpListener, mut ends: watch::Receiver<bool>, answer: A)
-where
-    A: Fn(Request<Incoming>) -> F + Clone + 'static,
+///
+/// With `tls` a connection begins with a handshake, which has as long as a head.
+pub(crate) async fn accept<A, F>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut ends: watch::Receiver<bool>,
+    answer: A,
+) where
+    A: Fn(Request<Incoming>, Peer) -> F + Clone + 'static,
     F: Future<Output = Answer> + 'static,
 {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -66,9 +83,25 @@ where
         let Some(share) = addresses.share(from) else {
             continue;
         };
-        let (ends, answer) = (ends.clone(), answer.clone());
+        let (ends, answer, tls) = (ends.clone(), answer.clone(), tls.clone());
         connections.spawn_local(async move {
-            serve(stream, ends, answer).await;
+            // What is small goes out at once.
+            let _ = stream.set_nodelay(true);
+            let mut peer = Peer {
+                address: from,
+                certificate: None,
+            };
+            match tls {
+                None => serve(stream, peer, ends, answer).await,
+                Some(tls) => {
+                    let shaken = timeout(HEAD_PATIENCE, tls.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        let shown = stream.get_ref().1.peer_certificates();
+                        peer.certificate = shown.and_then(<[_]>::first).map(|der| der.to_vec());
+                        serve(stream, peer, ends, answer).await;
+                    }
+                }
+            }
             drop((share, permit));
         });
     }
@@ -89,15 +122,14 @@ async fn next(
     Some((stream, from.ip(), permit))
 }
 
-async fn serve<A, F>(stream: TcpStream, mut ends: watch::Receiver<bool>, answer: A)
+async fn serve<S, A, F>(stream: S, peer: Peer, mut ends: watch::Receiver<bool>, answer: A)
 where
-    A: Fn(Request<Incoming>) -> F,
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: Fn(Request<Incoming>, Peer) -> F,
     F: Future<Output = Answer>,
 {
-    // What is small goes out at once.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let answer = answer(request);
+        let answer = answer(request, peer.clone());
         async move {
             let answered = timeout(REQUEST_PATIENCE, answer).await;
             Ok::<_, Infallible>(answered.unwrap_or_else(|_| too_slow()))

@@ -23,8 +23,13 @@ mod http;
 
 mod verifiers;
 
+mod tls;
+
+mod est;
+
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -33,18 +38,31 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::ca::Ca;
 use crate::error::Error;
+use est::Est;
 use verifiers::Verifiers;
 
 /// How to serve.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Serving {
     /// The address of the plain HTTP listener.
     pub listen: SocketAddr,
     /// How long an OCSP response can be used.
     pub window: SignedDuration,
+    /// The listener for enrolment, if there is one.
+    pub est: Option<Enrolling>,
+}
+
+/// How to serve enrolment.
+#[derive(Debug, Clone)]
+pub struct Enrolling {
+    /// The address of the TLS listener.
+    pub listen: SocketAddr,
+    /// The directory with the server's `chain.pem` and `key.pem`.
+    pub certificate: PathBuf,
 }
 
 impl Serving {
@@ -54,6 +72,7 @@ impl Serving {
         Self {
             listen: settings.listen,
             window: SignedDuration::from_hours(i64::from(settings.ocsp_hours)),
+            est: None,
         }
     }
 }
@@ -67,12 +86,19 @@ pub fn run(ca: Ca, serving: Serving, clock: fn() -> Timestamp) -> Result<(), Err
         .enable_all()
         .build()
         .map_err(server)?;
-    let listener = runtime
-        .block_on(TcpListener::bind(serving.listen))
-        .map_err(|source| Error::Listen {
-            address: serving.listen,
-            source,
-        })?;
+    let bind = |address| {
+        let listener = runtime.block_on(TcpListener::bind(address));
+        listener.map_err(|source| Error::Listen { address, source })
+    };
+    let listener = bind(serving.listen)?;
+    let est = match &serving.est {
+        None => None,
+        Some(enrolling) => {
+            let configuration = tls::configuration(&enrolling.certificate, ca.issuing())?;
+            let acceptor = TlsAcceptor::from(configuration);
+            Some((bind(enrolling.listen)?, acceptor, Est::cacerts(&ca)))
+        }
+    };
     let address = listener.local_addr().map_err(server)?;
     let directory = ca.directory().display().to_string();
     let url = ca
@@ -81,7 +107,7 @@ pub fn run(ca: Ca, serving: Serving, clock: fn() -> Timestamp) -> Result<(), Err
     // What never changes is read from the authority before it is the clerk's.
     let fixed = verifiers::Fixed::of(&ca);
     let (desk, clerk) = clerk::open(ca, serving.window, clock)?;
-    let verifiers = Rc::new(Verifiers::new(fixed, desk, clock));
+    let verifiers = Rc::new(Verifiers::new(fixed, desk.clone(), clock));
     let result = LocalSet::new().block_on(&runtime, async {
         let signals = Signals::listen()?;
         let (end, ends) = watch::channel(false);
@@ -91,12 +117,29 @@ pub fn run(ca: Ca, serving: Serving, clock: fn() -> Timestamp) -> Result<(), Err
             url,
             "serving /ocsp, /crl/NAME.crl, /issuing.cer, /root.cer and /trust.pem"
         );
+        let enrolling = match est {
+            None => None,
+            Some((listener, acceptor, cacerts)) => {
+                tracing::info!(est = %listener.local_addr()?, "serving /.well-known/est/");
+                let est = Rc::new(Est::new(desk, cacerts));
+                let answer = move |request, peer| Rc::clone(&est).answer(request, peer);
+                Some(http::accept(listener, Some(acceptor), ends.clone(), answer))
+            }
+        };
         notify(NotifyState::Ready);
-        let answer = move |request| {
+        let answer = move |request, _| {
             let verifiers = Rc::clone(&verifiers);
             async move { verifiers.answer(request).await }
         };
-        let accepting = http::accept(listener, ends, answer);
+        let accepting = async {
+            let verifying = http::accept(listener, None, ends, answer);
+            match enrolling {
+                Some(enrolling) => {
+                    tokio::join!(verifying, enrolling);
+                }
+                None => verifying.await,
+            }
+        };
         let ending = async {
             signals.wait().await;
             tracing::info!("ending");

@@ -11,6 +11,7 @@ mod bulk;
 mod crash;
 mod doctor;
 mod enrol;
+mod est;
 mod est_server;
 mod find;
 mod init;

@@ -1,0 +1,167 @@
+//! Enrolment of those who are not operators: by a one-time token, or by the certificate that they have.
+//!
+//! What they get is decided by the token, or by their certificate, and never by their request.
+
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Ca;
+use crate::authority::Issuing;
+use crate::error::Error;
+use crate::issue::{KeySource, Order, Validated};
+use crate::log::Asker;
+use crate::name::Name;
+use crate::profile::{EndEntity, Names, Profile};
+use crate::serial::Serial;
+use crate::store::{Find, Status};
+use crate::token::Token;
+
+/// Who asks for a certificate, and what proves it.
+#[derive(Debug)]
+pub enum Applicant {
+    /// Whoever holds this token, under the name that it was made for if one is given.
+    Token {
+        /// The token.
+        token: Token,
+        /// The name that was given, perhaps empty.
+        name: String,
+    },
+    /// Whoever proved to hold the key of the certificate with this serial.
+    Certificate {
+        /// The serial.
+        serial: Serial,
+    },
+}
+
+/// What is granted, before the request is read.
+struct Grant {
+    profile: EndEntity,
+    names: Names,
+    token: Option<[u8; 32]>,
+    asker: Asker,
+}
+
+impl Ca {
+    /// Certifies the key of `request` (PKCS #10) for an applicant from `address`. Returns DER.
+    ///
+    /// An applicant by certificate gets the same profile and names. A certificate that ended is taken for
+    /// `grace` longer; one that was revoked is not. Refusals of whoever proved to be somebody are on record;
+    /// others have no place in the log.
+    pub fn enrol(
+        &mut self,
+        request: Vec<u8>,
+        applicant: Applicant,
+        (address, grace): (IpAddr, SignedDuration),
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Error> {
+        self.refuse_if_issuer_is_revoked()?;
+        let grant = match applicant {
+            Applicant::Token { token, name } => self.by_token(&token, &name, address, now)?,
+            Applicant::Certificate { serial } => {
+                self.by_certificate(serial, address, grace, now)?
+            }
+        };
+        let order = Order {
+            profile: grant.profile,
+            names: grant.names.clone(),
+            key: KeySource::Request(request),
+            days: None,
+        };
+        let issued = self.enrol_or_refuse(order, grant.token, &grant.asker, now);
+        match issued {
+            Err(Error::Log(error)) => Err(Error::Log(error)),
+            Err(error @ Error::IssuedUnrecorded { .. }) => Err(error),
+            Err(error) => {
+                let (profile, names) = (grant.profile.profile(), grant.names.all());
+                self.log.record(|recorder| {
+                    recorder.refused(error.code(), Some(profile), names, &grant.asker)
+                })?;
+                Err(error)
+            }
+            issued => issued,
+        }
+    }
+
+    fn enrol_or_refuse(
+        &mut self,
+        order: Order,
+        token: Option<[u8; 32]>,
+        asker: &Asker,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Error> {
+        let validated = Validated::check(order, &self.issuing.1, now)?.with_token(token);
+        let authority = self.unlock::<Issuing>()?;
+        Ok(self.certify(validated, (&authority, asker), now)?.der)
+    }
+
+    fn by_token(
+        &self,
+        token: &Token,
+        name: &str,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Result<Grant, Error> {
+        let hash = token.sha256();
+        let found = self.store.token(self.issuing.0, &hash, now)?;
+        if !name.is_empty() && name != found.label {
+            return Err(crate::store::StoreError::TokenForAnother.into());
+        }
+        let (profile, names) = granted(found.profile, found.names)?;
+        Ok(Grant {
+            profile,
+            names,
+            token: Some(hash),
+            asker: Asker::Token {
+                id: found.id.number().to_string(),
+                address,
+            },
+        })
+    }
+
+    fn by_certificate(
+        &self,
+        serial: Serial,
+        address: IpAddr,
+        grace: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Grant, Error> {
+        let found = self.show(&Find::Serial(serial.clone()))?;
+        let record = found
+            .into_iter()
+            .find(|record| record.issuer == crate::store::AuthorityRole::Issuing.as_str())
+            .ok_or(Error::Foreign)?;
+        if let Some((at, reason)) = record.revoked {
+            return Err(Error::AlreadyRevoked { serial, at, reason });
+        }
+        let ends = record.validity.map(|validity| validity.not_after);
+        let (Status::Issued, Some(not_after)) = (record.status, ends) else {
+            return Err(Error::NeverSigned { serial });
+        };
+        if not_after.duration_until(now) > grace {
+            return Err(Error::Expired { serial, not_after });
+        }
+        let (profile, names) = granted(record.profile, record.names)?;
+        Ok(Grant {
+            profile,
+            names,
+            token: None,
+            asker: Asker::Certificate { serial, address },
+        })
+    }
+}
+
+/// A responder's certificate is the authority's own, and nobody enrols for it.
+fn granted(profile: &'static Profile, names: Vec<Name>) -> Result<(EndEntity, Names), Error> {
+    let end_entity = [
+        EndEntity::Server,
+        EndEntity::Device,
+        EndEntity::Client,
+        EndEntity::Operator,
+    ]
+    .into_iter()
+    .find(|known| known.profile() == profile)
+    .ok_or(Error::Foreign)?;
+    let names = end_entity.admit(names)?;
+    Ok((end_entity, names))
+}

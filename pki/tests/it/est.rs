@@ -1,0 +1,246 @@
+//! `pki serve --est`: enrolment over TLS, by curl and openssl, and by `pki enrol` and `pki renew`.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::World;
+
+const PUMP: &str = "urn:example:pump-1";
+
+/// A server that ends with the test.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(world: &World) -> Self {
+        let words = "serve --dir pki --listen 127.0.0.1:0 --est 127.0.0.1:0 --est-certificate tls";
+        let mut process = world
+            .command(words.split_whitespace())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server ended");
+            let said: Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = said["est"].as_str() {
+                break address.to_owned();
+            }
+        };
+        // Somebody reads what is said from now on, so that nobody waits for it.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { process, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An authority, and a certificate for its server.
+fn world() -> World {
+    let world = World::new();
+    world
+        .pki("issue --profile server --ip 127.0.0.1 --new-key --out tls")
+        .must_succeed();
+    world
+}
+
+/// A request in base64 for this name, with a new key in `{out}.key`.
+fn request(world: &World, name: &str, out: &str) {
+    world
+        .openssl(&format!(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout {out}.key \
+             -subj /CN=device -addext subjectAltName=URI:{name} -outform DER -out {out}.der"
+        ))
+        .must_succeed();
+    world
+        .openssl(&format!("base64 -in {out}.der -out {out}.b64"))
+        .must_succeed();
+}
+
+/// Runs curl against an operation; what it got is in `got`. Returns the status.
+fn curl(world: &World, server: &Server, operation: &str, words: &str) -> String {
+    let url = format!("https://{}/.well-known/est/{operation}", server.address);
+    let output = Command::new("curl")
+        .current_dir(world.root())
+        .args([
+            "-s",
+            "--cacert",
+            "pki/trust.pem",
+            "-o",
+            "got",
+            "-w",
+            "%{http_code}",
+        ])
+        .args(words.split_whitespace())
+        .arg(url)
+        .output()
+        .expect("curl must be installed");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The certificates in what curl got, in PEM.
+fn certificates(world: &World) -> String {
+    world
+        .openssl("base64 -d -A -in got -out got.p7")
+        .must_succeed();
+    world
+        .openssl("pkcs7 -inform DER -in got.p7 -print_certs")
+        .must_succeed()
+        .out
+}
+
+fn token(world: &World, name: &str) -> String {
+    let words = format!("token make --profile device --id {name}");
+    world.pki(&words).must_succeed().out.trim().to_owned()
+}
+
+const POST: &str = "-H content-type:application/pkcs10 --data-binary @";
+
+#[test]
+fn the_certificates_of_the_authorities_are_told_to_anybody() {
+    let world = world();
+    let server = Server::start(&world);
+    assert_eq!(curl(&world, &server, "cacerts", ""), "200");
+    let told = certificates(&world);
+    for file in ["pki/ca/issuing.pem", "pki/ca/root.pem"] {
+        assert!(told.contains(world.read(file).trim()), "{file}");
+    }
+    assert_eq!(curl(&world, &server, "csrattrs", ""), "200");
+    world
+        .openssl("base64 -d -A -in got -out attributes")
+        .must_succeed();
+    let parsed = world.openssl("asn1parse -inform DER -in attributes").out;
+    assert!(parsed.contains("ecdsa-with-SHA256"), "{parsed}");
+    assert_eq!(curl(&world, &server, "fullcmc", ""), "404");
+    assert_eq!(curl(&world, &server, "simpleenroll", ""), "405");
+}
+
+#[test]
+fn a_token_enrols_once_and_for_its_device_alone() {
+    let world = world();
+    let server = Server::start(&world);
+    let token = token(&world, PUMP);
+    request(&world, PUMP, "pump");
+    request(&world, "urn:example:pump-2", "other");
+    let enrol = |user: &str, file: &str| {
+        let words = format!("-u {user}:{token} {POST}{file}.b64");
+        curl(&world, &server, "simpleenroll", &words)
+    };
+    assert_eq!(enrol("urn:example:pump-2", "pump"), "401");
+    // Refused before the token is used up.
+    assert_eq!(enrol(PUMP, "other"), "400");
+    assert_eq!(enrol(PUMP, "pump"), "200");
+    world.write("cert.pem", certificates(&world));
+    world.verify("cert.pem").must_succeed();
+    assert!(world.text("cert.pem").contains(&format!("URI:{PUMP}")));
+    assert_eq!(enrol(PUMP, "pump"), "401");
+    assert_eq!(world.count("--profile device"), 1);
+    let wrong = format!("-u {PUMP}:{} {POST}pump.b64", "A".repeat(43));
+    assert_eq!(curl(&world, &server, "simpleenroll", &wrong), "401");
+    let nobody = format!("{POST}pump.b64");
+    assert_eq!(curl(&world, &server, "simpleenroll", &nobody), "401");
+}
+
+#[test]
+fn a_certificate_enrols_again_under_its_own_name_until_it_is_revoked() {
+    let world = world();
+    world.device(PUMP, "pump");
+    let server = Server::start(&world);
+    request(&world, PUMP, "next");
+    request(&world, "urn:example:pump-2", "other");
+    let again = |file: &str| {
+        let words = format!("--cert pump/chain.pem --key pump/key.pem {POST}{file}.b64");
+        curl(&world, &server, "simplereenroll", &words)
+    };
+    assert_eq!(again("next"), "200");
+    world.write("next.pem", certificates(&world));
+    world.verify("next.pem").must_succeed();
+    assert_eq!(again("other"), "400");
+    world
+        .pki("revoke --cert pump/cert.pem --reason keyCompromise")
+        .must_succeed();
+    assert_eq!(again("next"), "403");
+    let nobody = format!("{POST}next.b64");
+    assert_eq!(curl(&world, &server, "simplereenroll", &nobody), "401");
+}
+
+#[test]
+fn a_certificate_of_another_authority_ends_the_handshake() {
+    let world = world();
+    let server = Server::start(&world);
+    let other = World::new();
+    other.device(PUMP, "pump");
+    for file in ["chain.pem", "key.pem"] {
+        world.write(file, other.read(&format!("pump/{file}")));
+    }
+    request(&world, PUMP, "next");
+    let words = format!("--cert chain.pem --key key.pem {POST}next.b64");
+    assert_eq!(curl(&world, &server, "simplereenroll", &words), "000");
+    assert_eq!(curl(&world, &server, "cacerts", ""), "200");
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    let world = world();
+    let server = Server::start(&world);
+    let token = token(&world, PUMP);
+    world.write("garbage", "!".repeat(100));
+    world.write("text", "aGVsbG8=");
+    world.write("long", "A".repeat(1024 * 1024));
+    let sent = |file: &str| {
+        let words = format!("-u {PUMP}:{token} {POST}{file}");
+        curl(&world, &server, "simpleenroll", &words)
+    };
+    for file in ["garbage", "text"] {
+        assert_eq!(sent(file), "400", "{file}");
+    }
+    // Closed in the middle of it: the reset may overtake the answer.
+    assert!(["413", "000"].contains(&sent("long").as_str()));
+    request(&world, PUMP, "pump");
+    let words = format!("-u {PUMP}:{token} --data-binary @pump.b64");
+    assert_eq!(curl(&world, &server, "simpleenroll", &words), "415");
+    let words = format!("-u {PUMP}:{token} {POST}pump.b64");
+    assert_eq!(curl(&world, &server, "simpleenroll", &words), "200");
+}
+
+#[test]
+fn pki_enrol_and_pki_renew_talk_to_it() {
+    let world = world();
+    let server = Server::start(&world);
+    world.write("token", token(&world, PUMP));
+    std::fs::set_permissions(
+        world.path("token"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    let est = format!("https://{}", server.address);
+    let words = format!(
+        "enrol --est {est} --id {PUMP} --token-from file:token --trust pki/trust.pem --out pump"
+    );
+    world.run(words.split_whitespace()).must_succeed();
+    world.verify("pump/cert.pem").must_succeed();
+    // One that ends before the next: what is no longer than the old one is no renewal.
+    world
+        .pki(&format!(
+            "issue --profile device --id {PUMP} --new-key --days 30 --out short"
+        ))
+        .must_succeed();
+    let before = world.read("short/cert.pem");
+    world
+        .run(["renew", "--in", "short", "--est", &est])
+        .must_succeed();
+    assert_ne!(world.read("short/cert.pem"), before);
+    world.verify("short/cert.pem").must_succeed();
+    assert_eq!(world.count("--profile device"), 3);
+}
