@@ -26,7 +26,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gateway::buffers::Buffers;
 use gateway::ca::CaCertificate;
 use gateway::hello::{HelloReader, judge};
-use gateway::revocation::{Index, List};
+use gateway::revocation::{Index, List, Seen};
 use gateway::stream::{Failed, TlsStream};
 use gateway::tls::{ClientTrust, Clients, Evidence, OwnCertificate, Revocation, ServerSide};
 use rcgen::{
@@ -157,6 +157,7 @@ impl Pki {
         let revocation = Revocation::Lists {
             index: Index::build(vec![list]),
             when_stale: WhenStale::Refuse,
+            seen: Seen::default(),
         };
         let name = TrustName::parse("devices").expect("a name");
         let trust = ClientTrust::new(name, NameKind::SanUri, vec![root], Vec::new(), revocation);
