@@ -43,6 +43,7 @@ impl Error {
             Self::IssuerRevoked => "issuer_revoked",
             Self::IssuedUnrecorded { .. } => "issued_unrecorded",
             Self::HandOver { .. } => "not_handed_over",
+            Self::TooOften => "too_often",
             Self::NotFound => "not_found",
             Self::Foreign => "foreign_certificate",
             Self::NoCertificate { .. } => "no_certificate",

@@ -114,6 +114,8 @@ pub enum Error {
         /// What went wrong.
         error: FileError,
     },
+    /// The holder of a certificate got as many new ones within an hour as may be.
+    TooOften,
     /// No certificate is known like this.
     NotFound,
     /// The certificate in the file is not one of this authority.
@@ -219,6 +221,7 @@ impl fmt::Display for Error {
                 f,
                 "certificate {serial} was issued, but its files could not be put in place: {error}"
             ),
+            Self::TooOften => write!(f, "that holder got too many certificates within an hour"),
             Self::NotFound => write!(f, "no such certificate is in the inventory"),
             Self::Foreign => write!(f, "the certificate is not one of this authority"),
             Self::NoCertificate { path } => {
@@ -279,6 +282,7 @@ impl std::error::Error for Error {
             | Self::CrlDays { .. }
             | Self::IssuerRevoked
             | Self::NoKeyFile
+            | Self::TooOften
             | Self::NotFound
             | Self::Foreign
             | Self::NoCertificate { .. }

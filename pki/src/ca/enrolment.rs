@@ -141,6 +141,7 @@ impl Ca {
         if not_after.duration_until(now) > grace {
             return Err(Error::Expired { serial, not_after });
         }
+        self.refuse_if_too_often(&record.label, now)?;
         let (profile, names) = granted(record.profile, record.names)?;
         Ok(Grant {
             profile,
@@ -148,6 +149,25 @@ impl Ca {
             token: None,
             asker: Asker::Certificate { serial, address },
         })
+    }
+}
+
+/// Most certificates that one holder gets by certificate, within [`OFTEN`]. One that loops, or its thief, fills
+/// neither the inventory nor the log.
+const MOST: usize = 10;
+const OFTEN: SignedDuration = SignedDuration::from_hours(1);
+
+impl Ca {
+    fn refuse_if_too_often(&self, label: &str, now: Timestamp) -> Result<(), Error> {
+        let found = self.store.find(&Find::Id(label.to_owned()))?;
+        let recent = found
+            .iter()
+            .filter(|record| record.reserved_at.duration_until(now) < OFTEN);
+        if recent.count() < MOST {
+            Ok(())
+        } else {
+            Err(Error::TooOften)
+        }
     }
 }
 

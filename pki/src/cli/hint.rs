@@ -68,6 +68,7 @@ pub(super) fn hint(error: &Error) -> String {
         Error::Server { .. } => {
             "look at the limits of the process and the memory of the machine".into()
         }
+        Error::TooOften => "look why it asks so often; it may again within the hour".into(),
         Error::NotFound => "`pki list` shows what is there".into(),
         Error::Foreign => "give the --dir of the authority that issued it".into(),
         Error::NoCertificate { .. } => "give a certificate in PEM or DER".into(),

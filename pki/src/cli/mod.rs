@@ -229,7 +229,7 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
                 listen,
                 certificate,
             });
-            pki::serve::run(ca, serving, Timestamp::now)?;
+            pki::serve::run(ca, &serving, Timestamp::now)?;
             Ok(String::new())
         }
         Authority::Passphrase(args) => {

@@ -3,16 +3,19 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use tokio::time::sleep;
 use yasna::Tag;
 use yasna::models::ObjectIdentifier;
 
@@ -37,6 +40,10 @@ pub(crate) struct Est {
 const BASE: &str = "/.well-known/est/";
 /// Longest body: a request in base64, with the line ends of PEM.
 const MAX_BODY: usize = MAX_REQUEST_OCTETS / 3 * 4 + MAX_REQUEST_OCTETS / 16;
+
+/// So long whoever shows a token that is none waits for the answer. Nobody guesses 256 bits; it bounds what
+/// guessing costs the authority, with the connections that an address may have.
+const TRIED_IN_VAIN: Duration = Duration::from_secs(1);
 
 impl Est {
     pub(crate) fn cacerts(ca: &Ca) -> Bytes {
@@ -73,6 +80,17 @@ impl Est {
         let Some(applicant) = applicant(headers, &peer, again) else {
             return unknown();
         };
+        // Said before the body is asked for (100 Continue), so that the answer arrives.
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok());
+        if length.is_some_and(|length| {
+            length
+                .parse()
+                .is_ok_and(|octets: u64| octets > MAX_BODY as u64)
+        }) {
+            return words(StatusCode::PAYLOAD_TOO_LARGE, "that is too long\n");
+        }
         let read = Limited::new(body, MAX_BODY).collect().await;
         let Ok(body) = read.map(http_body_util::Collected::to_bytes) else {
             return words(StatusCode::PAYLOAD_TOO_LARGE, "that is too long\n");
@@ -96,7 +114,13 @@ impl Est {
         };
         match self.desk.ask(ask).await {
             Some(Ok(der)) => certificates(&certs_only(&[&der])),
-            Some(Err(error)) => refusal(&error),
+            Some(Err(error)) => {
+                let answer = refusal(&error);
+                if answer.status() == StatusCode::UNAUTHORIZED {
+                    sleep(TRIED_IN_VAIN).await;
+                }
+                answer
+            }
             None => words(StatusCode::SERVICE_UNAVAILABLE, "not now\n"),
         }
     }
@@ -149,6 +173,12 @@ fn refusal(error: &Error) -> Answer {
             StatusCode::FORBIDDEN,
             "the certificate is not good for this\n",
         ),
+        Error::TooOften => {
+            let mut answer = words(StatusCode::TOO_MANY_REQUESTS, "that is too often\n");
+            let hour = HeaderValue::from_static("3600");
+            answer.headers_mut().insert(RETRY_AFTER, hour);
+            answer
+        }
         Error::Request(_) => words(StatusCode::BAD_REQUEST, "the request is not acceptable\n"),
         Error::Profile(_) | Error::Store(StoreError::KeyCompromised | StoreError::KeyOfAnother) => {
             words(StatusCode::BAD_REQUEST, "this is not granted\n")

@@ -80,7 +80,7 @@ impl Serving {
 /// Serves until SIGTERM or SIGINT, and then ends what was begun.
 ///
 /// Refused, before anybody is listened to, if the address cannot be had or no status can be signed.
-pub fn run(ca: Ca, serving: Serving, clock: fn() -> Timestamp) -> Result<(), Error> {
+pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Error> {
     let server = |source| Error::Server { source };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
