@@ -249,7 +249,7 @@ fn files_that_do_not_belong_together_are_refused_by_name() {
     }
     for (file, says) in [
         ("cert.pem", "holds no certificate of a server"),
-        ("key.pem", "no unencrypted PKCS #8 key"),
+        ("key.pem", "no PKCS #8 key in PEM"),
         ("trust.pem", "it holds no certificate"),
     ] {
         let kept = world.read(&format!("out/{file}"));
