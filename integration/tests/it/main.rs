@@ -48,6 +48,8 @@ mod revoked;
 
 mod fetched;
 
+mod enrolment;
+
 mod operation;
 
 mod cuts;
