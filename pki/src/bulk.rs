@@ -401,9 +401,7 @@ fn request_in(path: &Path, allow: &[IdFilter], profile: EndEntity) -> Result<Wan
             IdFilter::Contains(whole) => text == *whole,
         })
     };
-    // The serial of a module goes with the name; it opens nothing by itself.
-    let named = |name: &&Name| !matches!(name, Name::Hardware(_));
-    if !names.iter().any(|name| named(&name)) || !names.iter().filter(named).all(is_allowed) {
+    if names.is_empty() || !names.iter().all(is_allowed) {
         return Err(RowError::NotAllowed);
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -55,6 +55,7 @@ pub(crate) struct Validated {
     passphrase: Option<Secret>,
     /// SHA-256 of the one-time token that is used up with the serial's reservation.
     token: Option<[u8; 32]>,
+    predecessor: Option<CertificateId>,
 }
 
 /// After step 2: the serial is drawn, and nobody else gets it.
@@ -156,12 +157,19 @@ impl Validated {
             secret,
             passphrase,
             token: None,
+            predecessor: None,
         })
     }
 
     /// Asked for with a one-time token.
     pub(crate) fn with_token(mut self, sha256: Option<[u8; 32]>) -> Self {
         self.token = sha256;
+        self
+    }
+
+    /// Asked for with the certificate that it follows.
+    pub(crate) fn with_predecessor(mut self, predecessor: Option<CertificateId>) -> Self {
+        self.predecessor = predecessor;
         self
     }
 
@@ -205,6 +213,7 @@ impl Validated {
             key_origin: self.key_origin,
             shard,
             token: self.token,
+            predecessor: self.predecessor,
         };
         let id = store.reserve(issuer, &serial, &reservation, whole_seconds(now)?)?;
         Ok(Reserved {

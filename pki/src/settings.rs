@@ -225,6 +225,22 @@ impl Settings {
         Ok(Some(settings))
     }
 
+    /// Takes out the server that holds the inventory, if one is named: the file beside it does then.
+    pub(crate) fn without_server(path: &Path, scratch: &Path) -> Result<(), Error> {
+        let Some(mut settings) = Self::read(path)? else {
+            return Ok(());
+        };
+        if settings.inventory.take().is_none() {
+            return Ok(());
+        }
+        let text = toml::to_string(&settings).map_err(|error| Error::Settings {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        replace(path, scratch, Readers::Owner, text.as_bytes())?;
+        Ok(())
+    }
+
     /// Notes where the passphrases are from now on, in one step. Whatever else an operator wrote in
     /// the file, comments among it, stays as it is.
     pub(crate) fn replace_passphrases(

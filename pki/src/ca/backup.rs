@@ -9,6 +9,7 @@
 //! if it is left, knows it: put it in the place of the older one, and `pki recover` finds and revokes them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use audit::event::Act;
@@ -19,6 +20,7 @@ use super::{CA, CRL, Ca, INVENTORY, SETTINGS, TRUST, certificate_file, key_file}
 use crate::backup::{BackupError, MANIFEST, Manifest, copy, copy_all, sums};
 use crate::error::Error;
 use crate::files::{Doing, FileError, Readers, create_directory, create_new, parent_of};
+use crate::settings::Settings;
 use crate::staging::Staging;
 use crate::store::{AuthorityRole, Store};
 
@@ -102,9 +104,16 @@ impl Ca {
         let staging = Staging::create(parent_of(directory))?;
         let (manifest, mut ca, _) = unpack(backup, &staging, now)?;
         ca.store.raise_crl_numbers(NUMBERS_LEFT_OUT)?;
+        // Some were used, or taken back, since the backup was made.
+        let by = super::tokens::operator();
+        ca.store.cancel_tokens(ca.issuing.0, None, &by, now)?;
         ca.log
             .record(|recorder| recorder.act(Act::Restored, None, None, None))?;
         ca.store.close()?;
+        // What verifiers read, whoever they run as.
+        for name in [CRL, TRUST, "log.vkey"] {
+            for_everybody(&staging.path().join(name))?;
+        }
         staging
             .rename_to(directory, Readers::Everybody)
             .map_err(|error| match error {
@@ -148,13 +157,35 @@ fn unpack(
 }
 
 impl Ca {
-    /// Opens a restored copy. Its inventory is a file, also if the original was on a server.
+    /// Opens a restored copy. Its inventory is a file, also if the original was on a server: its settings
+    /// name none any more, so that nothing that is looked at or changed here is the server's.
     fn open_copy(directory: &Path) -> Result<Self, Error> {
+        let own = directory.join(CA);
+        Settings::without_server(&own.join(SETTINGS), &own.join("authority.toml.new"))?;
         let path = directory.join(CA).join(INVENTORY);
         // What was left open would be folded into the file only at the first change.
         Store::open(&path)?.close()?;
         Self::open(directory)
     }
+}
+
+/// Lets everybody read a file, or a directory and the files in it.
+fn for_everybody(path: &Path) -> Result<(), FileError> {
+    let allow = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|error| FileError::io(Doing::Write, path, error))
+    };
+    if !path.is_dir() {
+        return if path.exists() {
+            allow(path, Readers::Everybody.file_mode())
+        } else {
+            Ok(())
+        };
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        allow(&entry.path(), Readers::Everybody.file_mode())?;
+    }
+    allow(path, Readers::Everybody.directory_mode())
 }
 
 fn is_plain(path: &Path) -> Result<bool, Error> {

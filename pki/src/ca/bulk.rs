@@ -21,7 +21,7 @@ use crate::pem::MAX_CERTIFICATE_FILE_OCTETS;
 use crate::profile::{EndEntity, Names};
 use crate::request::Request;
 use crate::serial::Serial;
-use crate::store::{Find, Status, StoreError};
+use crate::store::{Find, Record, Status, StoreError};
 
 /// What a bulk run is to do.
 #[derive(Debug)]
@@ -90,11 +90,13 @@ impl Ca {
     ) -> Result<Outcome, Failed> {
         let names = bulk.profile.admit(wanted.names).map_err(Error::from)?;
         let out = bulk.out.join(&wanted.out);
-        if let Some(serial) = self.handed_over_before(&names, &out)? {
+        if let Some(serial) =
+            self.handed_over_before(bulk, &names, wanted.request.as_deref(), &out, now)?
+        {
             return Ok(Outcome::Already(serial));
         }
         if let Some(request) = &wanted.request
-            && let Some(issued) = self.issued_before(&names, request, now)?
+            && let Some(issued) = self.issued_before(bulk, &names, request, now)?
         {
             let serial = issued.serial.clone();
             self.hand_over(Outbox::prepare(&out, None, None)?, &issued)?;
@@ -130,7 +132,14 @@ impl Ca {
     }
 
     /// The serial of the certificate in `out`, if it is one of these names that was issued here.
-    fn handed_over_before(&self, names: &Names, out: &Path) -> Result<Option<Serial>, Error> {
+    fn handed_over_before(
+        &self,
+        bulk: &Bulk,
+        names: &Names,
+        request: Option<&[u8]>,
+        out: &Path,
+        now: Timestamp,
+    ) -> Result<Option<Serial>, Error> {
         let path = out.join("cert.pem");
         if !path.exists() {
             return Ok(None);
@@ -139,11 +148,15 @@ impl Ca {
         let Some(inspected) = Inspected::read(&bytes) else {
             return Ok(None);
         };
+        if let Some(request) = request
+            && Request::parse(request)?.key().sha256() != inspected.key_sha256
+        {
+            return Ok(None);
+        }
         let found = self.store.find(&Find::Tbs(inspected.tbs_sha256))?;
-        let is_same = |status, carried: &[_]| status == Status::Issued && carried == names.all();
         Ok(found
             .into_iter()
-            .find(|record| is_same(record.status, &record.names))
+            .find(|record| is_as_wanted(record, bulk, names, now))
             .map(|record| record.serial))
     }
 
@@ -151,16 +164,14 @@ impl Ca {
     /// its files.
     fn issued_before(
         &self,
+        bulk: &Bulk,
         names: &Names,
         request: &[u8],
         now: Timestamp,
     ) -> Result<Option<Issued>, Error> {
         let request = Request::parse(request)?;
         for record in self.store.find(&Find::Id(names.label()))? {
-            if record.status != Status::Issued
-                || record.is_expired(now)
-                || record.names != names.all()
-            {
+            if !is_as_wanted(&record, bulk, names, now) {
                 continue;
             }
             let Some(der) = self.store.der(record.id)? else {
@@ -175,6 +186,14 @@ impl Ca {
         }
         Ok(None)
     }
+}
+
+/// Whether it is live, and what the row asks for.
+fn is_as_wanted(record: &Record, bulk: &Bulk, names: &Names, now: Timestamp) -> bool {
+    record.status == Status::Issued
+        && !record.is_expired(now)
+        && record.profile == bulk.profile.profile()
+        && record.names == names.all()
 }
 
 /// Why a row came to nothing.

@@ -231,6 +231,18 @@ fn log(ca: &Ca, _: Timestamp, found: &mut Found) -> Result<(), Error> {
             .iter()
             .any(|record| matches!(record.status, Status::Issued | Status::Revoked));
         let says = match logged.step {
+            LoggedStep::Revoked if ca.is_good(&logged.serial)? => {
+                let message = format!(
+                    "certificate {} was revoked by the word of the log, and the inventory holds it for good",
+                    logged.serial
+                );
+                found.push((
+                    Verdict::Bad,
+                    message,
+                    "`pki recover --revoke` revokes it again",
+                ));
+                continue;
+            }
             LoggedStep::Issued if !is_issued => "issued",
             LoggedStep::Intended | LoggedStep::Revoked if known.is_empty() => "signed",
             _ => continue,

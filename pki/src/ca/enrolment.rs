@@ -14,7 +14,7 @@ use crate::log::Asker;
 use crate::name::Name;
 use crate::profile::{EndEntity, Names, Profile};
 use crate::serial::Serial;
-use crate::store::{Find, Status};
+use crate::store::{CertificateId, Find, Status};
 use crate::token::Token;
 
 /// Who asks for a certificate, and what proves it.
@@ -39,6 +39,7 @@ struct Grant {
     profile: EndEntity,
     names: Names,
     token: Option<[u8; 32]>,
+    predecessor: Option<CertificateId>,
     asker: Asker,
 }
 
@@ -68,7 +69,7 @@ impl Ca {
             key: KeySource::Request(request),
             days: None,
         };
-        let issued = self.enrol_or_refuse(order, grant.token, &grant.asker, now);
+        let issued = self.enrol_or_refuse(order, &grant, now);
         match issued {
             Err(Error::Log(error)) => Err(Error::Log(error)),
             Err(error @ Error::IssuedUnrecorded { .. }) => Err(error),
@@ -86,13 +87,16 @@ impl Ca {
     fn enrol_or_refuse(
         &mut self,
         order: Order,
-        token: Option<[u8; 32]>,
-        asker: &Asker,
+        grant: &Grant,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let validated = Validated::check(order, &self.issuing.1, now)?.with_token(token);
+        let validated = Validated::check(order, &self.issuing.1, now)?
+            .with_token(grant.token)
+            .with_predecessor(grant.predecessor);
         let authority = self.unlock::<Issuing>()?;
-        Ok(self.certify(validated, (&authority, asker), now)?.der)
+        Ok(self
+            .certify(validated, (&authority, &grant.asker), now)?
+            .der)
     }
 
     fn by_token(
@@ -112,6 +116,7 @@ impl Ca {
             profile,
             names,
             token: Some(hash),
+            predecessor: None,
             asker: Asker::Token {
                 id: found.id.number().to_string(),
                 address,
@@ -147,6 +152,7 @@ impl Ca {
             profile,
             names,
             token: None,
+            predecessor: Some(record.id),
             asker: Asker::Certificate { serial, address },
         })
     }

@@ -198,6 +198,7 @@ fn reserve<L: Level>(
         key_origin,
         shard: None,
         token: None,
+        predecessor: None,
     };
     Ok(store.reserve(issuer, serial, &reservation, whole_seconds(now)?)?)
 }

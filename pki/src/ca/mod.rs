@@ -40,7 +40,7 @@ pub use tokens::MAX_TOKEN_LIFE;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
 use crate::constraints::NameConstraints;
@@ -289,6 +289,9 @@ impl Ca {
     /// Revokes what `find` means, on record and durable, and then signs and publishes the CRL that says
     /// so. A crash in between can leave on record what is not revoked yet, never the other way round.
     ///
+    /// One that ended can be revoked for as long as it could be renewed. By name, its open tokens are taken
+    /// back, too.
+    ///
     /// If the second fails, the error says that the first happened
     /// ([`Error::Unpublished`]); [`Ca::sign_crls`] makes up for it.
     pub fn revoke(
@@ -298,11 +301,13 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Revoked, Error> {
         let at = whole_seconds(now)?;
+        // What ended a little while ago can still be renewed, until somebody revokes it.
+        let renewable = at.checked_sub(self.grace()).unwrap_or(at);
         // Before the inventory: whoever holds a transaction there does not wait for the log.
         let recorder = self.log.open()?;
         let (root, issuing) = (self.root.1.key_id(), self.issuing.1.key_id());
         let records = self.store.revoke::<Error>(find, reason, at, |found| {
-            let picked = revocation::judge(found, find, reason, at)?;
+            let picked = revocation::judge(found, find, reason, renewable)?;
             let told = picked.iter().map(|record| {
                 let is_root = record.issuer == AuthorityRole::Root.as_str();
                 (if is_root { root } else { issuing }, &record.serial)
@@ -325,7 +330,18 @@ impl Ca {
             crls.extend(signed.map_err(unpublished)?);
         }
         recorder.close()?;
+        if let Find::Id(name) = find {
+            // Or whoever has the device, and a token that was never used, comes back.
+            self.store
+                .cancel_tokens(self.issuing.0, Some(name), &tokens::operator(), at)?;
+        }
         Ok(Revoked { records, crls })
+    }
+
+    /// For how long after its end a certificate can be renewed, at most.
+    fn grace(&self) -> SignedDuration {
+        let days = self.settings.serve.est_grace_days;
+        SignedDuration::from_hours(24 * i64::from(days.max(GRACE_DAYS)))
     }
 
     /// Signs and publishes CRLs from the inventory: the issuing authority's, valid for

@@ -3,7 +3,8 @@
 //!
 //! Two kinds. *Pending*: the inventory holds them, and the run that was to sign them did not come to its
 //! end. *Unknown*: the log says that they were about to be signed, and the inventory, from a backup that is
-//! older, knows nothing of them. Revocation is possible before certainty: whether one exists does not
+//! older, knows nothing of them. And what the log says was revoked, while such an inventory still holds it
+//! for good, is revoked again. Revocation is possible before certainty: whether one exists does not
 //! matter once it is revoked.
 
 use std::collections::BTreeSet;
@@ -27,6 +28,8 @@ pub struct Unfinished {
     pub pending: Vec<Record>,
     /// Only in the log; at most 10,000.
     pub unknown: Vec<Serial>,
+    /// Revoked by the word of the log, and not in the inventory; at most 10,000.
+    pub taken_back: Vec<Serial>,
     /// Serials that were drawn and never used. Nothing was built with them; there is nothing to revoke.
     pub reserved: u64,
 }
@@ -46,6 +49,7 @@ impl Ca {
         Ok(Unfinished {
             pending: pending.records,
             unknown: unknown.into_iter().map(|logged| logged.serial).collect(),
+            taken_back: self.taken_back()?,
             reserved: reserved.total,
         })
     }
@@ -60,11 +64,16 @@ impl Ca {
             records: Vec::new(),
             crls: Vec::new(),
         };
-        for record in self.unfinished(now)?.pending {
-            if !record.is_live(now) {
-                continue;
-            }
-            let one = self.revoke(&Find::Serial(record.serial), Reason::Unspecified, now)?;
+        let unfinished = self.unfinished(now)?;
+        let pending = unfinished.pending.into_iter();
+        let pending = pending.filter(|record| record.is_live(now));
+        let serials = pending.map(|record| record.serial);
+        for serial in serials.chain(unfinished.taken_back) {
+            let one = match self.revoke(&Find::Serial(serial), Reason::Unspecified, now) {
+                // It ended meanwhile, or somebody else was faster.
+                Err(Error::Expired { .. } | Error::AlreadyRevoked { .. }) => continue,
+                one => one?,
+            };
             revoked.records.extend(one.records);
             for crl in one.crls {
                 revoked.crls.retain(|older| older.path != crl.path);
@@ -94,6 +103,29 @@ impl Ca {
             }
         }
         Ok(unknown)
+    }
+
+    /// What the log says was revoked and the inventory holds as good.
+    fn taken_back(&self) -> Result<Vec<Serial>, Error> {
+        let mut taken_back = BTreeSet::new();
+        for logged in certificates(&self.directory) {
+            let logged = logged?;
+            if taken_back.len() >= MOST_UNKNOWN {
+                break;
+            }
+            if logged.step == LoggedStep::Revoked && self.is_good(&logged.serial)? {
+                taken_back.insert(logged.serial);
+            }
+        }
+        Ok(taken_back.into_iter().collect())
+    }
+
+    /// Whether the inventory holds it, and not as revoked.
+    pub(super) fn is_good(&self, serial: &Serial) -> Result<bool, Error> {
+        let found = self.store.find(&Find::Serial(serial.clone()))?;
+        Ok(found
+            .iter()
+            .any(|record| matches!(record.status, Status::Pending | Status::Issued)))
     }
 
     fn adopt(&mut self, logged: &Logged, now: Timestamp) -> Result<(), Error> {

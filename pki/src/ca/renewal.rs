@@ -50,14 +50,15 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
         self.refuse_if_issuer_is_revoked()?;
-        let profile = deserving(&old, grace_days, now)?;
+        let (profile, predecessor) = (deserving(&old, grace_days, now)?, old.id);
         let order = Order {
             profile,
             days: same_days(&old, self.issuing().validity().not_after, now),
             names: profile.admit(old.names)?,
             key: KeySource::Request(request),
         };
-        let validated = Validated::check(order, &self.issuing.1, now)?;
+        let validated =
+            Validated::check(order, &self.issuing.1, now)?.with_predecessor(Some(predecessor));
         let authority = self.unlock()?;
         Ok(self
             .certify(validated, (&authority, &Asker::Operator), now)?

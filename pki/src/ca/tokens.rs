@@ -91,6 +91,6 @@ impl Ca {
 }
 
 /// Whoever runs the program, as the kernel knows him.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     format!("uid {}", rustix::process::getuid().as_raw())
 }

@@ -116,6 +116,7 @@ fn left(unfinished: &Unfinished, json: bool) -> String {
     let Unfinished {
         pending,
         unknown,
+        taken_back,
         reserved,
     } = unfinished;
     if json {
@@ -127,6 +128,7 @@ fn left(unfinished: &Unfinished, json: bool) -> String {
         return print::document(&json!({
             "pending": pending,
             "unknown": unknown,
+            "taken_back": taken_back.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "reserved": reserved,
         }));
     }
@@ -137,7 +139,10 @@ fn left(unfinished: &Unfinished, json: bool) -> String {
     for serial in unknown {
         let _ = writeln!(text, "unknown   {serial}");
     }
-    let count = pending.len() + unknown.len();
+    for serial in taken_back {
+        let _ = writeln!(text, "revoked   {serial} (by the word of the log)");
+    }
+    let count = pending.len() + unknown.len() + taken_back.len();
     let _ = writeln!(text, "{} to revoke", counted(count, "certificate"));
     let _ = writeln!(
         text,

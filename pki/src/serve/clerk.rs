@@ -212,6 +212,10 @@ impl Clerk {
                 again,
                 reply,
             } => {
+                // Whoever hung up gets nothing: neither a token nor a serial is spent for him.
+                if reply.is_closed() {
+                    return;
+                }
                 let grace = if again {
                     self.grace
                 } else {

@@ -41,8 +41,8 @@ const BASE: &str = "/.well-known/est/";
 /// Longest body: a request in base64, with the line ends of PEM.
 const MAX_BODY: usize = MAX_REQUEST_OCTETS / 3 * 4 + MAX_REQUEST_OCTETS / 16;
 
-/// So long whoever shows a token that is none waits for the answer. Nobody guesses 256 bits; it bounds what
-/// guessing costs the authority, with the connections that an address may have.
+/// So long whoever is refused waits for the answer. Nobody guesses 256 bits; it bounds, with the connections
+/// that an address may have, what asking in vain costs the authority.
 const TRIED_IN_VAIN: Duration = Duration::from_secs(1);
 
 impl Est {
@@ -115,11 +115,8 @@ impl Est {
         match self.desk.ask(ask).await {
             Some(Ok(der)) => certificates(&certs_only(&[&der])),
             Some(Err(error)) => {
-                let answer = refusal(&error);
-                if answer.status() == StatusCode::UNAUTHORIZED {
-                    sleep(TRIED_IN_VAIN).await;
-                }
-                answer
+                sleep(TRIED_IN_VAIN).await;
+                refusal(&error)
             }
             None => words(StatusCode::SERVICE_UNAVAILABLE, "not now\n"),
         }

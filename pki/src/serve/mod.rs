@@ -31,6 +31,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sd_notify::NotifyState;
@@ -38,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::ca::Ca;
@@ -141,8 +143,11 @@ pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Er
             }
         };
         let ending = async {
-            signals.wait().await;
-            tracing::info!("ending");
+            tokio::select! {
+                () = signals.wait() => tracing::info!("ending"),
+                // Whoever waits for the authority would wait for ever; a service manager starts another.
+                () = gone(&clerk) => tracing::error!("the authority's thread ended"),
+            }
             notify(NotifyState::Stopping);
             let _ = end.send(true);
         };
@@ -157,6 +162,13 @@ pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Er
         )));
     }
     result.map_err(server)
+}
+
+/// Returns when the authority's thread has ended.
+async fn gone(clerk: &std::thread::JoinHandle<()>) {
+    while !clerk.is_finished() {
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 struct Signals {

@@ -30,6 +30,8 @@ pub struct Reservation<'a> {
     /// SHA-256 of the one-time token that it is asked for with, if it is. The token is used up with
     /// the reservation, also if no certificate comes of it.
     pub token: Option<[u8; 32]>,
+    /// The certificate that it follows, if its holder asked with that one.
+    pub predecessor: Option<CertificateId>,
 }
 
 /// A certificate that was signed, or was about to be, and that the inventory lost.
@@ -102,6 +104,9 @@ impl Store {
             .token
             .map(|hash| token::admit(&transaction, issuer, &hash, reservation, now))
             .transpose()?;
+        if let Some(predecessor) = reservation.predecessor {
+            refuse_unless_issued(&transaction, predecessor)?;
+        }
         let key_sha256 = hex(&reservation.key.sha256());
         refuse_known_key(&transaction, &key_sha256, reservation.names, now)?;
         let inserted = transaction.first(
@@ -242,6 +247,17 @@ pub(super) const COMPROMISED: &str = "SELECT id FROM certificates
 pub(super) const LIVE: &str = "SELECT id FROM certificates
       WHERE key_sha256 = ?1 AND status IN ('pending', 'issued') AND not_after >= ?2";
 
+/// Refused if it was revoked since somebody looked: a revocation that waits for the write lock is not
+/// overtaken by a successor of what it revokes.
+fn refuse_unless_issued(engine: &Engine, id: CertificateId) -> Result<(), StoreError> {
+    let issued = "SELECT count(*) FROM certificates WHERE id = ?1 AND status = 'issued'";
+    if engine.number(issued, &[id.0.into()])? == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::State)
+    }
+}
+
 fn insert_names(engine: &Engine, certificate: i64, names: &[Name]) -> Result<(), StoreError> {
     for (position, name) in (0_i64..).zip(names) {
         engine.execute(
@@ -316,6 +332,7 @@ pub(crate) mod tests {
             key_origin: KeyOrigin::New,
             shard: None,
             token: None,
+            predecessor: None,
         };
         store.reserve(issuer, &serial(number), &reservation, at(0))
     }
@@ -337,6 +354,7 @@ pub(crate) mod tests {
             key_origin: KeyOrigin::New,
             shard,
             token: None,
+            predecessor: None,
         };
         let id = store
             .reserve(issuer, &serial(number), &reservation, at(0))
@@ -508,6 +526,7 @@ pub(crate) mod tests {
                 key_origin: KeyOrigin::Request,
                 shard: None,
                 token: None,
+                predecessor: None,
             };
             let id = store.reserve(issuing, &serial(number), &reservation, at(0))?;
             pend(&mut store, id, 10);

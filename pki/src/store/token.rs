@@ -225,6 +225,32 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Takes back all open tokens of an authority, or those that stand for this name. Returns how many.
+    pub fn cancel_tokens(
+        &mut self,
+        issuer: AuthorityId,
+        name: Option<&str>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let transaction = self.begin()?;
+        let values = [issuer.0.into(), now.as_second().into(), by.into()];
+        let all = "UPDATE tokens SET cancelled_at = ?2, cancelled_by = ?3
+              WHERE authority = ?1 AND used_at IS NULL AND cancelled_at IS NULL";
+        let cancelled = match name {
+            None => transaction.execute(all, &values)?,
+            Some(name) => {
+                let [issuer, now, by] = values;
+                let named = "AND id IN (SELECT token FROM token_names WHERE value = ?4)";
+                transaction.execute(&format!("{all} {named}"), &[issuer, now, by, name.into()])?
+            }
+        };
+        transaction.commit()?;
+        Ok(cancelled)
+    }
+}
+
 /// Whether a token admits this reservation.
 pub(super) fn admit(
     engine: &Engine,
@@ -406,6 +432,7 @@ mod tests {
             key_origin: KeyOrigin::Request,
             shard: None,
             token: Some([token; 32]),
+            predecessor: None,
         };
         store.reserve(issuer, &serial(number), &reservation, at(now))
     }

@@ -68,6 +68,25 @@ fn a_backup_that_was_changed_cut_or_added_to_is_found_and_does_not_come_back() {
 }
 
 #[test]
+fn tokens_do_not_come_back_and_verifiers_read_what_does() {
+    let world = World::new();
+    world
+        .pki("token make --profile device --id urn:example:pump-1")
+        .must_succeed();
+    world.pki("backup --to copy --without-keys").must_succeed();
+    world
+        .run(["restore", "--from", "copy", "--dir", "again"])
+        .must_succeed();
+    let listed = world
+        .run(["token", "list", "--dir", "again", "--json"])
+        .must_succeed();
+    assert!(listed.out.contains("\"cancelled\""), "{}", listed.out);
+    assert_eq!(world.mode("again/trust.pem"), 0o644);
+    assert_eq!(world.mode("again/crl"), 0o755);
+    assert_eq!(world.mode("again/ca"), 0o700);
+}
+
+#[test]
 fn a_backup_without_keys_has_none() {
     let world = World::new();
     world.pki("backup --to copy --without-keys").must_succeed();

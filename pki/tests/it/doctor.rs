@@ -95,6 +95,25 @@ fn what_an_older_inventory_forgot_is_taken_in_from_the_log_and_revoked() {
 }
 
 #[test]
+fn what_an_older_inventory_holds_for_good_and_the_log_calls_revoked_is_revoked_again() {
+    let world = World::new();
+    let serial = world.device("urn:example:lost", "lost");
+    let copy = std::fs::read(world.path("pki/ca/inventory.db")).unwrap();
+    world
+        .pki("revoke --id urn:example:lost --reason keyCompromise")
+        .must_succeed();
+    for file in ["inventory.db-wal", "inventory.db-shm"] {
+        let _ = std::fs::remove_file(world.path(&format!("pki/ca/{file}")));
+    }
+    world.write("pki/ca/inventory.db", copy);
+    assert_eq!(verdict(&world, "log"), "bad");
+    assert_eq!(world.json("recover")["taken_back"][0], serial.as_str());
+    world.pki("recover --revoke").must_succeed();
+    assert_eq!(verdict(&world, "log"), "good");
+    assert_ne!(world.verify("lost/cert.pem").code, 0);
+}
+
+#[test]
 fn where_nothing_is_left_recovery_does_nothing() {
     let world = World::new();
     let left = world.json("recover");

@@ -39,6 +39,23 @@ fn a_token_can_be_taken_back_once() {
 }
 
 #[test]
+fn who_revokes_a_device_takes_its_open_tokens_back() {
+    let world = World::new();
+    world.device("urn:example:pump-1", "pump");
+    for name in ["urn:example:pump-1", "urn:example:pump-2"] {
+        world
+            .pki(&format!("token make --profile device --id {name}"))
+            .must_succeed();
+    }
+    world
+        .pki("revoke --id urn:example:pump-1 --reason keyCompromise")
+        .must_succeed();
+    let tokens = world.json("token list")["tokens"].clone();
+    assert_eq!(tokens[0]["state"], "cancelled");
+    assert_eq!(tokens[1]["state"], "open");
+}
+
+#[test]
 fn a_token_for_what_may_not_be_issued_is_not_made() {
     let world = World::new();
     for (words, says) in [
