@@ -59,9 +59,9 @@ impl Device<'_> {
             "pkcs7 -inform DER -in {out}/answer.der -print_certs -out {out}/cert.pem"
         ));
         // The leaf, and its issuer, which lies where the authority publishes.
-        let leaf = std::fs::read_to_string(self.place.path(&format!("{out}/cert.pem"))).unwrap();
+        let leaf = std::fs::read_to_string(self.place.path(format!("{out}/cert.pem"))).unwrap();
         let issuer = std::fs::read_to_string(self.place.path("fleet/crl/issuing.pem")).unwrap();
-        let chain = self.place.path(&format!("{out}/chain.pem"));
+        let chain = self.place.path(format!("{out}/chain.pem"));
         std::fs::write(chain, leaf + &issuer).unwrap();
         Credentials::in_directory(&self.place.path(out))
     }
