@@ -23,7 +23,7 @@ use std::io;
 use std::mem::discriminant;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -166,14 +166,17 @@ impl Schedule {
         mut stopped: mpsc::Receiver<()>,
         woken: impl Fn(),
     ) {
-        let mut of: Option<Arc<Site>> = None;
+        // Weak: a configuration that is no longer in force gives its files back at once, and the next one may
+        // want them.
+        let mut of: Weak<Site> = Weak::new();
         let mut under_way = FuturesUnordered::new();
         loop {
             let current = site.load_full();
-            if !of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &current)) {
+            if !std::ptr::eq(of.as_ptr(), Arc::as_ptr(&current)) {
                 self.arrange(&current);
-                of = Some(current);
+                of = Arc::downgrade(&current);
             }
+            drop(current);
             let now = Instant::now();
             for source in &mut self.sources {
                 if source.due.is_some_and(|due| due <= now) {

@@ -54,7 +54,7 @@ impl Device<'_> {
             .arg(&url)
             .run()
             .expect_code(0);
-        self.openssl(&format!("base64 -d -in {answer} -out {out}/answer.der"));
+        self.openssl(&format!("base64 -A -d -in {answer} -out {out}/answer.der"));
         self.openssl(&format!(
             "pkcs7 -inform DER -in {out}/answer.der -print_certs -out {out}/cert.pem"
         ));
