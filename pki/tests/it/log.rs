@@ -81,7 +81,9 @@ fn agree(world: &World) {
     let entries = logged(world);
     let intended = serials(&entries, "certificate_intended");
     let known = inventory(world, "");
-    let devices = entries.iter().filter(|entry| entry["profile"] == "device");
+    let devices = entries
+        .iter()
+        .filter(|entry| entry["profile"] == "device" && entry["type"] != "token");
     for entry in devices {
         let serial = entry["serial"].as_str().unwrap();
         assert!(known.contains(serial), "{serial} is in no inventory");
@@ -119,10 +121,11 @@ const VERBS: &[(&str, &str, &[&str])] = &[
     ("token cancel", "--place 1", &["token", "verb"]),
     ("bulk", "--profile device --table rows.csv --out bulk",
         &["certificate_intended", "certificate_issued", "verb"]),
-    ("renew", "--in bulk/next", &["certificate_intended", "certificate_issued", "verb"]),
     ("doctor", "", &["verb"]),
     ("recover", "", &["verb"]),
     ("passphrase", "--new file:secret", &["authority", "authority", "verb"]),
+    // Later than the bulk run by more than a second: a passphrase takes its time.
+    ("renew", "--in bulk/next", &["certificate_intended", "certificate_issued", "verb"]),
     ("backup", "--to copy", &["authority", "verb"]),
 ];
 
