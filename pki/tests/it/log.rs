@@ -138,7 +138,7 @@ fn every_verb_leaves_its_entries_and_the_last_says_how_it_ended() {
     world.write("rows.csv", "id,out\nurn:example:pump-3,next\n");
     world.write("secret", "a long passphrase");
     let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(world.path("secret"), owner).unwrap();
+    fs::set_permissions(world.path("secret"), owner).unwrap();
     let mut seen = 0;
     for (verb, words, expected) in VERBS {
         world.pki(&format!("{verb} {words}")).must_succeed();
