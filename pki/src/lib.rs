@@ -18,13 +18,11 @@
 //! does no I/O; what touches files, the inventory or random numbers follows; [`ca::Ca`] puts it
 //! together. The program `pki` (`main.rs`, `cli`) is the only part that prints and reads the clock.
 //!
-//! [`serve`] answers over a network, from what the authority signed ahead ([`status`], the crate `ocsp`,
-//! CRLs).
+//! [`serve`] answers over a network: verifiers from what the authority signed ahead ([`status`], the crate
+//! `ocsp`, CRLs), and devices that enrol (EST, `ca/enrolment.rs`).
 //!
 //! The other side, `pki renew` and `pki enrol`, is [`renewal`]: it runs where a certificate is used,
 //! and asks an authority beside it or over the network (EST).
-//!
-//! A place that is kept for what comes: enrollment over the network stands beside `request`.
 
 // words
 

@@ -173,6 +173,7 @@ struct Share {
 impl Addresses {
     /// `None` if the address has as many as it may.
     fn share(&self, address: IpAddr) -> Option<Share> {
+        let address = network_of(address);
         let mut counts = self.counts.borrow_mut();
         let count = counts.entry(address).or_default();
         if *count >= FROM_ADDRESS {
@@ -183,6 +184,17 @@ impl Addresses {
             addresses: self.clone(),
             address,
         })
+    }
+}
+
+/// What counts as one: of IPv6 the first 64 bits, because one host has all that follow (RFC 6177).
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [first, second, third, fourth, ..] = v6.segments();
+            IpAddr::from([first, second, third, fourth, 0, 0, 0, 0])
+        }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -201,6 +213,24 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_host_of_ipv6_has_one_share_whichever_address_it_takes() {
+        let addresses = Addresses::default();
+        let host = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, number]);
+        let shares: Vec<_> = (1..)
+            .take(FROM_ADDRESS)
+            .map(|number| addresses.share(host(number)).unwrap())
+            .collect();
+        assert!(addresses.share(host(9999)).is_none());
+        assert!(
+            addresses
+                .share("2001:db8:0:2::1".parse().unwrap())
+                .is_some()
+        );
+        drop(shares);
+        assert!(addresses.counts.borrow().is_empty());
+    }
 
     #[test]
     fn an_address_has_its_share_and_gets_it_back() {
