@@ -146,7 +146,10 @@ impl Gateway {
     #[must_use]
     #[track_caller]
     pub fn reload_with(&self, configuration: &Configuration) -> bool {
-        std::fs::write(&self.file, configuration.text()).or_fail("write the configuration");
+        // Whole at once: signals that were sent before may still be on their way.
+        let whole = self.file.with_extension("whole");
+        std::fs::write(&whole, configuration.text()).or_fail("write the configuration");
+        std::fs::rename(&whole, &self.file).or_fail("replace the configuration");
         self.reload()
     }
 
