@@ -47,8 +47,8 @@ impl Ca {
     /// Certifies the key of `request` (PKCS #10) for an applicant from `address`. Returns DER.
     ///
     /// An applicant by certificate gets the same profile and names. A certificate that ended is taken for
-    /// `grace` longer; one that was revoked is not. Refusals of whoever proved to be somebody are on record;
-    /// others have no place in the log.
+    /// `grace` longer; one that was revoked is not. What is refused to a token or a certificate that is good is on
+    /// record. One that is not good leaves no entry, because it could be shown without end.
     pub fn enrol(
         &mut self,
         request: Vec<u8>,
