@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -51,6 +52,12 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 const LIFE: Duration = Duration::from_mins(1);
 /// So long a last answer may take: a CRL of some megabytes to a slow reader.
 const LAST_ANSWER: Duration = Duration::from_mins(1);
+/// So long a client is listened to behind its last answer, and so much of it is thrown away at a time and in
+/// all. Closed at once, what it still sends would be met with a reset, and that can destroy an answer
+/// that it has not read yet (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 16 * 1024;
+const LINGER_READS: usize = 256;
 /// So long connections are waited for when the program is to end.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -122,7 +129,7 @@ async fn next(
     Some((stream, from.ip(), permit))
 }
 
-async fn serve<S, A, F>(stream: S, peer: Peer, mut ends: watch::Receiver<bool>, answer: A)
+async fn serve<S, A, F>(mut stream: S, peer: Peer, mut ends: watch::Receiver<bool>, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     A: Fn(Request<Incoming>, Peer) -> F,
@@ -140,16 +147,34 @@ where
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(HEAD_OCTETS)
         .max_headers(HEAD_LINES)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+        .serve_connection(TokioIo::new(&mut stream), service);
     // How a connection breaks off is its client's business.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = ends.wait_for(|ends| *ends) => {}
-        () = sleep(LIFE) => {}
+    {
+        let mut connection = std::pin::pin!(connection);
+        let done = tokio::select! {
+            _ = connection.as_mut() => true,
+            _ = ends.wait_for(|ends| *ends) => false,
+            () = sleep(LIFE) => false,
+        };
+        if !done {
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(LAST_ANSWER, connection).await;
+        }
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = timeout(LAST_ANSWER, connection).await;
+    let _ = timeout(LINGER, linger(&mut stream)).await;
+}
+
+/// Says that nothing more comes, then reads and forgets, up to a bound, until the client closes.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    // It is closed already behind a whole answer.
+    let _ = stream.shutdown().await;
+    let mut sink = vec![0; LINGER_OCTETS];
+    for _ in 0..LINGER_READS {
+        if stream.read(&mut sink).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn too_slow() -> Answer {
