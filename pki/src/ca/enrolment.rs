@@ -9,12 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::Ca;
 use crate::authority::Issuing;
 use crate::error::Error;
+use crate::inspect::Inspected;
 use crate::issue::{KeySource, Order, Validated};
 use crate::log::Asker;
 use crate::name::Name;
 use crate::profile::{EndEntity, Names, Profile};
+use crate::request::Request;
 use crate::serial::Serial;
-use crate::store::{CertificateId, Find, Status};
+use crate::store::{CertificateId, Find, Status, StoreError};
 use crate::token::Token;
 
 /// Who asks for a certificate, and what proves it.
@@ -49,6 +51,9 @@ impl Ca {
     /// An applicant by certificate gets the same profile and names. A certificate that ended is taken for
     /// `grace` longer; one that was revoked is not. What is refused to a token or a certificate that is good is on
     /// record. One that is not good leaves no entry, because it could be shown without end.
+    ///
+    /// A token that was used enrols nobody again; but until it expires, whoever shows it with a request for the same
+    /// key gets the certificate that it was used for.
     pub fn enrol(
         &mut self,
         request: Vec<u8>,
@@ -58,7 +63,14 @@ impl Ca {
     ) -> Result<Vec<u8>, Error> {
         self.refuse_if_issuer_is_revoked()?;
         let grant = match applicant {
-            Applicant::Token { token, name } => self.by_token(&token, &name, address, now)?,
+            Applicant::Token { token, name } => match self.by_token(&token, &name, address, now) {
+                Err(error @ Error::Store(StoreError::TokenSpent { .. })) => {
+                    return self
+                        .enrolled_already(&token, &name, &request, now)?
+                        .ok_or(error);
+                }
+                grant => grant?,
+            },
             Applicant::Certificate { serial } => {
                 self.by_certificate(serial, address, grace, now)?
             }
@@ -109,7 +121,7 @@ impl Ca {
         let hash = token.sha256();
         let found = self.store.token(self.issuing.0, &hash, now)?;
         if !name.is_empty() && name != found.label {
-            return Err(crate::store::StoreError::TokenForAnother.into());
+            return Err(StoreError::TokenForAnother.into());
         }
         let (profile, names) = granted(found.profile, found.names)?;
         Ok(Grant {
@@ -118,10 +130,36 @@ impl Ca {
             token: Some(hash),
             predecessor: None,
             asker: Asker::Token {
-                id: found.id.number().to_string(),
+                id: found.handle,
                 address,
             },
         })
+    }
+
+    /// What the token was used for, if it is for the key of this request, too: its answer was lost on the way,
+    /// and who asks again gets the same. Nothing is signed, and so nothing is put on record.
+    fn enrolled_already(
+        &self,
+        token: &Token,
+        name: &str,
+        request: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let found = self.store.enrolled(self.issuing.0, &token.sha256(), now)?;
+        let Some((token, certificate)) = found else {
+            return Ok(None);
+        };
+        if !name.is_empty() && name != token.label {
+            return Ok(None);
+        }
+        let Some(der) = self.der(certificate)? else {
+            return Ok(None);
+        };
+        let inspected = Inspected::read(&der).ok_or(Error::Foreign)?;
+        let standing = self.standing(&inspected.serial)?;
+        let is_good = standing.is_some_and(|standing| standing.status == Status::Issued);
+        let key = Request::parse(request)?.key().sha256();
+        Ok((is_good && inspected.key_sha256 == key).then_some(der))
     }
 
     fn by_certificate(

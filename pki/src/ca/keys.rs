@@ -48,6 +48,9 @@ pub(super) struct Keyring {
     /// What a person typed, so that nobody is asked twice: for all key files, and for the root's.
     typed: OnceLock<Arc<Secret>>,
     typed_for_root: OnceLock<Arc<Secret>>,
+    /// The issuing key in PEM, for a verb that signs again and again: to open what a passphrase encrypts takes
+    /// most of a second.
+    held: OnceLock<Zeroizing<String>>,
 }
 
 /// How a secret is read from its source.
@@ -60,7 +63,23 @@ impl Keyring {
             modules: Modules::default(),
             typed: OnceLock::new(),
             typed_for_root: OnceLock::new(),
+            held: OnceLock::new(),
         }
+    }
+
+    /// Opens the issuing key for as long as this lives, if a passphrase encrypts `file`.
+    fn hold_issuing(&self, file: &Path) -> Result<(), Error> {
+        let role = AuthorityRole::Issuing;
+        if self.token(role).is_none() {
+            let pem = read_secret(file, MAX_KEY_FILE_OCTETS)?;
+            if key::is_encrypted(&pem) {
+                let key = self.open_pem(role, file, &pem)?;
+                let _ = self
+                    .held
+                    .set(key.to_pem().map_err(|error| in_file(file, error))?);
+            }
+        }
+        Ok(())
     }
 
     /// With passphrases from elsewhere than the settings say.
@@ -75,6 +94,9 @@ impl Keyring {
     pub(super) fn open(&self, role: AuthorityRole, file: &Path) -> Result<PrivateKey, Error> {
         if let Some(uri) = self.token(role) {
             return PrivateKey::in_token(&self.modules, uri).map_err(|error| in_token(uri, error));
+        }
+        if let (AuthorityRole::Issuing, Some(pem)) = (role, self.held.get()) {
+            return PrivateKey::from_pem(pem.as_bytes()).map_err(|error| in_file(file, error));
         }
         self.open_pem(role, file, &read_secret(file, MAX_KEY_FILE_OCTETS)?)
     }
@@ -216,6 +238,14 @@ impl Ca {
     pub fn with_passphrases(mut self, given: PassphraseSources) -> Self {
         self.keyring = self.keyring.with(given);
         self
+    }
+
+    /// Keeps the issuing key open until this is dropped, for a server that signs again and again. One that
+    /// lies plain in its file, or in a token, is opened each time as ever.
+    pub fn hold_issuing_key(&self) -> Result<(), Error> {
+        let file = key_file(AuthorityRole::Issuing);
+        self.keyring
+            .hold_issuing(&self.directory.join(CA).join(file))
     }
 
     /// Encrypts the key files anew with the passphrases that are at `new`, and notes in the settings

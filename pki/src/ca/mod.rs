@@ -12,7 +12,7 @@
 //! DIR/log.vkey             the log's public key
 //! ```
 //!
-//! Secret keys are read when a verb signs, and wiped when it ends. Nothing here prints, but for a
+//! Secret keys are read when a verb signs, and wiped when it ends; `pki serve` may hold the issuing key. Nothing here prints, but for a
 //! passphrase that is asked for at the terminal, and the time is an argument.
 
 mod backup;

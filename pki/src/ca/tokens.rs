@@ -8,7 +8,7 @@ use super::Ca;
 use crate::error::Error;
 use crate::log::{Asker, TokenEntry};
 use crate::profile::{EndEntity, Names, ProfileError, whole_seconds};
-use crate::store::{NewToken, TokenId, TokenPage, TokenRecord};
+use crate::store::{self, NewToken, TokenId, TokenPage, TokenRecord};
 use crate::token::Token;
 
 /// Longest life of a token: what lies in a drawer for months is no secret any more.
@@ -44,7 +44,7 @@ impl Ca {
         let sha256 = token.sha256();
         let recorder = self.log.open()?;
         recorder.token(&TokenEntry {
-            id: &crate::public_key::hex(&sha256[..8]),
+            id: &store::token_handle(&sha256),
             state: Recorded::Made,
             profile: profile.profile(),
             names: names.all(),
@@ -78,7 +78,7 @@ impl Ca {
             .store
             .cancel_token(self.issuing.0, id, &operator(), now)?;
         recorder.token(&TokenEntry {
-            id: &format!("place {}", id.number()),
+            id: &record.handle,
             state: Recorded::Cancelled,
             profile: record.profile,
             names: &record.names,

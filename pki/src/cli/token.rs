@@ -180,6 +180,7 @@ fn told(token: &TokenRecord, now: Timestamp) -> Value {
     };
     json!({
         "place": token.id.number(),
+        "handle": token.handle,
         "state": state(token, now),
         "profile": token.profile.name,
         "id": token.label,

@@ -93,6 +93,7 @@ pub(crate) fn open(
     window: SignedDuration,
     clock: fn() -> Timestamp,
 ) -> Result<(Desk, JoinHandle<()>), Error> {
+    ca.hold_issuing_key()?;
     let mut clerk = Clerk::new(ca, window, clock)?;
     clerk.renew_responder(clock())?;
     clerk.tend();

@@ -63,10 +63,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Accepts connections until `ends` says so, then waits for those that are there.
 ///
-/// With `tls` a connection begins with a handshake, which has as long as a head.
+/// With `tls` a connection begins with a handshake, as it is then, which has as long as a head.
 pub(crate) async fn accept<A, F>(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<watch::Receiver<TlsAcceptor>>,
     mut ends: watch::Receiver<bool>,
     answer: A,
 ) where
@@ -90,7 +90,8 @@ pub(crate) async fn accept<A, F>(
         let Some(share) = addresses.share(from) else {
             continue;
         };
-        let (ends, answer, tls) = (ends.clone(), answer.clone(), tls.clone());
+        let (ends, answer) = (ends.clone(), answer.clone());
+        let tls = tls.as_ref().map(|tls| tls.borrow().clone());
         connections.spawn_local(async move {
             // What is small goes out at once.
             let _ = stream.set_nodelay(true);

@@ -40,11 +40,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
-use tokio_rustls::TlsAcceptor;
 
 use crate::ca::Ca;
 use crate::error::Error;
 use est::Est;
+use tls::Identity;
 use verifiers::Verifiers;
 
 /// How to serve.
@@ -96,9 +96,8 @@ pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Er
     let est = match &serving.est {
         None => None,
         Some(enrolling) => {
-            let configuration = tls::configuration(&enrolling.certificate, ca.issuing())?;
-            let acceptor = TlsAcceptor::from(configuration);
-            Some((bind(enrolling.listen)?, acceptor, Est::cacerts(&ca)))
+            let identity = Identity::load(&enrolling.certificate, ca.issuing())?;
+            Some((bind(enrolling.listen)?, identity, Est::cacerts(&ca)))
         }
     };
     let address = listener.local_addr().map_err(server)?;
@@ -119,12 +118,15 @@ pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Er
             url,
             "serving /ocsp, /crl/NAME.crl, /issuing.cer, /root.cer and /trust.pem"
         );
+        let mut identity = None;
         let enrolling = match est {
             None => None,
-            Some((listener, acceptor, cacerts)) => {
+            Some((listener, own, cacerts)) => {
                 tracing::info!(est = %listener.local_addr()?, "serving /.well-known/est/");
                 let est = Rc::new(Est::new(desk, cacerts));
                 let answer = move |request, peer| Rc::clone(&est).answer(request, peer);
+                let acceptor = own.acceptor();
+                identity = Some(own);
                 Some(http::accept(listener, Some(acceptor), ends.clone(), answer))
             }
         };
@@ -144,7 +146,7 @@ pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Er
         };
         let ending = async {
             tokio::select! {
-                () = signals.wait() => tracing::info!("ending"),
+                () = signals.wait(identity) => tracing::info!("ending"),
                 // Whoever waits for the authority would wait for ever; a service manager starts another.
                 () = gone(&clerk) => tracing::error!("the authority's thread ended"),
             }
@@ -174,20 +176,53 @@ async fn gone(clerk: &std::thread::JoinHandle<()>) {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
+
+/// So often the server's own certificate is looked at.
+const LOOK: Duration = Duration::from_mins(1);
 
 impl Signals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn wait(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Until it is time to end. Meanwhile the certificate is kept up to date: two small files, read where
+    /// connections wait for it.
+    async fn wait(mut self, mut identity: Option<Identity>) {
+        let mut told = String::new();
+        loop {
+            let asked = tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => true,
+                () = sleep(LOOK) => false,
+            };
+            let Some(identity) = &mut identity else {
+                continue;
+            };
+            match identity.look() {
+                Ok(changed) => {
+                    told.clear();
+                    if changed {
+                        tracing::info!("the certificate of the enrolment listener is a new one");
+                    }
+                }
+                Err(error) => {
+                    let said = error.to_string();
+                    if asked || said != told {
+                        tracing::error!(
+                            error = said,
+                            "the certificate of the enrolment listener is the last good one"
+                        );
+                        told = said;
+                    }
+                }
+            }
         }
     }
 }

@@ -32,7 +32,9 @@ pub use lifecycle::{Adopted, Reservation};
 pub use query::{Filter, Find, IdFilter, MAX_PAGE, Page, StatusFilter};
 pub use record::{CertificateId, KeyOrigin, Record, Status};
 pub use standing::Standing;
-pub use token::{MAX_TOKENS, NewToken, TokenId, TokenPage, TokenRecord, TokenState};
+pub use token::{
+    MAX_TOKENS, NewToken, TokenId, TokenPage, TokenRecord, TokenState, handle as token_handle,
+};
 
 use crate::files::{Readers, create_new};
 pub use crate::profile::AuthorityRole;

@@ -59,6 +59,8 @@ pub struct NewToken<'a> {
 pub struct TokenRecord {
     /// Its place.
     pub id: TokenId,
+    /// What the audit log calls it ([`handle`]).
+    pub handle: String,
     /// The profile it stands for.
     pub profile: &'static Profile,
     /// What lists call it.
@@ -73,6 +75,11 @@ pub struct TokenRecord {
     pub expires_at: Timestamp,
     /// What became of it.
     pub state: TokenState,
+}
+
+/// What the audit log calls the token with this hash: it can be told from others by it, and not shown.
+pub fn handle(sha256: &[u8; 32]) -> String {
+    hex(&sha256[..8])
 }
 
 /// What became of a token.
@@ -157,6 +164,24 @@ impl Store {
     ) -> Result<TokenRecord, StoreError> {
         let snapshot = self.engine.snapshot()?;
         open(&snapshot, issuer, sha256, now)
+    }
+
+    /// What was enrolled with the token with this hash, if it was used and has not expired since.
+    pub fn enrolled(
+        &self,
+        issuer: AuthorityId,
+        sha256: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<(TokenRecord, CertificateId)>, StoreError> {
+        let snapshot = self.engine.snapshot()?;
+        let Some(row) = snapshot.first(&by_hash(), &[hex(sha256).into(), issuer.0.into()])? else {
+            return Ok(None);
+        };
+        let token = read(&snapshot, &row)?;
+        Ok(match token.state {
+            TokenState::Used { by, .. } if now <= token.expires_at => Some((token, by)),
+            TokenState::Used { .. } | TokenState::Open | TokenState::Cancelled { .. } => None,
+        })
     }
 
     /// The tokens of an authority, at most `limit` (and [`super::MAX_PAGE`]), after `after`.
@@ -292,10 +317,7 @@ fn open(
     now: Timestamp,
 ) -> Result<TokenRecord, StoreError> {
     let row = engine
-        .first(
-            &format!("SELECT {COLUMNS} FROM tokens WHERE token_sha256 = ?1 AND authority = ?2"),
-            &[hex(sha256).into(), issuer.0.into()],
-        )?
+        .first(&by_hash(), &[hex(sha256).into(), issuer.0.into()])?
         .ok_or(StoreError::TokenUnknown)?;
     let token = read(engine, &row)?;
     refuse_ended(&token)?;
@@ -305,6 +327,10 @@ fn open(
         });
     }
     Ok(token)
+}
+
+fn by_hash() -> String {
+    format!("SELECT {COLUMNS} FROM tokens WHERE token_sha256 = ?1 AND authority = ?2")
 }
 
 fn refuse_ended(token: &TokenRecord) -> Result<(), StoreError> {
@@ -344,7 +370,7 @@ fn remove_forgotten(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
 }
 
 const COLUMNS: &str = "id, profile, label, made_at, made_by, expires_at, used_at, used_by, \
-     cancelled_at, cancelled_by";
+     cancelled_at, cancelled_by, token_sha256";
 
 fn read(engine: &Engine, row: &Row) -> Result<TokenRecord, StoreError> {
     let corrupt = |what| StoreError::Corrupt { what };
@@ -364,6 +390,7 @@ fn read(engine: &Engine, row: &Row) -> Result<TokenRecord, StoreError> {
     };
     Ok(TokenRecord {
         id: TokenId(id),
+        handle: row.text(10)?.chars().take(16).collect(),
         profile: profile::named(row.text(1)?).ok_or(corrupt("a profile"))?,
         label: row.text(2)?.to_owned(),
         names: engine

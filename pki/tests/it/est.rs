@@ -1,8 +1,12 @@
 //! `pki serve --est`: enrolment over TLS, by curl and openssl, and by `pki enrol` and `pki renew`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
+use pki::{AuthorityName, Ca, EndEntity, KeySource, Name, Names, Order, Plan};
 use serde_json::Value;
 
 use crate::support::World;
@@ -36,6 +40,14 @@ impl Server {
         // Somebody reads what is said from now on, so that nobody waits for it.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { process, address }
+    }
+}
+
+impl Server {
+    /// Has it look at its certificate.
+    fn hang_up(&self) {
+        let process = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
     }
 }
 
@@ -144,12 +156,205 @@ fn a_token_enrols_once_and_for_its_device_alone() {
     world.write("cert.pem", certificates(&world));
     world.verify("cert.pem").must_succeed();
     assert!(world.text("cert.pem").contains(&format!("URI:{PUMP}")));
-    assert_eq!(enrol(PUMP, "pump"), "401");
+    request(&world, PUMP, "another");
+    assert_eq!(enrol(PUMP, "another"), "401");
     assert_eq!(world.count("--profile device"), 1);
     let wrong = format!("-u {PUMP}:{} {POST}pump.b64", "A".repeat(43));
     assert_eq!(curl(&world, &server, "simpleenroll", &wrong), "401");
     let nobody = format!("{POST}pump.b64");
     assert_eq!(curl(&world, &server, "simpleenroll", &nobody), "401");
+}
+
+#[test]
+fn who_lost_the_answer_asks_again_with_the_same_key_and_gets_the_same_certificate() {
+    let world = world();
+    let server = Server::start(&world);
+    let token = token(&world, PUMP);
+    request(&world, PUMP, "pump");
+    let enrol = || {
+        let words = format!("-u {PUMP}:{token} {POST}pump.b64");
+        let status = curl(&world, &server, "simpleenroll", &words);
+        (status, world.read("got"))
+    };
+    let first = enrol();
+    assert_eq!(first.0, "200");
+    assert_eq!(enrol(), first);
+    assert_eq!(world.count("--profile device"), 1);
+    // Another request for the same key is as good.
+    world
+        .openssl("req -new -key pump.key -subj /CN=device -outform DER -out pump.der")
+        .must_succeed();
+    world
+        .openssl("base64 -in pump.der -out pump.b64")
+        .must_succeed();
+    assert_eq!(enrol(), first);
+    world
+        .pki(&format!("revoke --id {PUMP} --reason keyCompromise"))
+        .must_succeed();
+    assert_eq!(enrol().0, "401");
+}
+
+#[test]
+fn of_two_who_show_one_token_at_once_one_enrols() {
+    let world = world();
+    let server = Server::start(&world);
+    let token = token(&world, PUMP);
+    for out in ["one", "two"] {
+        request(&world, PUMP, out);
+    }
+    let url = format!("https://{}/.well-known/est/simpleenroll", server.address);
+    let tries: Vec<Child> = ["one", "two"]
+        .iter()
+        .map(|out| {
+            let words = format!(
+                "-s --cacert pki/trust.pem -o {out}.got -w %{{http_code}} -u {PUMP}:{token} {POST}{out}.b64"
+            );
+            Command::new("curl")
+                .current_dir(world.root())
+                .args(words.split_whitespace())
+                .arg(&url)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut statuses: Vec<Vec<u8>> = tries
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap().stdout)
+        .collect();
+    statuses.sort();
+    assert_eq!(statuses, [b"200", b"401"]);
+    assert_eq!(world.count("--profile device"), 1);
+}
+
+#[test]
+fn a_token_that_is_too_old_enrols_nobody() {
+    let world = world();
+    let server = Server::start(&world);
+    let then = Timestamp::now() - SignedDuration::from_hours(2);
+    let (token, _) = Ca::open(&world.path("pki"))
+        .unwrap()
+        .make_token(
+            EndEntity::Device,
+            &pump(),
+            SignedDuration::from_hours(1),
+            then,
+        )
+        .unwrap();
+    request(&world, PUMP, "pump");
+    let words = format!("-u {PUMP}:{} {POST}pump.b64", *token.expose());
+    assert_eq!(curl(&world, &server, "simpleenroll", &words), "401");
+    assert_eq!(world.count("--profile device"), 0);
+}
+
+fn pump() -> Names {
+    EndEntity::Device
+        .admit(vec![Name::uri(PUMP).unwrap()])
+        .unwrap()
+}
+
+#[test]
+fn a_device_that_was_off_comes_back_within_thirty_days_and_not_later() {
+    let day = |days: i64| SignedDuration::from_hours(24 * days);
+    for (ago, status) in [(29, "200"), (31, "403")] {
+        let world = World::empty();
+        let plan = Plan::new(AuthorityName::parse("Clinic North").unwrap());
+        let now = Timestamp::now();
+        let mut ca = Ca::init(&world.path("pki"), &plan, now - day(100)).unwrap();
+        let order = Order {
+            profile: EndEntity::Device,
+            names: pump(),
+            key: KeySource::New,
+            days: Some(30),
+        };
+        let then = now - day(ago + 30);
+        ca.issue(order, &world.path("pump"), then).unwrap();
+        drop(ca);
+        world
+            .pki("issue --profile server --ip 127.0.0.1 --new-key --out tls")
+            .must_succeed();
+        let server = Server::start(&world);
+        request(&world, PUMP, "next");
+        let words = format!("--cert pump/chain.pem --key pump/key.pem {POST}next.b64");
+        assert_eq!(curl(&world, &server, "simplereenroll", &words), status);
+        // A first enrolment gives no grace.
+        assert_eq!(curl(&world, &server, "simpleenroll", &words), "403");
+    }
+}
+
+#[test]
+fn a_server_gets_its_next_certificate_by_the_last_and_serves_with_it() {
+    let world = world();
+    let server = Server::start(&world);
+    let shown = || {
+        let words = format!("s_client -connect {} -CAfile pki/trust.pem", server.address);
+        world.openssl(&words).out
+    };
+    let before = shown();
+    let first = world.read("tls/cert.pem");
+    assert!(before.contains(first.trim()), "{before}");
+    // What ends no later than the old one is no renewal, and ends are whole seconds.
+    #[allow(clippy::disallowed_methods)]
+    std::thread::sleep(Duration::from_millis(1100));
+    let est = format!("https://{}", server.address);
+    world
+        .run(["renew", "--in", "tls", "--est", &est])
+        .must_succeed();
+    let second = world.read("tls/cert.pem");
+    assert_ne!(first, second);
+    world.verify("tls/cert.pem").must_succeed();
+    server.hang_up();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !shown().contains(second.trim()) {
+        assert!(Instant::now() < until, "still the old one");
+    }
+    // What is no good leaves the last one in force.
+    world.write("tls/chain.pem", "no certificate");
+    server.hang_up();
+    assert_eq!(curl(&world, &server, "cacerts", ""), "200");
+}
+
+#[test]
+fn the_issuing_key_stays_open_while_the_server_runs() {
+    let world = World::empty();
+    for (file, passphrase) in [("old", "a long passphrase"), ("new", "another passphrase")] {
+        world.secret(file, passphrase);
+    }
+    world
+        .run(["init", "--dir", "pki", "--passphrase", "file:old"])
+        .must_succeed();
+    world
+        .pki("issue --profile server --ip 127.0.0.1 --new-key --out tls")
+        .must_succeed();
+    let server = Server::start(&world);
+    // It is not asked for again: it could not be had.
+    std::fs::remove_file(world.path("old")).unwrap();
+    world.write("pki/ca/issuing.key.pem", "gone");
+    let token = Ca::open(&world.path("pki"))
+        .unwrap()
+        .make_token(
+            EndEntity::Device,
+            &pump(),
+            SignedDuration::from_hours(1),
+            Timestamp::now(),
+        )
+        .unwrap()
+        .0;
+    request(&world, PUMP, "pump");
+    let words = format!("-u {PUMP}:{} {POST}pump.b64", *token.expose());
+    assert_eq!(curl(&world, &server, "simpleenroll", &words), "200");
+}
+
+#[test]
+fn who_is_silent_in_the_handshake_is_hung_up_on_and_others_are_served() {
+    let world = world();
+    let server = Server::start(&world);
+    let mut silent = TcpStream::connect(&server.address).unwrap();
+    assert_eq!(curl(&world, &server, "cacerts", ""), "200");
+    silent
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0);
 }
 
 #[test]
@@ -205,7 +410,18 @@ fn what_is_no_request_is_refused() {
     for file in ["garbage", "text"] {
         assert_eq!(sent(file), "400", "{file}");
     }
-    assert_eq!(sent("long"), "413");
+    // Told while it is being sent, and read all the same.
+    for _ in 0..5 {
+        assert_eq!(sent("long"), "413");
+    }
+    let huge = std::fs::File::create(world.path("huge")).unwrap();
+    huge.set_len(100_000_000).unwrap();
+    for length in ["", "-H transfer-encoding:chunked"] {
+        let words = format!(
+            "-u {PUMP}:{token} -X POST -H content-type:application/pkcs10 -H expect: {length} -T huge"
+        );
+        assert_eq!(curl(&world, &server, "simpleenroll", &words), "413");
+    }
     request(&world, PUMP, "pump");
     let words = format!("-u {PUMP}:{token} --data-binary @pump.b64");
     assert_eq!(curl(&world, &server, "simpleenroll", &words), "415");
@@ -217,12 +433,7 @@ fn what_is_no_request_is_refused() {
 fn pki_enrol_and_pki_renew_talk_to_it() {
     let world = world();
     let server = Server::start(&world);
-    world.write("token", token(&world, PUMP));
-    std::fs::set_permissions(
-        world.path("token"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o600),
-    )
-    .unwrap();
+    world.secret("token", &token(&world, PUMP));
     let est = format!("https://{}", server.address);
     let words = format!(
         "enrol --est {est} --id {PUMP} --token-from file:token --trust pki/trust.pem --out pump"

@@ -15,12 +15,6 @@ const OTHER: &str = "another horse, another staple";
 const KEYS: [&str; 2] = ["pki/ca/root.key.pem", "pki/ca/issuing.key.pem"];
 
 impl World {
-    /// A file of the owner alone.
-    fn secret(&self, name: &str, secret: &str) {
-        self.write(name, format!("{secret}\n"));
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
-    }
-
     /// A directory with an authority whose keys are encrypted by [`PASSPHRASE`], which is in the
     /// file `passphrase`.
     fn encrypted() -> Self {

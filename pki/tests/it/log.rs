@@ -15,7 +15,7 @@ use crate::crash::{duration_of, killed_after};
 use crate::support::World;
 
 /// Every entry of the log of `pki/`, in its order, as `audit show --json` prints it.
-fn logged(world: &World) -> Vec<Value> {
+pub(crate) fn logged(world: &World) -> Vec<Value> {
     let mut reader = Reader::new(&world.path("pki/audit"));
     let mut all = Vec::new();
     loop {
@@ -135,9 +135,7 @@ const OTHERS: [&str; 5] = ["completions", "manual", "enrol", "restore", "serve"]
 fn every_verb_leaves_its_entries_and_the_last_says_how_it_ended() {
     let world = World::empty();
     world.write("rows.csv", "id,out\nurn:example:pump-3,next\n");
-    world.write("secret", "a long passphrase");
-    let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(world.path("secret"), owner).unwrap();
+    world.secret("secret", "a long passphrase");
     let mut seen = 0;
     for (verb, words, expected) in VERBS {
         if *verb == "renew" {

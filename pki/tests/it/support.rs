@@ -59,6 +59,13 @@ impl World {
         fs::write(self.path(name), content).unwrap();
     }
 
+    /// A file that its owner alone reads.
+    pub(crate) fn secret(&self, name: &str, secret: &str) {
+        self.write(name, format!("{secret}\n"));
+        let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(self.path(name), owner).unwrap();
+    }
+
     /// Permission bits of a file.
     pub(crate) fn mode(&self, name: &str) -> u32 {
         fs::metadata(self.path(name)).unwrap().mode() & 0o777

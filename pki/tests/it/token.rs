@@ -32,6 +32,15 @@ fn a_token_can_be_taken_back_once() {
         .unwrap();
     let cancelled = world.json(&format!("token cancel --place {place}"));
     assert_eq!(cancelled["state"], "cancelled");
+    // The log calls it by one name from its making to its end.
+    let handle = &cancelled["handle"];
+    let entries = crate::log::logged(&world);
+    let told = entries.iter().filter(|entry| entry["type"] == "token");
+    let told: Vec<_> = told.map(|entry| (&entry["id"], &entry["state"])).collect();
+    assert_eq!(
+        told,
+        [(handle, &"made".into()), (handle, &"cancelled".into())]
+    );
     world
         .pki(&format!("token cancel --place {place}"))
         .must_refuse(1, "");
