@@ -11,7 +11,7 @@ use crate::authority::Issuing;
 use crate::error::Error;
 use crate::inspect::Inspected;
 use crate::issue::{KeySource, Order, Validated};
-use crate::log::Asker;
+use crate::log::{Asker, Recorder};
 use crate::name::Name;
 use crate::profile::{EndEntity, Names, Profile};
 use crate::request::Request;
@@ -109,6 +109,21 @@ impl Ca {
         Ok(self
             .certify(validated, (&authority, &grant.asker), now)?
             .der)
+    }
+
+    /// Puts on record that somebody who holds a certificate that is no good tried to enrol with it.
+    pub fn put_attempt_on_record(
+        &self,
+        error: &Error,
+        serial: &Serial,
+        address: IpAddr,
+    ) -> Result<(), Error> {
+        let by = Asker::Certificate {
+            serial: serial.clone(),
+            address,
+        };
+        let put = |recorder: &Recorder| recorder.refused(error.code(), None, &[], &by);
+        Ok(self.log.record(put)?)
     }
 
     fn by_token(

@@ -156,6 +156,9 @@ pub struct Revoked {
     pub records: Vec<Record>,
     /// The CRLs that were signed anew.
     pub crls: Vec<PublishedCrl>,
+    /// Other certificates of the same name that are still good, if it was a key that was compromised: whoever
+    /// had the key could have got them with it.
+    pub others: Vec<Record>,
 }
 
 impl Ca {
@@ -335,7 +338,29 @@ impl Ca {
             self.store
                 .cancel_tokens(self.issuing.0, Some(name), &tokens::operator(), at)?;
         }
-        Ok(Revoked { records, crls })
+        let others = match reason {
+            Reason::KeyCompromise => self.others(&records, renewable)?,
+            _ => Vec::new(),
+        };
+        Ok(Revoked {
+            records,
+            crls,
+            others,
+        })
+    }
+
+    /// What else is issued under the names that these are called, unless it ended before `since`.
+    fn others(&self, records: &[Record], since: Timestamp) -> Result<Vec<Record>, Error> {
+        let names: BTreeSet<&String> = records.iter().map(|record| &record.label).collect();
+        let mut others = Vec::new();
+        for name in names {
+            let found = self.store.find(&Find::Id(name.clone()))?;
+            others.extend(found.into_iter().filter(|record| {
+                let ends = record.validity.map(|validity| validity.not_after);
+                record.status == Status::Issued && ends.is_some_and(|ends| ends >= since)
+            }));
+        }
+        Ok(others)
     }
 
     /// For how long after its end a certificate can be renewed, at most.

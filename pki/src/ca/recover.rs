@@ -63,6 +63,7 @@ impl Ca {
         let mut revoked = Revoked {
             records: Vec::new(),
             crls: Vec::new(),
+            others: Vec::new(),
         };
         let unfinished = self.unfinished(now)?;
         let pending = unfinished.pending.into_iter();

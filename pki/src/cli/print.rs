@@ -76,6 +76,7 @@ pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
             "revoked": certificates(&revoked.records, now),
             "count": revoked.records.len(),
             "crls": revoked.crls.iter().map(crl_json).collect::<Vec<_>>(),
+            "others": certificates(&revoked.others, now),
         }));
     }
     let mut text = String::new();
@@ -84,7 +85,14 @@ pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
     }
     let count = counted(revoked.records.len(), "certificate");
     let _ = writeln!(text, "{count} revoked");
-    text + &crl_lines(&revoked.crls) + NEXT
+    text += &crl_lines(&revoked.crls);
+    for record in &revoked.others {
+        let _ = writeln!(text, "still good {} {}", record.serial, record.label);
+    }
+    if !revoked.others.is_empty() {
+        text += "next      whoever had the key could have got these with it: revoke them too, by --id\n";
+    }
+    text + NEXT
 }
 
 pub(super) fn crls(crls: &[PublishedCrl], json: bool) -> String {

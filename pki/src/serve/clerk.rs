@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use ocsp::{CertId, ErrorStatus, HashAlgorithm, Issuer};
 use tokio::sync::oneshot;
 
+use super::attempts::Attempts;
 use super::cache::{Answered, Cache, Key};
 use super::published::{Lists, Published};
 use crate::authority::AuthorityCertificate;
@@ -123,6 +124,7 @@ struct Clerk {
     /// The state of the inventory, and when, that what is published was last brought up to.
     tended: Option<(i64, Instant)>,
     round: Round,
+    attempts: Attempts,
     responder_trouble: Trouble,
     crl_trouble: Trouble,
     status_trouble: Trouble,
@@ -164,6 +166,7 @@ impl Clerk {
                 began: None,
                 at: Place::End,
             },
+            attempts: Attempts::new(Instant::now()),
             responder_trouble: Trouble::new("the OCSP responder's certificate"),
             crl_trouble: Trouble::new("the CRLs"),
             status_trouble: Trouble::new("the status of certificates"),
@@ -223,10 +226,25 @@ impl Clerk {
                     SignedDuration::ZERO
                 };
                 let now = (self.clock)();
-                let from = (address, grace);
-                let _ = reply.send(self.ca.enrol(request, applicant, from, now));
+                let enrolled = self.ca.enrol(request, applicant, (address, grace), now);
+                let _ = reply.send(match enrolled {
+                    Err(error) => Err(self.put_attempt_on_record(error, address)),
+                    enrolled => enrolled,
+                });
             }
         }
+    }
+
+    /// Whoever still has a revoked certificate, and tries, is what an auditor looks for. Returns what is to be
+    /// answered.
+    fn put_attempt_on_record(&mut self, error: Error, address: IpAddr) -> Error {
+        if let Error::AlreadyRevoked { serial, .. } = &error
+            && self.attempts.is_new(serial, Instant::now())
+            && let Err(error) = self.ca.put_attempt_on_record(&error, serial, address)
+        {
+            return error;
+        }
+        error
     }
 
     /// The status of a certificate, as it is in the inventory now.

@@ -4,7 +4,7 @@
 //!  connections ──► http ──► verifiers ──► route                      one thread, a runtime
 //!                              │ questions, a bounded queue
 //!                              ▼
-//!                            clerk ──► cache, published, Ca          one thread, the authority
+//!                            clerk ──► cache, published, attempts, Ca         one thread, the authority
 //! ```
 //!
 //! What is sent is signed already (CRLs, certificates, OCSP responses), so that no TLS is needed and
@@ -16,6 +16,8 @@ mod route;
 mod cache;
 
 mod published;
+
+mod attempts;
 
 mod clerk;
 

@@ -65,6 +65,38 @@ fn by_name_every_live_certificate_is_revoked_and_counted() {
 }
 
 #[test]
+fn who_revokes_a_compromised_key_by_serial_is_told_what_else_is_good() {
+    let world = World::new();
+    let serials: Vec<String> = ["a", "b", "c", "d"]
+        .iter()
+        .map(|out| world.device("urn:example:pump-1", out))
+        .collect();
+    world.device("urn:example:pump-2", "other");
+    let of = |serial: &String| format!("revoke --serial {serial}");
+    // What takes the place of another says nothing against it.
+    let json = world.json(&format!("{} --reason superseded", of(&serials[0])));
+    assert_eq!(json["others"], serde_json::json!([]));
+    let json = world.json(&format!("{} --reason keyCompromise", of(&serials[1])));
+    let mut others: Vec<&str> = json["others"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|other| other["serial"].as_str().unwrap())
+        .collect();
+    others.sort_unstable();
+    let mut expected = [serials[2].as_str(), serials[3].as_str()];
+    expected.sort_unstable();
+    assert_eq!(others, expected);
+    let said = world.pki(&format!("{} --reason keyCompromise", of(&serials[2])));
+    let said = said.must_succeed().out;
+    assert!(
+        said.contains(&format!("still good {}", serials[3])),
+        "{said}"
+    );
+    assert!(said.contains("--id"), "{said}");
+}
+
+#[test]
 fn a_chain_file_means_its_first_certificate() {
     let world = World::new();
     world.device("urn:example:pump-1", "pump");
