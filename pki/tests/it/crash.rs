@@ -1,10 +1,14 @@
 //! Killed at any moment: no serial twice, no certificate unknown, no half authority, no half CRL.
 
-use std::process::Stdio;
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::World;
+use audit::verify::Verdict;
+
+use crate::log::{agree, logged, serials, verdict};
+use crate::support::{Said, World, not_run};
 
 /// How long one undisturbed run takes, so that kills fall all over it.
 pub(crate) fn duration_of(run: impl FnOnce()) -> Duration {
@@ -182,4 +186,134 @@ fn crl_numbers_only_rise_through_kills() {
         assert!(number >= last, "{number} after {last}");
         last = number;
     }
+}
+
+/// How far an issue came, by what is left of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// 1: nothing is known of it.
+    Validated,
+    /// 2: its serial is taken.
+    Reserved,
+    /// 3: it was built and linted.
+    Pending,
+    /// 4 and 5: it is on record that it will be signed.
+    Recorded,
+    /// 6, the first half: it is in the inventory.
+    Stored,
+    /// 6, the second half: it is on record that it was signed.
+    Issued,
+    /// 7: its holder can have it.
+    HandedOver,
+}
+
+/// How far the issue for `name` into `out` came.
+fn step(world: &World, name: &str, out: &str) -> Step {
+    let shown = world.pki(&format!("show --id {name} --json"));
+    if shown.code != 0 {
+        return Step::Validated;
+    }
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    let certificate = &shown["certificates"][0];
+    let serial = certificate["serial"].as_str().unwrap();
+    let entries = logged(world);
+    let is_on_record = |kind| serials(&entries, kind).contains(serial);
+    match certificate["status"].as_str().unwrap() {
+        "reserved" => Step::Reserved,
+        "pending" if is_on_record("certificate_intended") => Step::Recorded,
+        "pending" => Step::Pending,
+        _ if world.path(&format!("{out}/cert.pem")).exists() => Step::HandedOver,
+        _ if is_on_record("certificate_issued") => Step::Issued,
+        _ => Step::Stored,
+    }
+}
+
+/// What changes a file or makes it durable. With `--long` what changes a directory too.
+fn calls() -> &'static [&'static str] {
+    const LASTING: &[&str] = &[
+        "pwrite64",
+        "fsync",
+        "renameat2",
+        "rename",
+        "write",
+        "ftruncate",
+        "mkdir",
+        "unlinkat",
+        "unlink",
+    ];
+    if std::env::var_os("PHIGATE_LONG").is_some() {
+        LASTING
+    } else {
+        &LASTING[..4]
+    }
+}
+
+/// Runs the program until its `nth` call of this name, which it does not live to make.
+fn killed_at(world: &World, call: &str, nth: u32, words: &str) -> Said {
+    let output = Command::new("strace")
+        .current_dir(world.root())
+        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+        .arg(format!("trace={call}"))
+        .arg("-e")
+        .arg(format!("inject={call}:signal=KILL:when={nth}"))
+        .arg(env!("CARGO_BIN_EXE_pki"))
+        .args(words.split_whitespace())
+        .output()
+        .expect("strace must be installed");
+    Said::from(output)
+}
+
+#[test]
+fn killed_before_any_call_that_lasts_each_step_is_met_and_inventory_and_log_agree() {
+    let world = World::new();
+    let probe = Command::new("strace")
+        .args([
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=fsync:signal=KILL:when=1",
+            "true",
+        ])
+        .output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        not_run("this user may not trace a process like that");
+        return;
+    }
+    let mut met: BTreeMap<Step, u32> = BTreeMap::new();
+    for call in calls() {
+        for nth in 1.. {
+            let name = format!("urn:example:{call}-{nth}");
+            let out = format!("out/{call}-{nth}");
+            let words =
+                format!("issue --dir pki --profile device --id {name} --new-key --out {out}");
+            let said = killed_at(&world, call, nth, &words);
+            let step = step(&world, &name, &out);
+            // What has not been put on record can never have been signed.
+            assert!(said.code != 0 || step == Step::HandedOver, "{call} {nth}");
+            *met.entry(step).or_default() += 1;
+            agree(&world);
+            if said.code == 0 {
+                break;
+            }
+            assert!(nth < 1000, "{call} without end");
+        }
+    }
+    for step in [
+        Step::Validated,
+        Step::Reserved,
+        Step::Pending,
+        Step::Recorded,
+        Step::Stored,
+        Step::Issued,
+        Step::HandedOver,
+    ] {
+        assert!(met.contains_key(&step), "{step:?} is not among {met:?}");
+    }
+    assert_eq!(verdict(&world), Verdict::Good);
+    // What may have been signed and what was only built: nobody answers for either.
+    world.pki("recover --revoke").must_succeed();
+    assert_eq!(world.count("--status pending"), 0);
+    world.device("urn:example:last", "last");
+    world.verify("last/cert.pem").must_succeed();
+    assert_eq!(verdict(&world), Verdict::Good);
 }

@@ -43,7 +43,7 @@ fn kinds(entries: &[Value]) -> Vec<&str> {
 }
 
 /// Serials of the entries of one kind.
-fn serials(entries: &[Value], kind: &str) -> BTreeSet<String> {
+pub(crate) fn serials(entries: &[Value], kind: &str) -> BTreeSet<String> {
     let of_kind = entries.iter().filter(|entry| entry["type"] == kind);
     of_kind
         .map(|entry| entry["serial"].as_str().unwrap().to_owned())
@@ -51,7 +51,7 @@ fn serials(entries: &[Value], kind: &str) -> BTreeSet<String> {
 }
 
 /// What `audit verify --strict` says of the log in `pki/`.
-fn verdict(world: &World) -> Verdict {
+pub(crate) fn verdict(world: &World) -> Verdict {
     let directory = world.path("pki/audit");
     let key = public_key::read(&public_key::beside(&directory)).unwrap();
     let asked = Asked {
@@ -77,7 +77,7 @@ fn inventory(world: &World, status: &str) -> BTreeSet<String> {
 
 /// What the authority knows and what its log knows do not contradict each other.
 #[track_caller]
-fn agree(world: &World) {
+pub(crate) fn agree(world: &World) {
     let entries = logged(world);
     let intended = serials(&entries, "certificate_intended");
     let known = inventory(world, "");
