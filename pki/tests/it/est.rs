@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use pki::{AuthorityName, Ca, EndEntity, KeySource, Name, Names, Order, Plan};
 use serde_json::Value;
 
-use crate::support::World;
+use crate::support::{Said, World, not_run};
 
 const PUMP: &str = "urn:example:pump-1";
 
@@ -163,6 +163,71 @@ fn a_token_enrols_once_and_for_its_device_alone() {
     assert_eq!(curl(&world, &server, "simpleenroll", &wrong), "401");
     let nobody = format!("{POST}pump.b64");
     assert_eq!(curl(&world, &server, "simpleenroll", &nobody), "401");
+}
+
+/// The program `est-enroll` of somebody else, with a configuration. `None`, and a word, where it is not.
+fn est_enroll(world: &World, server: &Server, authentication: &str, verb: &str) -> Option<Said> {
+    let Some(program) = std::env::var_os("PHIGATE_EST_CLIENT") else {
+        not_run("integration/test --prepare installs the EST client");
+        return None;
+    };
+    let configuration = format!(
+        "[server]\nurl = \"https://{}\"\n\
+         [trust]\nmode = \"explicit\"\nca_bundle_path = \"pki/trust.pem\"\n\
+         [authentication]\n{authentication}\n\
+         [certificate]\ncommon_name = \"pump\"\n",
+        server.address
+    );
+    world.write("est.toml", configuration);
+    let output = Command::new(program)
+        .current_dir(world.root())
+        .args(["--config", "est.toml", verb])
+        .output()
+        .unwrap();
+    Some(Said::from(output))
+}
+
+#[test]
+fn a_client_of_somebody_else_enrols_renews_and_is_refused_once_it_is_revoked() {
+    let world = world();
+    let server = Server::start(&world);
+    world.secret("token", &token(&world, PUMP));
+    let by_token =
+        format!("method = \"http_basic\"\nusername = \"{PUMP}\"\npassword_source = \"file:token\"");
+    let Some(enrolled) = est_enroll(&world, &server, &by_token, "enroll") else {
+        return;
+    };
+    let told = |said: Said| {
+        let said = said.must_succeed().out;
+        let (_, thumbprint) = said.split_once("Thumbprint: ").unwrap();
+        let thumbprint = thumbprint.lines().next().unwrap();
+        thumbprint.replace(':', "").to_lowercase()
+    };
+    let known = |id: &str| {
+        let shown = world.json(&format!("show --id {id}"));
+        let certificates = shown["certificates"].as_array().unwrap();
+        let hashes = certificates.iter().map(|one| one["sha256"].as_str());
+        hashes
+            .map(|hash| hash.unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(known(PUMP), [told(enrolled)]);
+    // A used token is worth nothing with another key.
+    let again = est_enroll(&world, &server, &by_token, "enroll").unwrap();
+    assert!(again.code != 0 && again.err.contains("Authentication required"));
+
+    let second = "urn:example:pump-2";
+    world.device(second, "pump");
+    let by_certificate =
+        "method = \"client_cert\"\ncert_path = \"pump/chain.pem\"\nkey_path = \"pump/key.pem\"";
+    let renewed = est_enroll(&world, &server, by_certificate, "renew").unwrap();
+    assert!(known(second).contains(&told(renewed)));
+    world
+        .pki("revoke --cert pump/cert.pem --reason keyCompromise")
+        .must_succeed();
+    let refused = est_enroll(&world, &server, by_certificate, "renew").unwrap();
+    assert!(refused.code != 0 && refused.err.contains("403"));
+    assert_eq!(known(second).len(), 2);
 }
 
 #[test]
