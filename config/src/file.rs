@@ -23,7 +23,7 @@ use crate::name::{
 };
 use crate::path::PathPrefix;
 use crate::pattern::{ClientName, ClientPattern};
-use crate::secret::{ListText, PathText, SecretText};
+use crate::secret::{ListText, PathText, SecretText, StapleText};
 use crate::server::{AdminWord, BaseUrl, ServerUrl};
 use crate::units::ByteSize;
 
@@ -167,6 +167,9 @@ table! {
         chain: PathText => required("\"api.chain.pem\"");
         /// Where the private key (PEM) is: file:PATH, env:NAME or credential:NAME (systemd).
         key: SecretText => required("\"file:api.key.pem\"");
+        /// Where its OCSP answer comes from, which is stapled: the http URL of a responder, "certificate" for the
+        /// URL in the certificate, or a file (DER) that something else keeps fresh. Without it, nothing is stapled.
+        ocsp: StapleText => optional;
     }
 
     /// Where clients connect.

@@ -24,7 +24,7 @@ use crate::path::PathPrefix;
 use crate::pattern::ClientPattern;
 use crate::place::{Place, Placed};
 use crate::secret::{FilePath, Secret};
-use crate::server::{Authority, BaseUrl, ListUrl};
+use crate::server::{Authority, BaseUrl, ListUrl, OcspUrl};
 use crate::units::ByteSize;
 
 /// A whole configuration in which everything is decided.
@@ -271,6 +271,21 @@ pub struct Certificate {
     pub chain: FilePath,
     /// Where the private key (PEM) is.
     pub key: Secret,
+    /// Where its OCSP answer comes from, which is stapled.
+    pub ocsp: Stapling,
+}
+
+/// Where the OCSP answer about a certificate of the gateway comes from (RFC 6066 section 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stapling {
+    /// Nowhere: nothing is stapled.
+    Off,
+    /// It is asked for there.
+    Http(Placed<OcspUrl>),
+    /// Something else keeps it fresh in this file (DER).
+    File(FilePath),
+    /// It is asked for where the certificate itself says (RFC 5280 section 4.2.2.1).
+    Certificate(Place),
 }
 
 /// Where clients connect.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::error::Advice;
 use crate::place::{Place, Placed};
-use crate::server::{ListUrl, UrlError};
+use crate::server::{ListUrl, OcspUrl, UrlError};
 use crate::word::Word;
 
 /// A file or folder, already joined to the folder of the configuration. Nobody has opened it yet.
@@ -98,6 +98,39 @@ impl Word for ListText {
                 UrlError::Scheme => Advice::new(
                     &error,
                     Some("write a path, or the URL of a list that begins with http://"),
+                ),
+                error => Advice::new(&error, error.hint()),
+            });
+        }
+        PathText::parse_word(text).map(Self::Path)
+    }
+}
+
+/// Where an OCSP answer comes from, as the file spells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StapleText {
+    /// From where the certificate says.
+    Certificate,
+    /// From a file, as written.
+    Path(PathText),
+    /// From a responder.
+    Http(OcspUrl),
+}
+
+impl Word for StapleText {
+    const NOUN: &'static str = "an http URL, a path or \"certificate\"";
+    const EXAMPLE: &'static str = "http://pki.clinic.example/ocsp";
+
+    fn parse_word(text: &str) -> Result<Self, Advice> {
+        if text == "certificate" {
+            return Ok(Self::Certificate);
+        }
+        if text.contains("://") {
+            let url = OcspUrl::parse(text).map(Self::Http);
+            return url.map_err(|error| match error {
+                UrlError::Scheme => Advice::new(
+                    &error,
+                    Some("write a path, or the URL of a responder that begins with http://"),
                 ),
                 error => Advice::new(&error, error.hint()),
             });
@@ -250,6 +283,26 @@ mod tests {
         assert_eq!(ListText::parse_word(url).unwrap(), fetched);
         for text in ["", "ldap://pki.example/a", "https://pki.example/a.crl"] {
             assert!(ListText::parse_word(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_staple_is_a_file_is_asked_for_over_http_or_comes_from_where_the_certificate_says() {
+        let read = |text| StapleText::parse_word(text).ok();
+        let path = |text: &str| Some(StapleText::Path(PathText(text.to_owned())));
+        assert_eq!(read("certificate"), Some(StapleText::Certificate));
+        assert_eq!(read("./certificate"), path("./certificate"));
+        assert_eq!(read("api.ocsp.der"), path("api.ocsp.der"));
+        for url in ["http://ocsp.example/", "http://127.0.0.1:8080/a/b?c"] {
+            let parsed = OcspUrl::parse(url).unwrap();
+            assert_eq!(parsed.to_string(), url);
+            assert_eq!(read(url), Some(StapleText::Http(parsed)));
+        }
+        for (text, target) in [("http://a.example", "/"), ("HTTP://a.example?b", "/?b")] {
+            assert_eq!(OcspUrl::parse(text).unwrap().http().target(), target);
+        }
+        for text in ["", "https://ocsp.example/", "ldap://a/b", "http://a/ b"] {
+            assert_eq!(read(text), None, "{text}");
         }
     }
 

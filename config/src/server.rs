@@ -172,32 +172,105 @@ impl Word for BaseUrl {
 /// Plain HTTP, because a list is signed, and because a connection whose certificate would itself have to be
 /// looked up could wait for ever (RFC 5280 section 8).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListUrl {
-    authority: Authority,
-    target: String,
-}
+pub struct ListUrl(HttpUrl);
 
 impl ListUrl {
     /// Parses the URL. Scheme and host are folded to lower case; path and query stay as they are written.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) = split_scheme(text)?;
-        if matches!(scheme, Scheme::Https) {
-            return Err(UrlError::ListOverTls);
-        }
-        let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let authority = Authority::parse(authority, 80)?;
-        let path = target.split('?').next().unwrap_or_default();
-        if path.is_empty() || (path.ends_with('/') && path == target) {
+        let url = HttpUrl::parse(text, UrlError::ListOverTls)?;
+        let path = url.path();
+        if path.is_empty() || (path.ends_with('/') && path == url.target) {
             return Err(UrlError::ListFolder);
         }
-        let sound = |byte: u8| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte);
-        if target.len() > LONGEST_TARGET || !target.bytes().all(sound) {
-            return Err(UrlError::ListTarget);
+        Ok(Self(url.sound()?))
+    }
+
+    /// What a request needs of it.
+    pub fn http(&self) -> &HttpUrl {
+        &self.0
+    }
+}
+
+impl fmt::Display for ListUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where the status of certificates is asked for by OCSP: an absolute `http` URL (RFC 6960 appendix A.1).
+///
+/// Plain HTTP, because an answer is signed (RFC 5019 section 5), and for the reason that lists have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OcspUrl(HttpUrl);
+
+impl OcspUrl {
+    /// Parses the URL. Scheme and host are folded to lower case; path and query stay as they are written.
+    /// Without a path, `/` is asked for.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let mut url = HttpUrl::parse(text, UrlError::StatusOverTls)?.sound()?;
+        if url.path().is_empty() {
+            url.target.insert(0, '/');
         }
+        Ok(Self(url))
+    }
+
+    /// What a request needs of it.
+    pub fn http(&self) -> &HttpUrl {
+        &self.0
+    }
+}
+
+impl fmt::Display for OcspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Word for OcspUrl {
+    const NOUN: &'static str = "an http URL";
+    const EXAMPLE: &'static str = "http://pki.clinic.example/ocsp";
+    const PATTERN: Option<&'static str> = Some("^[Hh][Tt][Tt][Pp]://");
+
+    fn parse_word(text: &str) -> Result<Self, Advice> {
+        Self::parse(text).map_err(|error| match error {
+            UrlError::Scheme => Advice::new(&error, Some("begin it with http://")),
+            error => Advice::new(&error, error.hint()),
+        })
+    }
+}
+
+/// An absolute URL of plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HttpUrl {
+    authority: Authority,
+    target: String,
+}
+
+impl HttpUrl {
+    /// Scheme and host; the rest is not judged yet. `over_tls` is said of https.
+    fn parse(text: &str, over_tls: UrlError) -> Result<Self, UrlError> {
+        let (scheme, rest) = split_scheme(text)?;
+        if matches!(scheme, Scheme::Https) {
+            return Err(over_tls);
+        }
+        let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         Ok(Self {
-            authority,
+            authority: Authority::parse(authority, 80)?,
             target: target.to_owned(),
         })
+    }
+
+    fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// It can be asked for as it is.
+    fn sound(self) -> Result<Self, UrlError> {
+        let sound = |byte: u8| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte);
+        if self.target.len() > LONGEST_TARGET || !self.target.bytes().all(sound) {
+            return Err(UrlError::ListTarget);
+        }
+        Ok(self)
     }
 
     /// Host and port.
@@ -222,7 +295,7 @@ impl ListUrl {
 /// Longer paths and queries are not asked for, bytes.
 const LONGEST_TARGET: usize = 2048;
 
-impl fmt::Display for ListUrl {
+impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}{}", self.host(), self.target)
     }
@@ -263,7 +336,9 @@ pub enum UrlError {
     ListOverTls,
     /// The URL of a folder where that of one revocation list is asked for.
     ListFolder,
-    /// A path or query of a revocation list that no request can name as it is.
+    /// A responder that would be asked over TLS.
+    StatusOverTls,
+    /// A path or query that no request can name as it is.
     ListTarget,
 }
 
@@ -284,6 +359,7 @@ impl UrlError {
             Self::ListOverTls => Some(
                 "a list is signed: write http://, or have somebody put it into a folder and name that",
             ),
+            Self::StatusOverTls => Some("an answer is signed: write http://"),
             Self::ListFolder => {
                 Some("nobody lists a folder over HTTP: write the URL of each list in it")
             }
@@ -305,6 +381,7 @@ impl fmt::Display for UrlError {
             Self::Prefix(error) => error.fmt(f),
             Self::Socket => write!(f, "no path to a socket"),
             Self::ListOverTls => write!(f, "a revocation list over TLS"),
+            Self::StatusOverTls => write!(f, "the status of certificates over TLS"),
             Self::ListFolder => write!(f, "the URL of a folder"),
             Self::ListTarget => write!(f, "a URL that cannot be asked for"),
         }

@@ -8,17 +8,27 @@ use crate::choices::CertificateUse;
 use crate::collect::Optional;
 use crate::error::Report;
 use crate::file;
-use crate::model::{Admin, Certificate, Clients, Limits, Listener};
+use crate::model::{Admin, Certificate, Clients, Limits, Listener, Stapling};
 use crate::name::TrustName;
 use crate::place::{Place, Placed};
+use crate::secret::StapleText;
 
 pub(super) fn certificate(table: file::Certificate, context: &mut Context<'_>) -> Certificate {
     let key = context.required_secret(table.key, &table.place);
     let chain = context.required_file(table.chain, &table.place);
+    let ocsp = match table.ocsp {
+        Optional::Absent | Optional::Wrong => Stapling::Off,
+        Optional::Given(Placed { value, place }) => match value {
+            StapleText::Certificate => Stapling::Certificate(place),
+            StapleText::Http(url) => Stapling::Http(Placed { value: url, place }),
+            StapleText::Path(path) => Stapling::File(context.file(Placed { value: path, place })),
+        },
+    };
     Certificate {
         place: table.place,
         chain,
         key,
+        ocsp,
     }
 }
 
