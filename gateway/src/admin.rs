@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use crate::connection::Phase;
 use crate::freshness;
 use crate::server::Common;
+use crate::tls::{StapleStanding, Staples};
 use crate::witnesses;
 
 /// Connections at once.
@@ -181,6 +182,7 @@ fn status(told: &Told) -> String {
         "certificates": site.certificates.iter().map(|entry| serde_json::json!({
             "name": entry.name().as_str(),
             "not_after": audit::event::Time::from_unix_seconds(entry.not_after()),
+            "staple": entry.staples().map(|staples| staple(staples, now)),
         })).collect::<Vec<_>>(),
         "revocation": freshness::lists(&site).map(|(trust, index)| serde_json::json!({
             "trust": trust.as_str(),
@@ -211,4 +213,22 @@ fn status(told: &Told) -> String {
             })).collect::<Vec<_>>() },
     });
     format!("{document}\n")
+}
+
+/// The OCSP answer that is stapled to a certificate of ours, or why none is.
+fn staple(staples: &Staples, now: i64) -> serde_json::Value {
+    let date = audit::event::Time::from_unix_seconds;
+    let Some(newest) = staples.newest() else {
+        return serde_json::json!({ "state": "missing" });
+    };
+    let state = match newest.standing {
+        StapleStanding::Revoked { .. } => "revoked",
+        StapleStanding::Good if staples.in_force(now).is_some() => "good",
+        StapleStanding::Good => "stale",
+    };
+    serde_json::json!({
+        "state": state,
+        "this_update": date(newest.this_update),
+        "next_update": date(newest.next_update),
+    })
 }

@@ -1,17 +1,18 @@
-//! Revocation lists whose successors are due, told before the clients under them are refused: as
-//! findings for the log once in a while, and for `/status` whenever somebody asks.
+//! Revocation lists whose successors are due, told before the clients under them are refused, and OCSP answers
+//! about certificates of the gateway whose successors are, told before they are no longer shown: as findings for the
+//! log once in a while, and for `/status` whenever somebody asks.
 //!
-//! Nothing is read here: lists come into force at start, at a reload, and when they change (`refresh`). No
-//! clock: the time comes as an argument.
+//! Nothing is read here: lists come into force at start, at a reload, and when they change (`refresh`), answers when
+//! they come (`fetch`, `staples`). No clock: the time comes as an argument.
 
 use std::collections::BTreeMap;
 
 use audit::event::Time;
-use config::{Finding, Severity, TrustName};
+use config::{CertificateName, Finding, Severity, TrustName};
 
 use crate::revocation::{Due, Index};
 use crate::site::Site;
-use crate::tls::Revocation;
+use crate::tls::{OwnCertificate, Revocation, StapleStanding};
 
 /// What was not mended is told again after this long, seconds.
 const AGAIN: i64 = 3600;
@@ -30,6 +31,7 @@ pub fn lists(site: &Site) -> impl Iterator<Item = (&TrustName, &Index)> {
 #[derive(Debug, Default)]
 pub struct Reminder {
     told: BTreeMap<TrustName, Told>,
+    staples: BTreeMap<CertificateName, (Lack, i64)>,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,99 @@ impl Reminder {
             };
             self.told.insert(name.clone(), told);
         }
+        findings.extend(self.look_at_staples(site, now));
         findings
+    }
+
+    /// The same of the OCSP answers about our certificates.
+    fn look_at_staples(&mut self, site: &Site, now: i64) -> Vec<Finding> {
+        let lacks: Vec<(&OwnCertificate, Lack)> = site
+            .certificates
+            .iter()
+            .filter_map(|own| Some((&**own, lack(own, now)?)))
+            .collect();
+        let is_there = |name: &CertificateName| lacks.iter().any(|(own, _)| own.name() == name);
+        self.staples.retain(|name, _| is_there(name));
+        let mut findings = Vec::new();
+        for (own, lack) in lacks {
+            let told = self.staples.get(own.name());
+            if told.is_some_and(|(told, at)| *told == lack && now < at.saturating_add(AGAIN)) {
+                continue;
+            }
+            findings.extend(lack.finding(own));
+            self.staples.insert(own.name().clone(), (lack, now));
+        }
+        findings
+    }
+}
+
+/// What is wrong with the OCSP answer about a certificate of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// It ends soon, then, and none came after it.
+    Due(i64),
+    /// It has ended, then.
+    Over(i64),
+    /// There never was one.
+    Missing,
+    /// It says "revoked", since then.
+    Revoked(i64),
+}
+
+fn lack(own: &OwnCertificate, now: i64) -> Option<Lack> {
+    let Some(newest) = own.staples()?.newest() else {
+        return Some(Lack::Missing);
+    };
+    let end = newest.next_update;
+    match newest.standing {
+        StapleStanding::Revoked { at } => Some(Lack::Revoked(at)),
+        StapleStanding::Good if now >= end => Some(Lack::Over(end)),
+        StapleStanding::Good if end - now <= newest.life() / 4 => Some(Lack::Due(end)),
+        StapleStanding::Good => None,
+    }
+}
+
+impl Lack {
+    /// An error where clients are turned away for it, or ought to be.
+    fn finding(self, own: &OwnCertificate) -> Option<Finding> {
+        let date = Time::from_unix_seconds;
+        let shown = if own.must_staple() {
+            "the certificate demands one (RFC 7633) and is shown to nobody"
+        } else {
+            "the certificate is shown without one"
+        };
+        let message = match self {
+            Lack::Due(end) => format!(
+                "the OCSP answer that is stapled ends at {}, and none came after it",
+                date(end)
+            ),
+            Lack::Over(end) => format!("the OCSP answer ended at {}: {shown}", date(end)),
+            Lack::Missing => format!("there is no OCSP answer: {shown}"),
+            Lack::Revoked(at) => format!(
+                "the certificate is revoked since {}, and nothing is stapled",
+                date(at)
+            ),
+        };
+        let hint = match self {
+            Lack::Revoked(_) => "have a new certificate issued, for a new key, and reload",
+            Lack::Due(_) | Lack::Over(_) | Lack::Missing => {
+                "look at the responder, or at what writes the file: an answer is shown as soon as it is there"
+            }
+        };
+        let is_error = match self {
+            Lack::Revoked(_) => true,
+            Lack::Over(_) | Lack::Missing => own.must_staple(),
+            Lack::Due(_) => false,
+        };
+        let finding = Finding::error(own.staples()?.place(), message, Some(hint));
+        Some(Finding {
+            severity: if is_error {
+                Severity::Error
+            } else {
+                Severity::Warning
+            },
+            ..finding
+        })
     }
 }
 

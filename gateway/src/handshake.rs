@@ -56,6 +56,8 @@ pub enum HandshakeRefusal {
     CertificateMissing,
     /// The certificate that came is refused.
     Chain(ChainRefusal),
+    /// Our own certificate demands an OCSP answer with it (RFC 7633), and there is none that holds.
+    Unstapled,
     /// The peer ended the handshake.
     PeerAlert {
         /// Its number (RFC 8446 6).
@@ -294,6 +296,10 @@ async fn finish(
 fn why(error: &io::Error, evidence: &Evidence) -> (HandshakeRefusal, Option<u8>) {
     if let Some(Err(refusal)) = evidence.verdict.get() {
         return (HandshakeRefusal::Chain(*refusal), Some(refusal.alert()));
+    }
+    if evidence.unstapled.get().is_some() {
+        let alert = AlertDescription::AccessDenied.into();
+        return (HandshakeRefusal::Unstapled, Some(alert));
     }
     let Some(error) = error
         .get_ref()

@@ -122,6 +122,8 @@ pub mod load;
 
 pub mod fetch;
 
+pub mod staples;
+
 pub mod refresh;
 
 pub mod server;

@@ -49,6 +49,8 @@ struct Inner {
     renewals: Family<RenewalLabels, Counter>,
     fetches: Family<RenewalLabels, Counter>,
     unfetched: Family<TrustLabels, Gauge>,
+    stapled: Family<CertificateLabels, Gauge>,
+    staple_fetches: Family<StapleLabels, Counter>,
     witnesses: WitnessGauges,
 }
 
@@ -255,17 +257,34 @@ struct RenewalLabels {
     outcome: &'static str,
 }
 
-/// How an attempt to fetch a revocation list ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StapleLabels {
+    certificate: String,
+    outcome: &'static str,
+}
+
+/// How an attempt to fetch a revocation list, or an OCSP answer, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchOutcome {
-    /// Another list than the one before came.
+    /// Another one than before came.
     Updated,
     /// It is the same.
     Unchanged,
     /// What came does not count.
     Refused,
-    /// No list came.
+    /// Nothing came.
     Failed,
+}
+
+impl FetchOutcome {
+    fn name(self) -> &'static str {
+        match self {
+            FetchOutcome::Updated => "updated",
+            FetchOutcome::Unchanged => "unchanged",
+            FetchOutcome::Refused => "refused",
+            FetchOutcome::Failed => "failed",
+        }
+    }
 }
 
 impl Metrics {
@@ -362,6 +381,16 @@ impl Metrics {
             unfetched: register!(
                 "revocation_unfetched",
                 "How many revocation lists could not be fetched when they were last asked for",
+                Family::default()
+            ),
+            stapled: register!(
+                "staple_next_update_seconds",
+                "When the OCSP answer ends that is stapled to one of our certificates, seconds since 1970; 0 while none is",
+                Family::default()
+            ),
+            staple_fetches: register!(
+                "staple_fetches",
+                "Attempts to have an OCSP answer about one of our certificates",
                 Family::default()
             ),
             audit: AuditGauges::register(&mut registry),
@@ -461,6 +490,25 @@ impl Metrics {
     pub fn forget_dates(&self) {
         self.inner.expiry.clear();
         self.inner.stale.clear();
+        self.inner.stapled.clear();
+    }
+
+    /// The OCSP answer that is stapled to one of our certificates ends then; nothing while none is.
+    pub fn staple_next_update(&self, certificate: &str, next_update: Option<i64>) {
+        let labels = CertificateLabels {
+            certificate: certificate.to_owned(),
+        };
+        let stapled = self.inner.stapled.get_or_create(&labels);
+        stapled.set(next_update.unwrap_or_default());
+    }
+
+    /// An OCSP answer about one of our certificates was asked for.
+    pub fn staple_fetch(&self, certificate: &str, outcome: FetchOutcome) {
+        let labels = StapleLabels {
+            certificate: certificate.to_owned(),
+            outcome: outcome.name(),
+        };
+        self.inner.staple_fetches.get_or_create(&labels).inc();
     }
 
     /// One of our certificates ends then.
@@ -496,12 +544,7 @@ impl Metrics {
     pub fn revocation_fetch(&self, trust: &str, outcome: FetchOutcome) {
         let labels = RenewalLabels {
             trust: trust.to_owned(),
-            outcome: match outcome {
-                FetchOutcome::Updated => "updated",
-                FetchOutcome::Unchanged => "unchanged",
-                FetchOutcome::Refused => "refused",
-                FetchOutcome::Failed => "failed",
-            },
+            outcome: outcome.name(),
         };
         self.inner.fetches.get_or_create(&labels).inc();
     }

@@ -6,6 +6,8 @@
 //! damaged; but one that changes all the time is not waited for longer than a third look. So a list that was
 //! replaced is in force about two seconds later.
 //!
+//! OCSP answers about certificates of the gateway that lie in files are looked at by the way (`staples`).
+//!
 //! What is on a file system that hangs holds up this thread and nothing else; the main thread tells when it has
 //! heard nothing from it for too long, and lists that are not renewed grow stale and then cover nobody.
 
@@ -18,11 +20,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use config::{Finding, Place, TrustName};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::load::{self, Renewed};
 use crate::revocation::Seen;
 use crate::site::Site;
+use crate::staples;
 use crate::timer::unix_now;
 use crate::tls::{ClientTrust, Revocation};
 
@@ -103,11 +107,13 @@ fn follow(
 ) {
     let mut looks = Looks::default();
     let mut told = BTreeMap::new();
+    let mut staples = staples::Files::default();
     loop {
         if woken.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
             return;
         }
         let base = site.load_full();
+        staples.look(&base, Timestamp::now());
         let due = looks.due(&base, Instant::now(), load::look);
         looked.store(unix_now(), Ordering::Relaxed);
         if due.is_empty() {

@@ -561,6 +561,7 @@ impl HandshakeRefusal {
             HandshakeRefusal::BrokenOff => Code::HandshakeBrokenOff,
             HandshakeRefusal::CertificateMissing => Code::CertificateMissing,
             HandshakeRefusal::Chain(refusal) => chain_code(*refusal),
+            HandshakeRefusal::Unstapled => Code::StapleMissing,
             HandshakeRefusal::PeerAlert { .. } => Code::PeerAlert,
             HandshakeRefusal::Tls { .. } => Code::HandshakeFailed,
         }
@@ -578,6 +579,7 @@ impl HandshakeRefusal {
             | HandshakeRefusal::Timeout
             | HandshakeRefusal::BrokenOff
             | HandshakeRefusal::CertificateMissing
+            | HandshakeRefusal::Unstapled
             | HandshakeRefusal::Chain(_) => None,
         }
     }

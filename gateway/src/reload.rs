@@ -378,11 +378,23 @@ pub fn publish_dates(site: &Site, metrics: &Metrics) {
     for entry in &site.certificates {
         metrics.certificate_expiry(entry.name().as_str(), entry.not_after());
     }
+    publish_staples(site, metrics, unix_now().cast_signed());
     for trust in &site.trust {
         if let Revocation::Lists { index, .. } = &trust.revocation
             && let Some(next) = index.next_update()
         {
             metrics.revocation_next_update(trust.name.as_str(), next);
+        }
+    }
+}
+
+/// Tells the metrics until when OCSP answers are stapled: they come and go without a configuration. `now` in
+/// seconds since 1970.
+pub fn publish_staples(site: &Site, metrics: &Metrics, now: i64) {
+    for entry in &site.certificates {
+        if let Some(staples) = entry.staples() {
+            let next_update = staples.in_force(now).map(|staple| staple.next_update);
+            metrics.staple_next_update(entry.name().as_str(), next_update);
         }
     }
 }

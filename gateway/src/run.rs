@@ -410,6 +410,7 @@ impl Running {
         for finding in self.reminder.look(&site, now) {
             tell(&finding);
         }
+        reload::publish_staples(&site, &self.metrics, now);
         let hang = self.lists.wake.hang(&Place::whole(&site.config.path), now);
         let was_told = std::mem::replace(&mut self.lists.hang, hang.is_some());
         if let Some(finding) = hang.filter(|_| !was_told) {

@@ -70,6 +70,7 @@ codes! {
     34  PeerAlert                 "peer_alert"                  "The peer ended the handshake with an alert."
     35  NoSharedProtocol          "no_shared_protocol"          "No application protocol that the listener speaks was offered (RFC 7301 3.2)."
     36  NoExtendedMasterSecret    "no_extended_master_secret" "A TLS 1.2 client does not bind its keys to the handshake (RFC 7627 5.3)."
+    37  StapleMissing             "staple_missing"              "The gateway's certificate demands an OCSP answer with it (RFC 7633), and there is none that holds."
 
     // The peer's certificate (RFC 5280; names after webpki).
     40  CertificateMissing        "certificate_missing"         "The listener requires a client certificate and none was presented."

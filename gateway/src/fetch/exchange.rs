@@ -1,14 +1,15 @@
-//! One GET of a list over plain HTTP (RFC 5280 section 8, RFC 9110), conditional on what is known of it.
+//! One GET of a list over plain HTTP (RFC 5280 section 8, RFC 9110), conditional on what is known of it; or one
+//! POST of a question to an OCSP responder (RFC 6960 appendix A).
 //!
 //! What comes is whatever somebody on the way likes: it is bounded in size and time here, and judged by its
-//! signature later (`keep`). Nothing is followed, nothing is decoded, no cookie is kept.
+//! signature later (`keep`, `tls`). Nothing is followed, nothing is decoded, no cookie is kept.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::ListUrl;
+use config::{HttpUrl, ListUrl, OcspUrl};
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
@@ -50,7 +51,8 @@ pub(super) async fn get(
     known: &Validators,
     resolver: &Resolver,
 ) -> Result<Got, FetchFault> {
-    let asked = timeout(HEAD, ask(url, known, resolver)).await;
+    let asked = ask(url.http(), question_for_list(url, known)?, resolver);
+    let asked = timeout(HEAD, asked).await;
     let (response, _connection) = asked.unwrap_or(Err(FetchFault::Slow))?;
     match response.status() {
         StatusCode::OK => {}
@@ -62,10 +64,7 @@ pub(super) async fn get(
             });
         }
     }
-    let coding = response.headers().get(header::CONTENT_ENCODING);
-    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(FetchFault::Encoded);
-    }
+    is_plain(&response)?;
     let field = |name| response.headers().get(name).cloned();
     let validators = Validators {
         tag: field(header::ETAG),
@@ -76,10 +75,42 @@ pub(super) async fn get(
     Ok(Got::Content(bytes, validators))
 }
 
+/// Asks a responder once, all within `patience`. `question` is an OCSPRequest, and an OCSPResponse (DER) of at most
+/// [`ocsp::MAX_RESPONSE_OCTETS`] comes back, if it is one.
+pub(super) async fn post(
+    url: &OcspUrl,
+    question: Bytes,
+    patience: Duration,
+    resolver: &Resolver,
+) -> Result<Vec<u8>, FetchFault> {
+    let whole = async {
+        let question = question_for_responder(url, question)?;
+        let (response, _connection) = ask(url.http(), question, resolver).await?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchFault::Status {
+                status: response.status().as_u16(),
+            });
+        }
+        is_plain(&response)?;
+        content(response.into_body(), ocsp::MAX_RESPONSE_OCTETS as u64).await
+    };
+    let answered = timeout(patience, whole).await;
+    answered.unwrap_or(Err(FetchFault::Slow))
+}
+
+/// What comes is not decoded.
+fn is_plain(response: &Response<Incoming>) -> Result<(), FetchFault> {
+    let coding = response.headers().get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(FetchFault::Encoded);
+    }
+    Ok(())
+}
+
 /// Sends the request and waits for the head of the answer.
 async fn ask(
-    url: &ListUrl,
-    known: &Validators,
+    url: &HttpUrl,
+    request: Request<Full<Bytes>>,
     resolver: &Resolver,
 ) -> Result<(Response<Incoming>, Connection), FetchFault> {
     let stream = dial(url.authority(), resolver).await;
@@ -99,13 +130,16 @@ async fn ask(
         })
         .abort_handle(),
     );
-    let response = sender.send_request(request(url, known)?).await;
+    let response = sender.send_request(request).await;
     Ok((response.map_err(broken)?, connection))
 }
 
-fn request(url: &ListUrl, known: &Validators) -> Result<Request<Empty<Bytes>>, FetchFault> {
-    let mut request = Request::get(url.target())
-        .header(header::HOST, url.host())
+fn question_for_list(
+    url: &ListUrl,
+    known: &Validators,
+) -> Result<Request<Full<Bytes>>, FetchFault> {
+    let mut request = Request::get(url.http().target())
+        .header(header::HOST, url.http().host())
         .header(header::ACCEPT, "application/pkix-crl, */*;q=0.1")
         .header(header::USER_AGENT, "phigate")
         // A list that a cache on the way still holds fresh may be one revocation behind.
@@ -118,7 +152,25 @@ fn request(url: &ListUrl, known: &Validators) -> Result<Request<Empty<Bytes>>, F
         request = request.header(header::IF_MODIFIED_SINCE, modified);
     }
     // A URL that was parsed is one that can be asked for.
-    request.body(Empty::new()).map_err(|_| FetchFault::Broken)
+    request
+        .body(Full::default())
+        .map_err(|_| FetchFault::Broken)
+}
+
+fn question_for_responder(
+    url: &OcspUrl,
+    question: Bytes,
+) -> Result<Request<Full<Bytes>>, FetchFault> {
+    Request::post(url.http().target())
+        .header(header::HOST, url.http().host())
+        .header(header::CONTENT_TYPE, "application/ocsp-request")
+        .header(header::ACCEPT, "application/ocsp-response, */*;q=0.1")
+        .header(header::USER_AGENT, "phigate")
+        // An answer that a cache on the way still holds fresh may be one revocation behind.
+        .header(header::CACHE_CONTROL, "no-cache")
+        .header(header::CONNECTION, "close")
+        .body(Full::new(question))
+        .map_err(|_| FetchFault::Broken)
 }
 
 /// All of the content, of at most `limit` bytes.

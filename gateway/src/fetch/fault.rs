@@ -1,9 +1,10 @@
-//! Why a list was not fetched.
+//! Why a list was not fetched, or an OCSP answer not had.
 
 use std::fmt;
 use std::io;
 
 use crate::revocation::{Edition, ListFault};
+use crate::tls::StapleFault;
 
 /// Why a list was not fetched. What was fetched before stands meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +116,53 @@ impl fmt::Display for FetchFault {
                 "it is of {found}, and what was fetched before, which still holds, of {kept}"
             ),
             FetchFault::Unkept { error } => write!(f, "it cannot be kept: {error}"),
+        }
+    }
+}
+
+/// Why an OCSP answer about a certificate of ours was not had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskFault {
+    /// None came.
+    Exchange(FetchFault),
+    /// What came is not shown.
+    Staple(StapleFault),
+}
+
+impl AskFault {
+    /// What the operator can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            AskFault::Exchange(FetchFault::Encoded | FetchFault::TooLarge) => {
+                "check that it is the URL of an OCSP responder"
+            }
+            AskFault::Exchange(fault) => fault.hint(),
+            AskFault::Staple(fault) => fault.hint(),
+        }
+    }
+
+    /// Whether an answer came that is refused, and not something else that is missing.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            AskFault::Exchange(fault) => fault.is_refusal(),
+            AskFault::Staple(_) => true,
+        }
+    }
+
+    /// Whether somebody has to act at once.
+    pub fn is_alarm(&self) -> bool {
+        matches!(self, AskFault::Staple(StapleFault::Revoked { .. }))
+    }
+}
+
+impl fmt::Display for AskFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskFault::Exchange(FetchFault::TooLarge) => {
+                f.write_str("it is larger than any OCSP answer")
+            }
+            AskFault::Exchange(fault) => fault.fmt(f),
+            AskFault::Staple(fault) => fault.fmt(f),
         }
     }
 }

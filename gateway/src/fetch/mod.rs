@@ -7,6 +7,8 @@
 //!          --> refresh   is woken                        in force
 //! ```
 //!
+//! The OCSP answers about certificates of the gateway are asked for by the same thread (`staples`), and shown by `tls`.
+//!
 //! Nothing waits for it but the start, for a moment. Fails closed: a list that was never fetched covers nobody, and
 //! one that cannot be fetched any more counts until it grows stale, which `freshness` tells ahead. Who withholds a
 //! list gains no more than that.
@@ -16,6 +18,8 @@ mod exchange;
 mod fault;
 
 mod keep;
+
+mod staples;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -29,13 +33,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use config::{Config, ListUrl, Placed, Revocation, TrustName};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::exchange::{Got, Validators};
-pub use self::fault::FetchFault;
+pub use self::fault::{AskFault, FetchFault};
 use crate::dial::Resolver;
 use crate::digest::sha256;
 use crate::load;
@@ -63,7 +68,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// A handle on the thread. It ends when the handle is dropped, and is never waited for.
 #[derive(Debug)]
 pub struct Fetcher {
-    first: Option<oneshot::Receiver<()>>,
+    first: Vec<oneshot::Receiver<()>>,
     _stop: mpsc::Sender<()>,
 }
 
@@ -79,6 +84,7 @@ impl Fetcher {
     ) -> io::Result<Fetcher> {
         let (stop, stopped) = mpsc::channel(1);
         let (asked, first) = oneshot::channel();
+        let (asked_about_us, first_about_us) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(2)
@@ -86,29 +92,42 @@ impl Fetcher {
         std::thread::Builder::new()
             .name("fetch".to_owned())
             .spawn(move || {
+                let resolver = Rc::new(Resolver::new());
+                let about_us = staples::Schedule {
+                    metrics: metrics.clone(),
+                    resolver: Rc::clone(&resolver),
+                    slots: Rc::new(Semaphore::new(AT_ONCE)),
+                    first: Some(asked_about_us),
+                    entries: Vec::new(),
+                };
                 let schedule = Schedule {
                     sources: Vec::new(),
                     metrics,
-                    resolver: Rc::new(Resolver::new()),
+                    resolver,
                     slots: Rc::new(Semaphore::new(AT_ONCE)),
                     first: Some(asked),
                 };
-                LocalSet::new().block_on(&runtime, schedule.run(&site, stopped, woken));
+                let both = async {
+                    tokio::select! {
+                        () = schedule.run(&site, stopped, woken) => {}
+                        () = about_us.run(&site) => {}
+                    }
+                };
+                LocalSet::new().block_on(&runtime, both);
                 // Whatever still resolves a name is not waited for.
                 runtime.shutdown_background();
             })?;
         Ok(Fetcher {
-            first: Some(first),
+            first: vec![first, first_about_us],
             _stop: stop,
         })
     }
 
-    /// Waits a few seconds, until each list was asked for once.
+    /// Waits a few seconds, until each list and each OCSP answer was asked for once.
     pub async fn first(&mut self) {
-        if let Some(first) = self.first.take() {
-            // What did not come by then comes into force when it does.
-            let _ = timeout(FIRST, first).await;
-        }
+        let firsts = std::mem::take(&mut self.first);
+        // What did not come by then comes into force when it does.
+        let _ = timeout(FIRST, join_all(firsts)).await;
     }
 }
 
@@ -299,9 +318,7 @@ impl Source {
     fn pause(&self) -> Duration {
         let doubled = self.every.saturating_mul(1 << self.failures.min(16));
         let longest = self.every.max(LONGEST_WAIT);
-        let pause = doubled.min(longest);
-        let chance = u32::from(RandomState::new().hash_one(()).to_be_bytes()[0]);
-        pause.saturating_sub(pause / 4 * chance / 255)
+        sooner(doubled.min(longest))
     }
 
     /// Tells a fault once, and each hour as long as nobody mends it.
@@ -320,6 +337,12 @@ impl Source {
         );
         self.told = Some((fault, Instant::now()));
     }
+}
+
+/// Up to a quarter less, by chance.
+fn sooner(pause: Duration) -> Duration {
+    let chance = u32::from(RandomState::new().hash_one(()).to_be_bytes()[0]);
+    pause.saturating_sub(pause / 4 * chance / 255)
 }
 
 /// Fetches once.

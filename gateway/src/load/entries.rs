@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::{Certificate, CertificateName, Place, Secret};
+use config::{Certificate, CertificateName, Place, Secret, Stapling};
+use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
@@ -12,15 +13,19 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::files::MEND_PEM;
+use super::kept::content;
 use super::loader::Loader;
 use crate::digest::sha256;
-use crate::tls::{OwnCertificate, OwnFault};
+use crate::site::Site;
+use crate::tls::{OwnCertificate, OwnFault, StapleSource};
 
 impl Loader {
-    /// Every entry whose chain and key could be read and fit together.
+    /// Every entry whose chain and key could be read and fit together. What `previous` knows of a certificate
+    /// by OCSP is kept.
     pub(super) fn entries(
         &mut self,
         certificates: &BTreeMap<CertificateName, Certificate>,
+        previous: Option<&Site>,
     ) -> HashMap<CertificateName, Arc<OwnCertificate>> {
         let mut entries = HashMap::new();
         for (name, certificate) in certificates {
@@ -42,6 +47,14 @@ impl Loader {
             self.chains.insert(name.clone(), sha256(&whole.concat()));
             match OwnCertificate::judge(name.clone(), CertifiedKey::new(chain, signing), self.now) {
                 Ok(entry) => {
+                    let Some(entry) = self.with_staples(entry, &certificate.ocsp) else {
+                        continue;
+                    };
+                    let before = previous.into_iter().flat_map(|site| &site.certificates);
+                    if let Some(known) = before.into_iter().find(|known| known.name() == name) {
+                        entry.adopt(known, self.timestamp());
+                    }
+                    self.staple_from_file(&entry);
                     entries.insert(name.clone(), Arc::new(entry));
                 }
                 Err(fault) => self.error(
@@ -52,6 +65,48 @@ impl Loader {
             }
         }
         entries
+    }
+
+    /// The entry with answers about it from where the configuration says.
+    fn with_staples(&mut self, entry: OwnCertificate, ocsp: &Stapling) -> Option<OwnCertificate> {
+        let (source, place) = match ocsp {
+            Stapling::Off => return Some(entry),
+            Stapling::Http(url) => (Ok(StapleSource::Http(url.value.clone())), &url.place),
+            Stapling::File(file) => (Ok(StapleSource::File(file.path.clone())), &file.place),
+            Stapling::Certificate(place) => (entry.responder().map(StapleSource::Http), place),
+        };
+        match source.and_then(|source| entry.with_staples(source, place.clone())) {
+            Ok(entry) => Some(entry),
+            Err(fault) => {
+                self.error(place, fault.to_string(), Some(what_to_do(fault)));
+                None
+            }
+        }
+    }
+
+    /// What lies in its file is shown from the first handshake on. One that is missing or over is no mistake in
+    /// the configuration: something else keeps it fresh, and it is looked at again (`staples`).
+    fn staple_from_file(&mut self, entry: &OwnCertificate) {
+        let Some(staples) = entry.staples() else {
+            return;
+        };
+        let StapleSource::File(path) = staples.source() else {
+            return;
+        };
+        let Some(der) = content(path, ocsp::MAX_RESPONSE_OCTETS as u64) else {
+            let message = format!("{} cannot be read", path.display());
+            let hint = "let whatever fetches the OCSP answer write it there; it is shown as soon as it is there";
+            self.warning(staples.place(), message, Some(hint));
+            return;
+        };
+        if let Err(fault) = entry.staple(&der, self.timestamp()) {
+            let message = format!("{}: {fault}", path.display());
+            self.warning(staples.place(), message, Some(fault.hint()));
+        }
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        Timestamp::from_second(self.now).unwrap_or(Timestamp::MAX)
     }
 
     /// The first private key in what a secret names.
@@ -144,6 +199,11 @@ pub(super) fn what_to_do(fault: OwnFault) -> &'static str {
         OwnFault::Expired { .. } => "have a new one issued, or check the clock of this machine",
         OwnFault::NotYetValid { .. } => "check the clock of this machine",
         OwnFault::NoName => "have one issued with the host names that clients ask for",
+        OwnFault::Unstapled => {
+            "write ocsp = \"certificate\" beside it, or the URL of its responder"
+        }
+        OwnFault::NoIssuer => "put the certificate of its issuer behind it in the file",
+        OwnFault::NoResponder => "name the responder of its authority: ocsp = \"http://...\"",
     }
 }
 

@@ -44,6 +44,14 @@ pub fn look(name: &TrustName, trust: &Trust) -> Seen {
     }
 }
 
+/// How one file looks.
+#[must_use]
+pub fn look_at(path: &Path) -> [u8; 32] {
+    let mut seen = Vec::new();
+    note(&mut seen, path);
+    sha256_of(seen.iter().map(Vec::as_slice))
+}
+
 /// Notes a file: where it is and what changes when somebody writes it, or puts another one in its place.
 fn note(seen: &mut Vec<Vec<u8>>, path: &Path) {
     seen.push(path.as_os_str().as_bytes().to_vec());

@@ -43,7 +43,7 @@ use config::{Config, FhirBase, Finding, Findings, Mistaken, Rate, Severity, Upst
 
 pub use self::kept::{content, fetched, one_list};
 use self::loader::Loader;
-pub use self::look::look;
+pub use self::look::{look, look_at};
 pub use self::renew::{Renewed, renew};
 use crate::descriptors;
 use crate::digest::sha256;
@@ -148,7 +148,7 @@ pub fn check(path: &Path) -> Result<Loaded, Mistakes> {
         });
     };
     let mut loader = Loader::new(unix_now());
-    loader.entries(&outside.certificates);
+    loader.entries(&outside.certificates, None);
     loader.trust_sets(&outside.trust, None);
     loader.authorities(&outside.roots, true);
     let found = loader.findings.into_iter();
@@ -174,7 +174,7 @@ impl Loader {
         decisions.extend(self.medium(&config));
         let audit_keys = self.audit_keys(&config.audit, previous);
         let witnesses = self.witnesses(&config, previous);
-        let entries = self.entries(&config.certificates);
+        let entries = self.entries(&config.certificates, previous);
         let trust = self.trust_sets(&config.trust, previous);
         let signer = self.signer(&config);
         let upstreams = self.upstreams(&config, &entries, signer.as_ref(), previous);

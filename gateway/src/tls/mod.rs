@@ -9,12 +9,15 @@
 //! |---|---|
 //! | what is offered at all? | `profile` |
 //! | is this certificate of ours fit for its use? | `own` |
+//! | what does its authority say of it, to be shown with it? | `staple` |
 //! | is this chain a client, and is it still one? | `chain` |
 //! | was it verified before? | `verified` |
 //! | how does a listener speak TLS? | `server` |
 //! | how do we speak it to an upstream? | `client` |
 
 mod profile;
+
+mod staple;
 
 mod own;
 
@@ -26,8 +29,12 @@ mod server;
 
 mod client;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use chain::{ChainRefusal, ClientTrust, Revocation};
 pub use client::{client_side, upstream_name};
 pub use own::{OwnCertificate, OwnFault};
 pub use profile::{ALPN, provider, signature_algorithms};
 pub use server::{Clients, Evidence, ServerSide};
+pub use staple::{Staple, StapleFault, StapleSource, StapleStanding, Staples};

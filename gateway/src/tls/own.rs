@@ -4,11 +4,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use config::CertificateName;
+use config::{CertificateName, OcspUrl, Place};
+use jiff::Timestamp;
 use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
+use x509_parser::asn1_rs::Oid;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::{OID_PKIX_ACCESS_DESCRIPTOR_OCSP, asn1_rs::oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::staple::{StapleFault, StapleSource, Staples};
 use crate::hosts::Hosts;
 use crate::identity::CertificateFacts;
 
@@ -23,7 +28,16 @@ pub struct OwnCertificate {
     serves: bool,
     proves: bool,
     not_after: i64,
+    /// Whether it demands a staple (RFC 7633).
+    must_staple: bool,
+    staples: Option<Staples>,
 }
+
+/// id-pe-tlsfeature (RFC 7633 section 6).
+const TLS_FEATURE: Oid<'static> = oid!(1.3.6.1.5.5.7.1.24);
+
+/// `status_request` (RFC 6066 section 8), as a feature that a certificate demands.
+const STATUS_REQUEST: u32 = 5;
 
 impl OwnCertificate {
     /// Judges a chain and its key. `now` in seconds since 1970.
@@ -74,6 +88,7 @@ impl OwnCertificate {
             Err(_) => return Err(OwnFault::Malformed),
         };
         let not_after = validity.not_after.timestamp();
+        let must_staple = must_staple(&certificate)?;
         Ok(OwnCertificate {
             name,
             fingerprint,
@@ -81,8 +96,94 @@ impl OwnCertificate {
             serves,
             proves,
             not_after,
+            must_staple,
+            staples: None,
             certified: Arc::new(certified),
         })
+    }
+
+    /// The same, with answers about it from there. The issuer, by whom they are judged, is the next
+    /// certificate of the chain.
+    pub fn with_staples(
+        self,
+        source: StapleSource,
+        place: Place,
+    ) -> Result<OwnCertificate, OwnFault> {
+        let chain = &self.certified.cert;
+        let (Some(leaf), Some(issuer)) = (chain.first(), chain.get(1)) else {
+            return Err(OwnFault::NoIssuer);
+        };
+        let (Ok((_, leaf)), Ok((_, above))) = (
+            X509Certificate::from_der(leaf),
+            X509Certificate::from_der(issuer),
+        ) else {
+            return Err(OwnFault::Malformed);
+        };
+        if leaf.issuer().as_raw() != above.subject().as_raw() {
+            return Err(OwnFault::NoIssuer);
+        }
+        let staples = Staples::new(source, place, issuer, leaf.raw_serial());
+        let staples = Some(staples.ok_or(OwnFault::Malformed)?);
+        Ok(OwnCertificate { staples, ..self })
+    }
+
+    /// Where the certificate itself says that its status is asked for (RFC 5280 section 4.2.2.1): the first
+    /// URL of plain HTTP.
+    pub fn responder(&self) -> Result<OcspUrl, OwnFault> {
+        let leaf = self.certified.cert.first().ok_or(OwnFault::Empty)?;
+        let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| OwnFault::Malformed)?;
+        let urls =
+            leaf.extensions()
+                .iter()
+                .flat_map(|extension| match extension.parsed_extension() {
+                    ParsedExtension::AuthorityInfoAccess(access) => access.accessdescs.as_slice(),
+                    _ => &[],
+                });
+        urls.filter(|access| access.access_method == OID_PKIX_ACCESS_DESCRIPTOR_OCSP)
+            .find_map(|access| match access.access_location {
+                GeneralName::URI(url) => OcspUrl::parse(url).ok(),
+                _ => None,
+            })
+            .ok_or(OwnFault::NoResponder)
+    }
+
+    /// The answers about it, if they are shown with it.
+    pub fn staples(&self) -> Option<&Staples> {
+        self.staples.as_ref()
+    }
+
+    /// Whether it demands that an answer is shown with it (RFC 7633).
+    pub fn must_staple(&self) -> bool {
+        self.must_staple
+    }
+
+    /// Judges an answer about it, and shows it from now on; see [`Staples`].
+    ///
+    /// # Errors
+    /// [`StapleFault`]; also where nothing is shown with it.
+    pub fn staple(&self, der: &[u8], now: Timestamp) -> Result<bool, StapleFault> {
+        let staples = self.staples.as_ref().ok_or(StapleFault::Unknown)?;
+        staples.put(der, &self.certified, now)
+    }
+
+    /// Takes over what was known of the same certificate before a reload.
+    pub fn adopt(&self, previous: &OwnCertificate, now: Timestamp) {
+        if previous.fingerprint == self.fingerprint
+            && let (Some(ours), Some(before)) = (&self.staples, &previous.staples)
+        {
+            ours.adopt(before, &self.certified, now);
+        }
+    }
+
+    /// What a client is shown, with the staple if there is one; nothing when the certificate demands one
+    /// and there is none that holds. `now` in seconds since 1970.
+    pub(super) fn shown(&self, now: i64) -> Option<Arc<CertifiedKey>> {
+        let stapled = self.staples.as_ref().and_then(|it| it.certified(now));
+        match (stapled, self.must_staple) {
+            (Some(stapled), _) => Some(stapled),
+            (None, false) => Some(Arc::clone(&self.certified)),
+            (None, true) => None,
+        }
     }
 
     /// Whether it can be shown to clients of a listener.
@@ -92,6 +193,9 @@ impl OwnCertificate {
         }
         if self.hosts.is_empty() {
             return Err(OwnFault::NoName);
+        }
+        if self.must_staple && self.staples.is_none() {
+            return Err(OwnFault::Unstapled);
         }
         Ok(())
     }
@@ -160,6 +264,23 @@ pub enum OwnFault {
     },
     /// The leaf names no host.
     NoName,
+    /// The leaf demands a staple (RFC 7633), and nothing says where it would come from.
+    Unstapled,
+    /// The issuer, by whom a staple would be judged, does not stand behind the leaf.
+    NoIssuer,
+    /// The leaf does not say where its status is asked for.
+    NoResponder,
+}
+
+fn must_staple(certificate: &X509Certificate<'_>) -> Result<bool, OwnFault> {
+    let extension = certificate.get_extension_unique(&TLS_FEATURE);
+    let Some(extension) = extension.map_err(|_| OwnFault::Malformed)? else {
+        return Ok(false);
+    };
+    match Vec::<u32>::from_der(extension.value) {
+        Ok(([], features)) => Ok(features.contains(&STATUS_REQUEST)),
+        _ => Err(OwnFault::Malformed),
+    }
 }
 
 impl fmt::Display for OwnFault {
@@ -194,6 +315,15 @@ impl fmt::Display for OwnFault {
             OwnFault::NoName => {
                 f.write_str("its first certificate names no host (subject alternative name)")
             }
+            OwnFault::Unstapled => f.write_str(
+                "its first certificate demands that an OCSP answer is shown with it (RFC 7633), and nothing says where that comes from",
+            ),
+            OwnFault::NoIssuer => f.write_str(
+                "the issuer of its first certificate does not stand behind it, and an OCSP answer could not be judged",
+            ),
+            OwnFault::NoResponder => f.write_str(
+                "its first certificate names no http URL where its status is asked for (authorityInfoAccess)",
+            ),
         }
     }
 }

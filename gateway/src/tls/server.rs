@@ -56,6 +56,8 @@ pub struct Evidence {
     anew: OnceLock<Fingerprint>,
     /// The entry that was shown to the client.
     pub shown: OnceLock<Arc<OwnCertificate>>,
+    /// The entry that would have been shown: it demands a staple, and there was none that held.
+    pub unstapled: OnceLock<Arc<OwnCertificate>>,
 }
 
 impl ServerSide {
@@ -216,8 +218,14 @@ impl ResolvesServerCert for Resolver {
             .filter(named)
             .find(can_sign)
             .or_else(|| self.entries.iter().find(can_sign))?;
+        let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+        // Fails closed: another entry does not stand in for it, since clients would see the wrong site.
+        let Some(shown) = chosen.shown(now) else {
+            let _ = self.evidence.unstapled.set(Arc::clone(chosen));
+            return None;
+        };
         let _ = self.evidence.shown.set(Arc::clone(chosen));
-        Some(Arc::clone(chosen.certified()))
+        Some(shown)
     }
 }
 
