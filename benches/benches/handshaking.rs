@@ -228,7 +228,7 @@ impl End for Ours<'_> {
                 let inspected = judge(read.expect("all of it"), listener.hello());
                 let inspected = inspected.expect("one that is served");
                 black_box(inspected.hello().ja4());
-                let (config, evidence) = listener.connection().expect("a configuration");
+                let (config, evidence) = listener.connection(0).expect("a configuration");
                 let socket = Socket(Rc::clone(&self.wire));
                 let (buffers, hello) = (self.buffers.clone(), received.to_vec());
                 let accept =

@@ -192,6 +192,8 @@ fn warning(site: &Site, name: &TrustName, due: &Due, is_stale: bool) -> Option<F
 mod tests {
     use super::*;
     use crate::load::testing::Place;
+    use crate::tls::testing::{answer, revoked};
+    use ocsp::Status;
 
     #[test]
     fn lists_are_told_of_when_due_when_stale_and_each_hour_but_not_each_second() {
@@ -223,5 +225,66 @@ mod tests {
         // A fresh list ends it, and the next one is told of anew.
         assert_eq!(reminder.look(&site, end - 2 * day), []);
         assert_eq!(reminder.look(&site, end - day).len(), 1);
+    }
+
+    /// The same configuration, with OCSP answers about the server's certificate from a file.
+    fn stapling() -> (Place, Site) {
+        let place = Place::new();
+        place.revoke(1, 2, &[]);
+        let chain = place.directory.path().join("server/chain.pem");
+        let leaf = std::fs::read_to_string(&chain).unwrap();
+        std::fs::write(chain, leaf + &place.ca.certificate.pem()).unwrap();
+        let key = "\"file:server/key.pem\"";
+        place.edit(key, &format!("{key}\nocsp = \"server/ocsp.der\""));
+        let site = place.load(None).unwrap();
+        (place, site)
+    }
+
+    #[test]
+    fn a_staple_is_told_of_when_it_is_missing_due_over_or_revoked_but_not_each_second() {
+        let (place, site) = stapling();
+        let own = &site.certificates[0];
+        let certified = std::fs::read(place.directory.path().join("server/chain.pem")).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&certified).unwrap();
+        let serial = pem.parse_x509().unwrap().raw_serial().to_vec();
+        let now = 1_800_000_000;
+        let say = |status, from, until| {
+            let der = answer(&place.ca, &serial, status, from, until);
+            // What it says is what the reminder looks at.
+            let _ = own.staple(&der, jiff::Timestamp::from_second(now).unwrap());
+        };
+        let mut reminder = Reminder::default();
+        let mut told = |at: i64| -> Vec<String> {
+            let findings = reminder.look_at_staples(&site, at);
+            findings.iter().map(ToString::to_string).collect()
+        };
+        let missing = told(now);
+        assert!(
+            missing[0].contains("there is no OCSP answer: the certificate is shown without one")
+        );
+        assert!(missing[0].starts_with("warning: "), "{missing:?}");
+        assert!(
+            missing[0].contains("certificates.server.ocsp"),
+            "{missing:?}"
+        );
+        assert_eq!((told(now + 1).len(), told(now + AGAIN).len()), (0, 1));
+        say(Status::Good, now, now + 4000);
+        assert_eq!(told(now + 2999), [""; 0]);
+        let due = told(now + 3000);
+        assert!(
+            due[0].contains("the OCSP answer that is stapled ends at"),
+            "{due:?}"
+        );
+        assert_eq!(told(now + 3001), [""; 0]);
+        let over = told(now + 4000);
+        assert!(over[0].contains("the OCSP answer ended at"), "{over:?}");
+        say(revoked(), now + 1, now + 4000);
+        let revoked = told(now + 1);
+        assert!(
+            revoked[0].contains("the certificate is revoked since"),
+            "{revoked:?}"
+        );
+        assert!(revoked[0].starts_with("error: "), "{revoked:?}");
+        assert_eq!(told(now + 2), [""; 0]);
     }
 }

@@ -25,6 +25,7 @@ use crate::hello::{
 };
 use crate::peer::{Channel, Client, Peer, Protocol};
 use crate::stream::{self, TlsStream};
+use crate::timer::unix_now;
 use crate::tls::{ALPN, ChainRefusal, Evidence, ServerSide};
 
 /// An established connection and who is at the other end of it.
@@ -260,7 +261,7 @@ async fn finish(
         })
     };
     let (config, evidence) = side
-        .connection()
+        .connection(unix_now().cast_signed())
         .map_err(|error| failed(tls(&error.to_string())))?;
     match timeout_at(deadline, TlsStream::accept(stream, config, bytes, buffers)).await {
         Ok(Ok(stream)) => Ok((stream, evidence)),

@@ -70,7 +70,7 @@ impl Lab {
         let directory = place.path(name);
         std::fs::create_dir(directory.join("issued")).expect("the directory was just made");
         let lab = Lab { directory };
-        lab.key(P256, "root.key");
+        lab.new_key(P256, "root.key");
         lab.openssl(&[
             "req",
             "-x509",
@@ -98,6 +98,12 @@ impl Lab {
         self.directory.join("root.pem")
     }
 
+    /// The key of its root.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.directory.join("root.key")
+    }
+
     /// Its revocation list.
     #[must_use]
     pub fn crl(&self) -> PathBuf {
@@ -114,7 +120,7 @@ impl Lab {
     #[track_caller]
     pub fn issue_for(&self, key: &[&str], name: &str, leaf: &Leaf<'_>) -> Credentials {
         let file = |kind: &str| format!("{}.{kind}", name.replace(':', "-"));
-        self.key(key, &file("key"));
+        self.new_key(key, &file("key"));
         let names = if leaf.names.is_empty() {
             String::new()
         } else {
@@ -213,7 +219,7 @@ impl Lab {
     }
 
     #[track_caller]
-    fn key(&self, options: &[&str], name: &str) {
+    fn new_key(&self, options: &[&str], name: &str) {
         self.openssl(&[&["genpkey"], options, &["-out", name]].concat());
     }
 

@@ -28,7 +28,7 @@ impl Loader {
                 continue;
             };
             let side = ServerSide::new(listener.tls, chosen, clients);
-            if let Err(error) = side.connection() {
+            if let Err(error) = side.connection(self.now) {
                 self.error(
                     &listener.place,
                     format!("TLS cannot be served: {error}"),

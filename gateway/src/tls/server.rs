@@ -136,15 +136,19 @@ impl ServerSide {
         }
     }
 
-    /// The configuration for one connection, and where its evidence will be.
+    /// The configuration for one connection whose hello came `now` (seconds since 1970), and where its evidence will be.
     ///
     /// # Errors
     /// rustls's, when provider and versions do not fit together; `load` has tried it once.
-    pub fn connection(&self) -> Result<(Arc<ServerConfig>, Arc<Evidence>), rustls::Error> {
+    pub fn connection(
+        &self,
+        now: i64,
+    ) -> Result<(Arc<ServerConfig>, Arc<Evidence>), rustls::Error> {
         let evidence = Arc::new(Evidence::default());
         let resolver = Arc::new(Resolver {
             entries: Arc::clone(&self.entries),
             evidence: Arc::clone(&evidence),
+            now,
         });
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(versions(self.policy))?;
@@ -195,6 +199,8 @@ fn subject(der: &CertificateDer<'_>) -> Option<DistinguishedName> {
 struct Resolver {
     entries: Arc<[Arc<OwnCertificate>]>,
     evidence: Arc<Evidence>,
+    /// Seconds since 1970.
+    now: i64,
 }
 
 impl ResolvesServerCert for Resolver {
@@ -218,9 +224,8 @@ impl ResolvesServerCert for Resolver {
             .filter(named)
             .find(can_sign)
             .or_else(|| self.entries.iter().find(can_sign))?;
-        let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
         // Fails closed: another entry does not stand in for it, since clients would see the wrong site.
-        let Some(shown) = chosen.shown(now) else {
+        let Some(shown) = chosen.shown(self.now) else {
             let _ = self.evidence.unstapled.set(Arc::clone(chosen));
             return None;
         };

@@ -48,6 +48,8 @@ mod revoked;
 
 mod fetched;
 
+mod stapled;
+
 mod enrolment;
 
 mod operation;
