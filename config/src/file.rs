@@ -24,7 +24,7 @@ use crate::name::{
 use crate::path::PathPrefix;
 use crate::pattern::{ClientName, ClientPattern};
 use crate::secret::{ListText, PathText, SecretText, StapleText};
-use crate::server::{AdminWord, BaseUrl, ServerUrl};
+use crate::server::{AdminWord, BaseUrl, OcspUrl, ServerUrl};
 use crate::units::ByteSize;
 
 table! {
@@ -139,7 +139,7 @@ table! {
         /// Files with certificates of issuing authorities (PEM): for the signatures of revocation
         /// lists, and for devices that send nothing but their own certificate.
         intermediates: List<PathText> => or_default(List(Vec::new()));
-        /// How a certificate is taken back: by revocation lists, or "off", which needs a rationale.
+        /// How a certificate is taken back: by revocation lists, by OCSP, or "off", which needs a rationale.
         revocation: Revocation => required("{ crls = [\"/var/lib/phigate/crl/\"] }, or \"off\" with a rationale");
         /// The kind of subject alternative name that a client certificate holds exactly once.
         identity: NameKind => or_default(NameKind::SanUri);
@@ -147,11 +147,11 @@ table! {
         rationale: RationaleText => optional;
     }
 
-    /// Revocation by lists.
+    /// Revocation by lists, by OCSP, or by both.
     Crls {
         /// Revocation lists (PEM or DER): files, folders of files, and http URLs of lists that are
         /// fetched. Each is looked at again and again; what changes comes into force by itself.
-        crls: NonEmpty<ListText> => required("[\"/var/lib/phigate/crl/\"]");
+        crls: NonEmpty<ListText> => optional;
         /// What a list past its next update is worth. "accept" needs a rationale.
         when_stale: WhenStale => or_default(WhenStale::Refuse);
         /// A folder of the gateway's own for the lists that it fetched, so that they are at hand after a
@@ -159,6 +159,11 @@ table! {
         kept: PathText => optional;
         /// How often a list is asked for that is fetched. One that did not change is not sent again.
         refresh: Duration => or_default(seconds(3)), within seconds(1), hours(24);
+        /// The responder that is asked for the status of a client's own certificate by OCSP, before its first
+        /// request is served and again and again. Lists then cover the authorities above it.
+        ocsp: OcspUrl => optional;
+        /// How long its answer counts at most, however long it says.
+        ocsp_max_age: Duration => or_default(minutes(5)), within seconds(1), hours(24);
     }
 
     /// A certificate of the gateway itself.
@@ -393,7 +398,10 @@ impl Read for Revocation {
                 Crls::read(value, report).map(|crls| Self::Crls(Box::new(crls)))
             }
             _ => {
-                value.wrong_type("{ crls = [...] } or \"off\"", report);
+                value.wrong_type(
+                    "{ crls = [...] }, { ocsp = \"http://...\" } or \"off\"",
+                    report,
+                );
                 None
             }
         }

@@ -76,7 +76,7 @@ pub use integrity::{
 pub use method::{Method, MethodError};
 pub use model::{
     AccessLog, Admin, Allow, Audit, Certificate, Class, Clients, Config, Durability, FhirBase,
-    Limits, ListKeeping, ListSource, Listener, NameKind, Patterns, Protocol, Purpose, Rate,
+    Limits, ListKeeping, ListSource, Listener, NameKind, Ocsp, Patterns, Protocol, Purpose, Rate,
     Rationale, Revocation, Role, Route, Server, Stapling, TlsPolicy, Trust, Upstream,
     UpstreamIdentity, WhenStale, Witness, WorkerCount, Workers,
 };

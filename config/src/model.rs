@@ -190,6 +190,8 @@ pub struct Trust {
     pub intermediates: Vec<FilePath>,
     /// How a certificate is taken back.
     pub revocation: Placed<Revocation>,
+    /// Who is asked for the status of a leaf.
+    pub ocsp: Ocsp,
     /// The kind of name that a leaf must hold exactly once.
     pub identity: NameKind,
     /// Covers stale lists and no revocation.
@@ -210,8 +212,24 @@ pub enum Revocation {
         /// How often a list is asked for that is fetched.
         refresh: Duration,
     },
+    /// A leaf by OCSP ([`Trust::ocsp`]), and an authority by taking it out of the configuration.
+    Ocsp,
     /// Not at all.
     Off,
+}
+
+/// Who is asked for the status of a client's own certificate (RFC 6960).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ocsp {
+    /// Nobody.
+    Off,
+    /// A responder.
+    Http {
+        /// Where it is.
+        url: Placed<OcspUrl>,
+        /// How long its answer counts at most.
+        max_age: Duration,
+    },
 }
 
 /// Where revocation lists are.

@@ -76,6 +76,7 @@ const INSTEAD: &[Row] = &[
     row("trust.*.revocation.rationale", What::Key, "write it beside revocation, in the trust set's own table"),
     row("trust.*.crls", What::Key, "write revocation = { crls = [...], when_stale = \"refuse\" }"),
     row("trust.*.when_stale", What::Key, "write revocation = { crls = [...], when_stale = \"refuse\" }"),
+    row("trust.*.ocsp", What::Key, "write revocation = { ocsp = \"http://...\" }"),
     row("trust.*.identity", What::Text(is_common_name), "a common name is no identity (RFC 9525 section 2); use a subject alternative name"),
     row("routes.*.allow", What::Text(is_star), "everybody is \"anyone\", and on a route with ePHI it needs a rationale"),
 ];

@@ -65,7 +65,7 @@ pub fn permit(
     roles: &BTreeMap<RoleName, Role>,
     now: i64,
 ) -> Result<Permitted, AuthorizeRefusal> {
-    standing(&received.peer.client, clients, now)?;
+    vouched(&received.peer.client, clients, now)?;
     let client = match &received.peer.client {
         Client::Anonymous => None,
         Client::Known(identity) => Some((identity.trust(), identity.name())),
@@ -78,7 +78,18 @@ pub fn permit(
     })
 }
 
-/// Whether what was proved in the handshake still counts.
+/// Whether what was proved in the handshake still counts, and all that has to be asked was asked (`ask`).
+fn vouched(client: &Client, clients: &Clients, now: i64) -> Result<(), AuthorizeRefusal> {
+    standing(client, clients, now)?;
+    match (client, clients) {
+        (Client::Known(identity), Clients::Required(trust) | Clients::Optional(trust)) => trust
+            .vouched(identity, now)
+            .map_err(AuthorizeRefusal::Standing),
+        (Client::Anonymous, _) | (Client::Known(_), Clients::None) => Ok(()),
+    }
+}
+
+/// Whether what was proved in the handshake still counts, as far as is known without asking anybody.
 pub fn standing(client: &Client, clients: &Clients, now: i64) -> Result<(), AuthorizeRefusal> {
     match (client, clients) {
         (Client::Anonymous, Clients::None | Clients::Optional(_)) => Ok(()),

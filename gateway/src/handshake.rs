@@ -14,10 +14,11 @@ use audit::event::Id;
 use config::ListenerName;
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::ask::Asker;
 use crate::buffers::Buffers;
 use crate::headers::Origin;
 use crate::hello::{
@@ -105,6 +106,7 @@ pub async fn establish(
     arrival: Arrival,
     deadline: Instant,
     buffers: &Buffers,
+    asker: &Asker,
 ) -> Result<Established, TurnedAway> {
     let (inspected, bytes) = match inspect(&mut stream, side, deadline).await {
         Ok(read) => read,
@@ -115,18 +117,28 @@ pub async fn establish(
     };
     let hello = inspected.hello().clone();
     match finish(stream, side, bytes, deadline, buffers).await {
-        Ok((stream, evidence)) => match peer(&stream, &evidence, &hello, arrival) {
-            Ok(peer) => {
-                side.remember(&evidence);
-                Ok(Established { stream, peer })
-            }
-            Err(refusal) => Err(TurnedAway {
+        Ok((mut stream, evidence)) => {
+            let refusal = match peer(&stream, &evidence, &hello, arrival) {
+                Ok(peer) => match asker.settle(&peer.client, side.clients(), deadline).await {
+                    Ok(()) => {
+                        side.remember(&evidence);
+                        return Ok(Established { stream, peer });
+                    }
+                    Err(refusal) => {
+                        // The handshake is over, and TLS has no word for it any more.
+                        Box::pin(leave(&mut stream)).await;
+                        HandshakeRefusal::Chain(refusal)
+                    }
+                },
+                Err(refusal) => refusal,
+            };
+            Err(TurnedAway {
                 refusal,
                 alert: None,
                 hello: Some(Box::new(hello)),
                 certificate: evidence.presented.get().cloned(),
-            }),
-        },
+            })
+        }
         Err(failed) => {
             let Failed {
                 refusal,
@@ -228,8 +240,18 @@ async fn tell(mut stream: TcpStream, answer: &[u8]) {
     let _ = timeout(LINGER, talk).await;
 }
 
+/// Says goodbye to a peer whose handshake has ended, and listens until it has had time to read it.
+async fn leave(stream: &mut TlsStream<TcpStream>) {
+    let talk = async {
+        stream.shutdown().await?;
+        drain(stream).await
+    };
+    // Whether it was read is the peer's business.
+    let _ = timeout(LINGER, talk).await;
+}
+
 /// Reads and forgets, up to a bound, until the peer closes.
-async fn drain(stream: &mut TcpStream) -> io::Result<()> {
+async fn drain(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let mut sink = vec![0; 4096];
     for _ in 0..64 {
         if stream.read(&mut sink).await? == 0 {

@@ -130,6 +130,11 @@ impl Serial {
         let zeros = octets.iter().take_while(|&&octet| octet == 0).count();
         Serial(octets[zeros..].into())
     }
+
+    /// Its octets, without leading zeros; none for zero.
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Lower-case hexadecimal.

@@ -68,6 +68,8 @@ pub mod endpoint;
 
 pub mod stream;
 
+pub mod ask;
+
 pub mod handshake;
 
 pub mod limit;

@@ -51,6 +51,7 @@ struct Inner {
     unfetched: Family<TrustLabels, Gauge>,
     stapled: Family<CertificateLabels, Gauge>,
     staple_fetches: Family<StapleLabels, Counter>,
+    questions: Family<RenewalLabels, Counter>,
     witnesses: WitnessGauges,
 }
 
@@ -393,6 +394,11 @@ impl Metrics {
                 "Attempts to have an OCSP answer about one of our certificates",
                 Family::default()
             ),
+            questions: register!(
+                "ocsp_questions",
+                "Questions to responders about the certificates of clients",
+                Family::default()
+            ),
             audit: AuditGauges::register(&mut registry),
             witnesses: WitnessGauges::register(&mut registry),
             registry,
@@ -547,6 +553,15 @@ impl Metrics {
             outcome: outcome.name(),
         };
         self.inner.fetches.get_or_create(&labels).inc();
+    }
+
+    /// A responder was asked about the certificate of a client, with this outcome.
+    pub fn ocsp_question(&self, trust: &str, outcome: &'static str) {
+        let labels = RenewalLabels {
+            trust: trust.to_owned(),
+            outcome,
+        };
+        self.inner.questions.get_or_create(&labels).inc();
     }
 
     /// How many lists of each trust set cannot be fetched.

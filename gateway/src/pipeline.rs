@@ -6,8 +6,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use audit::event::Time;
 use http::Method;
+use tokio::time::Instant;
 
 use crate::admission;
+use crate::ask::Asker;
 use crate::authorize::{self, AuthorizeRefusal};
 use crate::checks;
 use crate::message;
@@ -29,6 +31,8 @@ pub struct Pipeline {
     pub recorder: Recorder,
     /// Connections to upstreams.
     pub pools: Pools,
+    /// Asks for the status of clients' certificates.
+    pub asker: Asker,
 }
 
 impl Pipeline {
@@ -66,6 +70,12 @@ impl Pipeline {
             .choose(&received, |host| listener.side.selected(host))
             .map_err(Refusal::Route)?;
         record.routed(&route, &received.head);
+
+        let patience = Instant::now() + listener.limits.handshake;
+        self.asker
+            .settle(&received.peer.client, listener.side.clients(), patience)
+            .await
+            .map_err(|refusal| Refusal::Authorize(AuthorizeRefusal::Standing(refusal)))?;
 
         let now = seconds(received.at);
         let permitted =

@@ -24,6 +24,7 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use crate::access::AccessLog;
 use crate::admin::{self, Told};
+use crate::ask::Asker;
 use crate::connection::Phase;
 use crate::descriptors;
 use crate::fetch::{self, Fetcher};
@@ -124,6 +125,8 @@ pub struct Running {
     whole: watch::Sender<bool>,
     reminder: Reminder,
     lists: Lists,
+    /// Rings when a responder says that a certificate is revoked.
+    rung: mpsc::Receiver<()>,
     /// Ends before the log does.
     readers: Option<JoinHandle<()>>,
 }
@@ -225,10 +228,19 @@ impl Running {
         ));
         let current = Arc::new(ArcSwap::from(Arc::new(site)));
         let lists = bring_lists(&current, &metrics).await?;
+        let (asker, questions) = Asker::new();
+        let (ring, rung) = mpsc::channel(1);
+        // One that waits already is rung once for both.
+        let revoked = move || {
+            let _ = ring.try_send(());
+        };
+        fetch::answer(questions, metrics.clone(), revoked)
+            .map_err(RunError::system("ask for the status of clients"))?;
         let common = Common {
             site: Arc::clone(&current),
             log,
             recording,
+            asker,
         };
         let current = current.load_full();
         let mut fleet = Fleet::start(common.clone(), &current.config.workers)
@@ -274,6 +286,7 @@ impl Running {
             whole,
             reminder: Reminder::default(),
             lists,
+            rung,
         })
     }
 
@@ -411,6 +424,10 @@ impl Running {
             tell(&finding);
         }
         reload::publish_staples(&site, &self.metrics, now);
+        // Not at once: whoever asked is on his way to an answer that says so.
+        if self.rung.try_recv().is_ok() {
+            self.fleet.ring();
+        }
         let hang = self.lists.wake.hang(&Place::whole(&site.config.path), now);
         let was_told = std::mem::replace(&mut self.lists.hang, hang.is_some());
         if let Some(finding) = hang.filter(|_| !was_told) {

@@ -9,29 +9,34 @@ use std::time::Duration;
 use super::{Context, must_exist, rationale};
 use crate::collect::Optional;
 use crate::file;
-use crate::model::{ListKeeping, ListSource, Purpose, Revocation, Role, Trust, WhenStale};
+use crate::model::{ListKeeping, ListSource, Ocsp, Purpose, Revocation, Role, Trust, WhenStale};
 use crate::name::TrustName;
-use crate::place::{Placed, quoted};
+use crate::place::{Place, Placed, quoted};
 use crate::secret::ListText;
 
 pub(super) fn trust(table: file::Trust, context: &mut Context<'_>) -> Trust {
     let place = table.place;
+    let (revocation, ocsp) = match table.revocation {
+        None => (
+            Placed {
+                value: STRICT,
+                place: place.child("revocation"),
+            },
+            Ocsp::Off,
+        ),
+        Some(Placed { value, place }) => {
+            let (value, ocsp) = revocation(value, &place, context);
+            (Placed { value, place }, ocsp)
+        }
+    };
     Trust {
         roots: table
             .roots
             .map(|roots| context.files(roots.value.0))
             .unwrap_or_default(),
         intermediates: context.files(table.intermediates.value.0),
-        revocation: match table.revocation {
-            None => Placed {
-                value: STRICT,
-                place: place.child("revocation"),
-            },
-            Some(Placed { value, place }) => Placed {
-                value: revocation(value, context),
-                place,
-            },
-        },
+        revocation,
+        ocsp,
         identity: table.identity.value,
         rationale: rationale(table.rationale, &place),
         place,
@@ -46,12 +51,33 @@ const STRICT: Revocation = Revocation::Crls {
     refresh: Duration::ZERO,
 };
 
-fn revocation(value: file::Revocation, context: &mut Context<'_>) -> Revocation {
+fn revocation(
+    value: file::Revocation,
+    place: &Place,
+    context: &mut Context<'_>,
+) -> (Revocation, Ocsp) {
     let table = match value {
-        file::Revocation::Off => return Revocation::Off,
+        file::Revocation::Off => return (Revocation::Off, Ocsp::Off),
         file::Revocation::Crls(table) => table,
     };
-    let sources = table.crls.map(|crls| crls.value.0).unwrap_or_default();
+    let has_lists = !matches!(table.crls, Optional::Absent);
+    let ocsp = match table.ocsp {
+        Optional::Given(url) => Ocsp::Http {
+            url,
+            max_age: table.ocsp_max_age.value,
+        },
+        Optional::Wrong => Ocsp::Off,
+        Optional::Absent => {
+            if !has_lists {
+                let message = "nothing says how a certificate is taken back";
+                let hint = "write crls = [\"/var/lib/phigate/crl/\"] or ocsp = \"http://pki.example/ocsp\"";
+                context.report.error(place, message, hint);
+            }
+            Ocsp::Off
+        }
+    };
+    let lists = table.crls.into_given();
+    let sources = lists.map(|lists| lists.value.0).unwrap_or_default();
     let fetched = sources
         .iter()
         .find(|source| matches!(source.value, ListText::Http(_)))
@@ -73,7 +99,10 @@ fn revocation(value: file::Revocation, context: &mut Context<'_>) -> Revocation 
             ListKeeping::Unstated
         }
     };
-    Revocation::Crls {
+    if !has_lists {
+        return (Revocation::Ocsp, ocsp);
+    }
+    let revocation = Revocation::Crls {
         sources: sources
             .into_iter()
             .map(|Placed { value, place }| match value {
@@ -86,7 +115,8 @@ fn revocation(value: file::Revocation, context: &mut Context<'_>) -> Revocation 
         when_stale: table.when_stale.value,
         kept,
         refresh: table.refresh.value,
-    }
+    };
+    (revocation, ocsp)
 }
 
 pub(super) fn role(table: file::Role, context: &mut Context<'_>) -> Option<Role> {

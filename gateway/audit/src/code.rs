@@ -87,6 +87,9 @@ codes! {
     51  IdentityMissing           "identity_missing"            "The client's certificate holds no name of the kind that the trust set asks for."
     52  IdentityAmbiguous         "identity_ambiguous"          "The client's certificate holds more than one name of the kind that the trust set asks for."
     53  IdentityMalformed         "identity_malformed"          "The name in the client's certificate is not a valid one of its kind."
+    54  StatusUnavailable         "status_unavailable"          "No OCSP responder said in time whether the client's certificate is revoked."
+    55  StatusUnknown             "status_unknown"              "The OCSP responder does not know the client's certificate."
+    56  StatusInvalid             "status_invalid"              "What the OCSP responder said of the client's certificate is out of date, or not by its authority."
 
     // Limits on connections.
     60  ConnectionLimit           "connection_limit"            "The listener, or the gateway as a whole, holds as many connections as it may."

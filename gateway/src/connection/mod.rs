@@ -90,20 +90,28 @@ pub async fn serve(
     };
     // Small answers must not wait for the acknowledgment of the ones before.
     let _ = stream.set_nodelay(true);
-    let established =
-        match handshake::establish(stream, &at.side, arrival, deadline, &shared.buffers).await {
-            Ok(established) => established,
-            Err(turned_away) => {
-                record_refused(
-                    &shared,
-                    connection,
-                    listener.as_str(),
-                    address,
-                    &turned_away,
-                );
-                return;
-            }
-        };
+    let established = match handshake::establish(
+        stream,
+        &at.side,
+        arrival,
+        deadline,
+        &shared.buffers,
+        &shared.pipeline.asker,
+    )
+    .await
+    {
+        Ok(established) => established,
+        Err(turned_away) => {
+            record_refused(
+                &shared,
+                connection,
+                listener.as_str(),
+                address,
+                &turned_away,
+            );
+            return;
+        }
+    };
     let limits = at.limits.clone();
     drop(site);
     let (stream, peer) = established.into_parts();

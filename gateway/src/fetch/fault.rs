@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::revocation::{Edition, ListFault};
-use crate::tls::StapleFault;
+use crate::tls::{ChainRefusal, StapleFault, StatusFault};
 
 /// Why a list was not fetched. What was fetched before stands meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +163,61 @@ impl fmt::Display for AskFault {
             }
             AskFault::Exchange(fault) => fault.fmt(f),
             AskFault::Staple(fault) => fault.fmt(f),
+        }
+    }
+}
+
+/// Why the status of a client's certificate was not had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StatusTrouble {
+    /// No answer came.
+    Exchange(FetchFault),
+    /// What came does not count.
+    Answer(StatusFault),
+    /// No question can be asked about it: its serial number is not one of RFC 5280.
+    Unaskable,
+}
+
+impl StatusTrouble {
+    /// How the client is refused.
+    pub(super) fn refusal(&self) -> ChainRefusal {
+        match self {
+            StatusTrouble::Exchange(_) => ChainRefusal::StatusUnavailable,
+            StatusTrouble::Answer(fault) => fault.refusal(),
+            StatusTrouble::Unaskable => ChainRefusal::StatusUnknown,
+        }
+    }
+
+    /// As it stands in metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            StatusTrouble::Exchange(_) => "failed",
+            StatusTrouble::Answer(_) | StatusTrouble::Unaskable => "refused",
+        }
+    }
+
+    /// What the operator can do.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            StatusTrouble::Exchange(FetchFault::Encoded | FetchFault::TooLarge) => {
+                "check that it is the URL of an OCSP responder"
+            }
+            StatusTrouble::Exchange(fault) => fault.hint(),
+            StatusTrouble::Answer(fault) => fault.hint(),
+            StatusTrouble::Unaskable => "have the authority issue another certificate",
+        }
+    }
+}
+
+impl fmt::Display for StatusTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StatusTrouble::Exchange(FetchFault::TooLarge) => {
+                f.write_str("it is larger than any OCSP answer")
+            }
+            StatusTrouble::Exchange(fault) => fault.fmt(f),
+            StatusTrouble::Answer(fault) => fault.fmt(f),
+            StatusTrouble::Unaskable => f.write_str("its serial number is not one of RFC 5280"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! The OCSP answers about certificates of the gateway are asked for by the same thread (`staples`), and shown by `tls`.
+//! Another thread asks about the certificates of clients (`statuses`).
 //!
 //! Nothing waits for it but the start, for a moment. Fails closed: a list that was never fetched covers nobody, and
 //! one that cannot be fetched any more counts until it grows stale, which `freshness` tells ahead. Who withholds a
@@ -20,6 +21,8 @@ mod fault;
 mod keep;
 
 mod staples;
+
+mod statuses;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -41,6 +44,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::exchange::{Got, Validators};
 pub use self::fault::{AskFault, FetchFault};
+pub use self::statuses::answer;
 use crate::dial::Resolver;
 use crate::digest::sha256;
 use crate::load;

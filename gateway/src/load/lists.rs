@@ -331,7 +331,7 @@ const FETCHED_AGAIN: &str = "it is fetched again by itself; look at the disk whe
 fn first_source(trust: &Trust) -> &Place {
     match &trust.revocation.value {
         config::Revocation::Crls { sources, .. } => sources.first().map(ListSource::place),
-        config::Revocation::Off => None,
+        config::Revocation::Ocsp | config::Revocation::Off => None,
     }
     .unwrap_or(&trust.revocation.place)
 }
@@ -425,6 +425,7 @@ mod tests {
                 roots: Vec::new(),
                 intermediates: Vec::new(),
                 revocation: config::Placed { value: crls, place },
+                ocsp: config::Ocsp::Off,
                 identity: config::NameKind::SanUri,
                 rationale: config::Rationale::Absent,
             }

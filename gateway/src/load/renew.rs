@@ -74,7 +74,9 @@ impl Loader {
             }
         }
         let place = &trust.revocation.place;
-        self.uncovered_authorities(place, &lists.index, known.roots(), &intermediates);
+        if trust.ocsp == config::Ocsp::Off {
+            self.uncovered_authorities(place, &lists.index, known.roots(), &intermediates);
+        }
         let beside = intermediates.split_off(stated);
         let same = beside
             .iter()

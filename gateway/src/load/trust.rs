@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use config::{FilePath, Trust, TrustName};
+use config::{FilePath, Ocsp, Trust, TrustName};
 
 use super::loader::Loader;
 use crate::ca::{CaCertificate, CaFault};
 use crate::revocation::Index;
 use crate::site::Site;
-use crate::tls::{ClientTrust, Revocation};
+use crate::tls::{ClientTrust, Revocation, Statuses};
 
 impl Loader {
     /// The trust sets. What `previous` has in force of a set's revocation lists is what the new ones
@@ -25,12 +25,12 @@ impl Loader {
             let mut intermediates = self.authorities(&trust.intermediates, false);
             let stated = intermediates.len();
             let revocation = match &trust.revocation.value {
-                config::Revocation::Off => Revocation::Off,
+                config::Revocation::Ocsp | config::Revocation::Off => Revocation::Off,
                 config::Revocation::Crls { when_stale, .. } => {
                     let in_force = previous.and_then(|site| in_force(site, name));
                     let lists = self.lists(name, trust, &roots, &mut intermediates, in_force);
-                    // What is not fetched yet may be the list that is missing.
-                    if !lists.is_awaited {
+                    // What is not fetched yet may be the list that is missing, and of leaves a responder says it.
+                    if !lists.is_awaited && trust.ocsp == Ocsp::Off {
                         let place = &trust.revocation.place;
                         self.uncovered_authorities(place, &lists.index, &roots, &intermediates);
                     }
@@ -49,7 +49,9 @@ impl Loader {
                 intermediates,
                 Revocation::Off,
             );
-            let set = set.with_lists(beside, revocation);
+            let set = set
+                .with_lists(beside, revocation)
+                .with_statuses(statuses(name, trust, previous));
             sets.insert(name.clone(), Arc::new(set));
         }
         sets
@@ -103,6 +105,18 @@ fn what_to_do(fault: &CaFault) -> &'static str {
             "put the authority's new certificate there, or check the clock of this machine"
         }
     }
+}
+
+/// What is remembered of what a responder says. It stays while the same one is asked.
+fn statuses(name: &TrustName, trust: &Trust, previous: Option<&Site>) -> Option<Arc<Statuses>> {
+    let Ocsp::Http { url, max_age } = &trust.ocsp else {
+        return None;
+    };
+    let fresh = Arc::new(Statuses::new(url.clone(), *max_age));
+    let before = previous.and_then(|site| site.trust.iter().find(|trust| trust.name == *name));
+    let before = before.and_then(|trust| trust.statuses());
+    let kept = before.filter(|before| before.is_like(&fresh)).cloned();
+    Some(kept.unwrap_or(fresh))
 }
 
 /// The revocation lists that a trust set has in force.

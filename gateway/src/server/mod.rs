@@ -139,6 +139,12 @@ impl Fleet {
         self.phase.send_modify(|_| ());
     }
 
+    /// Tells connections that live that a certificate turned out to be revoked: each asks again what its peer's is
+    /// worth, as far as is known.
+    pub fn ring(&self) {
+        self.phase.send_modify(|_| ());
+    }
+
     /// Closes the sockets that `site` does not name.
     async fn leave(&mut self, site: &Site) {
         let wanted = |listener: &ListenerName, address: &SocketAddr| {

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::Instant;
 
+use crate::ask::Asker;
 use crate::buffers::Buffers;
 use crate::connection::{self, Phase, Shared};
 use crate::ids::Ids;
@@ -38,6 +39,8 @@ pub struct Common {
     pub log: Log,
     /// What is recorded beside it.
     pub recording: Arc<RecorderShared>,
+    /// Asks for the status of clients' certificates.
+    pub asker: Asker,
 }
 
 /// What the main thread asks of a worker.
@@ -121,6 +124,7 @@ async fn work(
         site: Arc::clone(&common.site),
         recorder,
         pools,
+        asker: common.asker.clone(),
     };
     let worker = Rc::new(Shared {
         pipeline,

@@ -10,9 +10,10 @@ use rustls::{AlertDescription, CertificateError};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::profile::signature_algorithms;
+use super::status::{LeafStanding, Statuses};
 use super::verified::{Fingerprint, Verified};
 use crate::ca::CaCertificate;
-use crate::identity::{ClientIdentity, IdentityRefusal, IssuerKey};
+use crate::identity::{ClientIdentity, IdentityRefusal, IssuerKey, Link};
 use crate::revocation::{Index, Seen, Standing};
 
 /// A trust set: who vouches for clients, and how they lose that trust.
@@ -24,6 +25,8 @@ pub struct ClientTrust {
     pub kind: NameKind,
     /// How a certificate is taken back.
     pub revocation: Revocation,
+    /// What a responder says of leaves, if one is asked.
+    statuses: Option<Arc<Statuses>>,
     roots: Vec<CaCertificate>,
     anchors: Vec<TrustAnchor<'static>>,
     intermediates: Vec<CaCertificate>,
@@ -43,7 +46,7 @@ pub enum Revocation {
         /// How the places looked that they were read from.
         seen: Seen,
     },
-    /// Not at all; the operator wrote down why.
+    /// By OCSP alone, or not at all; the operator wrote down why.
     Off,
 }
 
@@ -70,6 +73,12 @@ pub enum ChainRefusal {
     RevocationUnknown,
     /// The list that covers one is out of date.
     RevocationStale,
+    /// Nobody says in time whether the leaf is revoked.
+    StatusUnavailable,
+    /// The responder does not know the leaf.
+    StatusUnknown,
+    /// What a responder says of the leaf does not count.
+    StatusInvalid,
     /// The leaf is no identity.
     Identity(IdentityRefusal),
     /// The trust set no longer holds the root that it led to.
@@ -100,12 +109,19 @@ impl ClientTrust {
             name,
             kind,
             revocation,
+            statuses: None,
             roots,
             anchors,
             intermediates,
             beside: Vec::new(),
             verified: Verified::default(),
         }
+    }
+
+    /// The same, with a responder that is asked for the status of leaves.
+    #[must_use]
+    pub fn with_statuses(self, statuses: Option<Arc<Statuses>>) -> ClientTrust {
+        ClientTrust { statuses, ..self }
     }
 
     /// The same trust set with these lists, and with the authorities that were found beside them. It
@@ -116,6 +132,7 @@ impl ClientTrust {
         let (roots, intermediates) = (self.roots.clone(), self.intermediates.clone());
         ClientTrust {
             beside,
+            statuses: self.statuses.clone(),
             ..ClientTrust::new(name, self.kind, roots, intermediates, revocation)
         }
     }
@@ -193,7 +210,8 @@ impl ClientTrust {
             .map_err(ChainRefusal::Identity)
     }
 
-    /// Whether an identity that this trust set, or one of its name, verified earlier still counts.
+    /// Whether an identity that this trust set, or one of its name, verified earlier still counts, as far as is
+    /// known: where a responder is asked, it may have to be asked first ([`ClientTrust::vouched`]).
     /// `now` in seconds since 1970.
     pub fn standing(&self, identity: &ClientIdentity, now: i64) -> Result<(), ChainRefusal> {
         let rooted = identity
@@ -210,21 +228,63 @@ impl ClientTrust {
             if now < link.not_before {
                 return Err(ChainRefusal::NotYetValid);
             }
+            let is_asked = at == 0 && self.statuses.is_some();
             let Revocation::Lists {
                 index, when_stale, ..
             } = &self.revocation
             else {
+                self.answered_for(link)?;
                 continue;
             };
             match index.standing(link, at == 0, now) {
                 Standing::Good => {}
                 Standing::Revoked => return Err(ChainRefusal::Revoked),
+                // The responder says it of a leaf.
+                Standing::Unknown | Standing::Stale { .. } if is_asked => {}
                 Standing::Unknown => return Err(ChainRefusal::RevocationUnknown),
                 Standing::Stale { .. } if *when_stale == WhenStale::Accept => {}
                 Standing::Stale { .. } => return Err(ChainRefusal::RevocationStale),
             }
         }
+        match self.leaf(identity, now) {
+            LeafStanding::Refused(ChainRefusal::Revoked) => Err(ChainRefusal::Revoked),
+            LeafStanding::Good | LeafStanding::Refused(_) | LeafStanding::Open => Ok(()),
+        }
+    }
+
+    /// The same, with all that has to be known: where a responder is asked, it has said that the leaf is good, and
+    /// that still counts. Fails closed: what was not asked is refused.
+    pub fn vouched(&self, identity: &ClientIdentity, now: i64) -> Result<(), ChainRefusal> {
+        self.standing(identity, now)?;
+        match self.leaf(identity, now) {
+            LeafStanding::Good => Ok(()),
+            LeafStanding::Refused(refusal) => Err(refusal),
+            LeafStanding::Open => Err(ChainRefusal::StatusUnavailable),
+        }
+    }
+
+    /// What is known of a leaf; where nobody is asked, what the lists say is all.
+    fn leaf(&self, identity: &ClientIdentity, now: i64) -> LeafStanding {
+        match (&self.statuses, identity.path().first()) {
+            (Some(statuses), Some(leaf)) => statuses.standing(leaf, now),
+            (Some(_), None) => LeafStanding::Refused(ChainRefusal::StatusUnknown),
+            (None, _) => LeafStanding::Good,
+        }
+    }
+
+    /// Where leaves are asked about and there are no lists, whoever signed a certificate must be an authority
+    /// of the configuration: it is taken back by taking it out there.
+    fn answered_for(&self, link: &Link) -> Result<(), ChainRefusal> {
+        let is_known = |authority: &CaCertificate| authority.key() == link.issuer;
+        if self.statuses.is_some() && !self.authorities().any(is_known) {
+            return Err(ChainRefusal::RevocationUnknown);
+        }
         Ok(())
+    }
+
+    /// What a responder says of leaves, if one is asked.
+    pub fn statuses(&self) -> Option<&Arc<Statuses>> {
+        self.statuses.as_ref()
     }
 
     /// Every authority that may have signed a revocation list.
@@ -287,7 +347,10 @@ fn answer(refusal: ChainRefusal) -> (CertificateError, AlertDescription) {
         ChainRefusal::UnknownIssuer | ChainRefusal::RootGone => {
             (Error::UnknownIssuer, Alert::UnknownCA)
         }
-        ChainRefusal::RevocationUnknown => (Error::UnknownRevocationStatus, Alert::UnknownCA),
+        ChainRefusal::RevocationUnknown
+        | ChainRefusal::StatusUnavailable
+        | ChainRefusal::StatusUnknown
+        | ChainRefusal::StatusInvalid => (Error::UnknownRevocationStatus, Alert::UnknownCA),
         ChainRefusal::RevocationStale => (Error::ExpiredRevocationList, Alert::UnknownCA),
         ChainRefusal::Identity(_) => (Error::ApplicationVerificationFailure, Alert::AccessDenied),
         ChainRefusal::Signature => (Error::BadSignature, Alert::DecryptError),

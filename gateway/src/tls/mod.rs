@@ -12,6 +12,7 @@
 //! | what does its authority say of it, to be shown with it? | `staple` |
 //! | is this chain a client, and is it still one? | `chain` |
 //! | was it verified before? | `verified` |
+//! | what does a responder say of it? | `status` |
 //! | how does a listener speak TLS? | `server` |
 //! | how do we speak it to an upstream? | `client` |
 
@@ -22,6 +23,8 @@ mod staple;
 mod own;
 
 mod verified;
+
+mod status;
 
 mod chain;
 
@@ -38,3 +41,4 @@ pub use own::{OwnCertificate, OwnFault};
 pub use profile::{ALPN, provider, signature_algorithms};
 pub use server::{Clients, Evidence, ServerSide};
 pub use staple::{Staple, StapleFault, StapleSource, StapleStanding, Staples};
+pub use status::{LeafStanding, StatusFault, Statuses};

@@ -50,6 +50,8 @@ mod fetched;
 
 mod stapled;
 
+mod asked;
+
 mod enrolment;
 
 mod operation;

@@ -1,0 +1,348 @@
+//! What a responder says of the certificates of clients by OCSP (RFC 6960, RFC 5019), and for how long that counts.
+//!
+//! An answer counts until it ends, and no longer than the configuration says. Which certificates were asked about is
+//! bounded: those that were longest unused go first, and are asked about again. No network, no clock: who asks
+//! is `ask`.
+//!
+//! Fails closed: what is not known to be good is not good. An answer that is older than the one that is remembered
+//! is refused, so that whoever sits on the way takes no revocation back with one from before.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use config::{OcspUrl, Placed};
+use jiff::Timestamp;
+use ocsp::{CertId, ErrorStatus, HashAlgorithm, Issuer, Request, Status};
+
+use super::chain::ChainRefusal;
+use super::profile::signature_algorithms;
+use crate::ca::CaCertificate;
+use crate::identity::{IssuerKey, Link, Serial};
+
+/// How many certificates are remembered for a trust set, some 150 bytes each.
+const MOST: usize = 64 * 1024;
+
+/// Nobody is asked about the same certificate again so soon after it went wrong, seconds.
+const PATIENCE: i64 = 1;
+
+/// The statuses of the certificates of a trust set.
+#[derive(Debug)]
+pub struct Statuses {
+    url: Placed<OcspUrl>,
+    /// Seconds.
+    max_age: i64,
+    known: Mutex<Known<MOST>>,
+}
+
+/// What is known of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeafStanding {
+    /// It is not revoked.
+    Good,
+    /// It is no client: it is revoked, or that was asked just now and nobody said.
+    Refused(ChainRefusal),
+    /// Nothing that counts: it has to be asked.
+    Open,
+}
+
+/// Why an answer does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusFault {
+    /// It is not to be believed, or it is over.
+    Response(ocsp::Fault),
+    /// The responder does not know the certificate.
+    Unknown,
+    /// It is older than the one before.
+    Older,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    standing: LeafStanding,
+    /// It counts before then, seconds since 1970.
+    until: i64,
+    /// Of the newest answer that counted, seconds since 1970.
+    this_update: i64,
+}
+
+/// A certificate, by who signed it and its serial number.
+type Key = (IssuerKey, Serial);
+
+/// At most `MOST` certificates, in two halves: what is used moves to the young one, and when that is full the
+/// old one is forgotten.
+#[derive(Debug, Default)]
+struct Known<const MOST: usize> {
+    young: HashMap<Key, Entry>,
+    old: HashMap<Key, Entry>,
+}
+
+impl Statuses {
+    /// Nothing is known yet of what this responder says.
+    pub fn new(url: Placed<OcspUrl>, max_age: Duration) -> Statuses {
+        Statuses {
+            url,
+            max_age: i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whether it is of this responder, and remembers for as long.
+    pub fn is_like(&self, other: &Statuses) -> bool {
+        self.url.value == other.url.value && self.max_age == other.max_age
+    }
+
+    /// Who is asked.
+    pub fn url(&self) -> &Placed<OcspUrl> {
+        &self.url
+    }
+
+    /// What is known of a certificate. `now` in seconds since 1970.
+    pub fn standing(&self, link: &Link, now: i64) -> LeafStanding {
+        let entry = self.known().get(&key(link));
+        match entry {
+            Some(entry) if now < entry.until => entry.standing,
+            _ => LeafStanding::Open,
+        }
+    }
+
+    /// What the responder is asked about a certificate of this authority (OCSPRequest, DER). Nothing when no question
+    /// can be asked about it.
+    pub fn question(issuer: &CaCertificate, link: &Link) -> Option<Vec<u8>> {
+        let named = Issuer::of_certificate(issuer.der())?;
+        // RFC 5019 section 2.1.1: the hash that responders know.
+        let id = CertId::of(HashAlgorithm::Sha1, named, link.serial.octets()).ok()?;
+        Some(Request::new(id).encode())
+    }
+
+    /// Judges an answer (OCSPResponse, DER), and remembers it.
+    ///
+    /// # Errors
+    /// [`StatusFault`]; what was known stays.
+    pub fn put(
+        &self,
+        der: &[u8],
+        issuer: &CaCertificate,
+        link: &Link,
+        now: Timestamp,
+    ) -> Result<LeafStanding, StatusFault> {
+        let (algorithms, serial) = (signature_algorithms(), link.serial.octets());
+        let verified = ocsp::verify(der, issuer.der(), serial, now, algorithms)
+            .map_err(StatusFault::Response)?;
+        let standing = match verified.status {
+            Status::Good => LeafStanding::Good,
+            Status::Revoked { .. } => LeafStanding::Refused(ChainRefusal::Revoked),
+            Status::Unknown => return Err(StatusFault::Unknown),
+        };
+        let this_update = verified.this_update.as_second();
+        let longest = now.as_second().saturating_add(self.max_age);
+        let entry = Entry {
+            standing,
+            until: verified.next_update.as_second().min(longest),
+            this_update,
+        };
+        let mut known = self.known();
+        if known
+            .get(&key(link))
+            .is_some_and(|before| this_update < before.this_update)
+        {
+            return Err(StatusFault::Older);
+        }
+        known.put(key(link), entry);
+        Ok(standing)
+    }
+
+    /// Remembers for a moment that nobody said anything that counts.
+    pub fn failed(&self, link: &Link, refusal: ChainRefusal, now: i64) {
+        let mut known = self.known();
+        let before = known.get(&key(link));
+        let entry = Entry {
+            standing: LeafStanding::Refused(refusal),
+            until: now.saturating_add(PATIENCE),
+            this_update: before.map_or(i64::MIN, |before| before.this_update),
+        };
+        known.put(key(link), entry);
+    }
+
+    /// A panic elsewhere cannot have left the maps half-changed in a way that matters: an entry is whole or
+    /// missing.
+    fn known(&self) -> MutexGuard<'_, Known<MOST>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(link: &Link) -> Key {
+    (link.issuer, link.serial.clone())
+}
+
+impl<const MOST: usize> Known<MOST> {
+    fn get(&mut self, key: &Key) -> Option<Entry> {
+        if let Some(entry) = self.young.get(key) {
+            return Some(*entry);
+        }
+        let entry = self.old.remove(key)?;
+        self.put(key.clone(), entry);
+        Some(entry)
+    }
+
+    fn put(&mut self, key: Key, entry: Entry) {
+        if self.young.len() >= MOST / 2 && !self.young.contains_key(&key) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, entry);
+    }
+}
+
+impl StatusFault {
+    /// How a client is refused for it.
+    pub fn refusal(&self) -> ChainRefusal {
+        match self {
+            StatusFault::Unknown
+            | StatusFault::Response(ocsp::Fault::Refused {
+                status: ErrorStatus::Unauthorized,
+            }) => ChainRefusal::StatusUnknown,
+            StatusFault::Response(ocsp::Fault::Refused { .. }) => ChainRefusal::StatusUnavailable,
+            StatusFault::Response(_) | StatusFault::Older => ChainRefusal::StatusInvalid,
+        }
+    }
+
+    /// What the operator can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            StatusFault::Unknown | StatusFault::Response(ocsp::Fault::Refused { .. }) => {
+                "check that it is the responder of the authority that issued the clients' certificates"
+            }
+            StatusFault::Response(ocsp::Fault::Stale { .. } | ocsp::Fault::NotYet { .. }) => {
+                "look at the responder, or check the clock of this machine"
+            }
+            StatusFault::Response(_) | StatusFault::Older => {
+                "look at the responder; whoever sits between can change what it says too, and nobody gets in by it"
+            }
+        }
+    }
+}
+
+impl fmt::Display for StatusFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StatusFault::Response(fault) => fault.fmt(f),
+            StatusFault::Unknown => f.write_str("the responder does not know the certificate"),
+            StatusFault::Older => f.write_str("the answer is older than the one before"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{answer, revoked};
+    use super::*;
+    use crate::revocation::testing::{Ca, NOW, usual};
+    use config::Place;
+
+    const DAY: i64 = 86_400;
+    const REVOKED: LeafStanding = LeafStanding::Refused(ChainRefusal::Revoked);
+
+    fn statuses(max_age: u64) -> Statuses {
+        let url = Placed {
+            value: OcspUrl::parse("http://127.0.0.1:1/ocsp").unwrap(),
+            place: Place::whole(std::path::Path::new("gateway.toml")),
+        };
+        Statuses::new(url, Duration::from_secs(max_age))
+    }
+
+    fn link(ca: &Ca, serial: &[u8]) -> Link {
+        Link {
+            issuer: ca.authority.key(),
+            serial: Serial::new(serial),
+            distribution_points: Vec::new(),
+            not_before: 0,
+            not_after: i64::MAX,
+        }
+    }
+
+    fn put(
+        statuses: &Statuses,
+        ca: &Ca,
+        by: &Ca,
+        (status, from, until): (Status, i64, i64),
+    ) -> Result<LeafStanding, StatusFault> {
+        let der = answer(by, &[7], status, from, until);
+        let now = Timestamp::from_second(NOW).unwrap();
+        statuses.put(&der, &ca.authority, &link(ca, &[7]), now)
+    }
+
+    #[test]
+    fn an_answer_counts_until_it_ends_and_no_longer_than_is_stated() {
+        let ca = usual("one");
+        let seven = link(&ca, &[7]);
+        for (lasts, max_age, counts) in [(DAY, 300, 300), (100, 300, 100)] {
+            let statuses = statuses(max_age);
+            assert_eq!(statuses.standing(&seven, NOW), LeafStanding::Open);
+            let said = put(&statuses, &ca, &ca, (Status::Good, NOW - 10, NOW + lasts));
+            assert_eq!(said, Ok(LeafStanding::Good));
+            assert_eq!(
+                statuses.standing(&seven, NOW + counts - 1),
+                LeafStanding::Good
+            );
+            assert_eq!(statuses.standing(&seven, NOW + counts), LeafStanding::Open);
+            assert_eq!(statuses.standing(&link(&ca, &[8]), NOW), LeafStanding::Open);
+        }
+    }
+
+    #[test]
+    fn a_revocation_is_not_taken_back_by_an_answer_from_before_or_from_somebody_else() {
+        let ca = usual("one");
+        let (statuses, seven) = (statuses(300), link(&ca, &[7]));
+        let said = put(&statuses, &ca, &ca, (revoked(), NOW - 10, NOW + DAY));
+        assert_eq!(said, Ok(REVOKED));
+        let old = put(&statuses, &ca, &ca, (Status::Good, NOW - 20, NOW + DAY));
+        assert_eq!(old, Err(StatusFault::Older));
+        let forged = put(
+            &statuses,
+            &ca,
+            &usual("one"),
+            (Status::Good, NOW, NOW + DAY),
+        );
+        assert_eq!(forged.unwrap_err().refusal(), ChainRefusal::StatusInvalid);
+        let unknown = put(&statuses, &ca, &ca, (Status::Unknown, NOW, NOW + DAY));
+        assert_eq!(unknown.unwrap_err().refusal(), ChainRefusal::StatusUnknown);
+        assert_eq!(statuses.standing(&seven, NOW), REVOKED);
+        // Nor when nobody answers for a while.
+        statuses.failed(&seven, ChainRefusal::StatusUnavailable, NOW);
+        let old = put(&statuses, &ca, &ca, (Status::Good, NOW - 20, NOW + DAY));
+        assert_eq!(old, Err(StatusFault::Older));
+    }
+
+    #[test]
+    fn a_failure_is_remembered_for_a_moment() {
+        let ca = usual("one");
+        let (statuses, seven) = (statuses(300), link(&ca, &[7]));
+        statuses.failed(&seven, ChainRefusal::StatusUnavailable, NOW);
+        let refused = LeafStanding::Refused(ChainRefusal::StatusUnavailable);
+        assert_eq!(statuses.standing(&seven, NOW), refused);
+        assert_eq!(
+            statuses.standing(&seven, NOW + PATIENCE),
+            LeafStanding::Open
+        );
+        let said = put(&statuses, &ca, &ca, (Status::Good, NOW, NOW + DAY));
+        assert_eq!(said, Ok(LeafStanding::Good));
+    }
+
+    #[test]
+    fn so_many_are_remembered_and_those_that_are_used_stay() {
+        let mut known = Known::<8>::default();
+        let entry = Entry {
+            standing: LeafStanding::Good,
+            until: 0,
+            this_update: 0,
+        };
+        let key = |number: u64| (IssuerKey([0; 32]), Serial::new(&number.to_be_bytes()));
+        for number in 1..1000 {
+            known.put(key(number), entry);
+            assert!(known.get(&key(1)).is_some(), "it is used each time");
+            assert!(known.young.len() + known.old.len() <= 8);
+        }
+        assert!(known.get(&key(990)).is_none());
+    }
+}
