@@ -130,7 +130,7 @@ fn a_device_enrols_renews_and_is_revoked_over_the_network_and_the_gateway_refuse
     let proof = ["--cert", "first/chain.pem", "--key", "first/key.pem"];
     let second = device.enrols("simplereenroll", &proof, "second");
     is_served(&second);
-    // Both live until their ends; the token is spent.
+    // Both live until their ends; the token is spent for any other key.
     is_served(&first);
     let again = Program::of_the_machine("curl")
         .directory(world.place.path("."))
@@ -143,7 +143,7 @@ fn a_device_enrols_renews_and_is_revoked_over_the_network_and_the_gateway_refuse
             &user,
         ])
         .args(["--header", "content-type: application/pkcs10"])
-        .args(["--data-binary", "@first/csr.b64"])
+        .args(["--data-binary", "@second/csr.b64"])
         .arg(format!("https://{est}/.well-known/est/simpleenroll"))
         .run();
     assert_eq!(again.code(), 22, "refused by HTTP");
