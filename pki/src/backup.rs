@@ -29,8 +29,9 @@ pub struct Manifest {
     format: u32,
     /// What the authority is called.
     pub name: String,
-    /// The key identifier of the issuing authority.
-    pub issuing_key: String,
+    /// The key identifier of the issuing authority; none of a root that is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuing_key: Option<String>,
     /// When it was made.
     pub made_at: Timestamp,
     /// SHA-256 of each file, by its path in the backup.
@@ -40,7 +41,7 @@ pub struct Manifest {
 impl Manifest {
     pub(crate) fn new(
         name: &str,
-        issuing_key: String,
+        issuing_key: Option<String>,
         made_at: Timestamp,
         files: BTreeMap<String, String>,
     ) -> Self {

@@ -4,6 +4,7 @@
 //! so that a new way to fail cannot go on record as an old one.
 
 use crate::backup::BackupError;
+use crate::ceremony::CeremonyError;
 use crate::error::Error;
 use crate::profile::ProfileError;
 use crate::request::RequestError;
@@ -14,6 +15,9 @@ pub const USAGE: &str = "usage";
 
 /// The result could not be printed; what was asked for is done.
 pub const OUTPUT: &str = "output";
+
+/// Nothing was signed, because nobody confirmed it.
+pub const UNCONFIRMED: &str = "unconfirmed";
 
 /// Nothing was done, because it is not time yet.
 pub const NOT_DUE: &str = "not_due";
@@ -34,6 +38,10 @@ impl Error {
             Self::Log(_) => "audit_unavailable",
             Self::Backup(BackupError::PlainKey { .. }) => "key_plain",
             Self::Backup(_) => "backup_unusable",
+            Self::Ceremony(error) => ceremony(error),
+            Self::AwaitsAnswer { .. } => "awaits_answer",
+            Self::RootAlone => "root_alone",
+            Self::RootElsewhere => "root_elsewhere",
             Self::NoAuthority { .. } => "no_authority",
             Self::AuthorityExists { .. } => "authority_exists",
             Self::NotEmpty { .. } => "not_empty",
@@ -86,6 +94,28 @@ fn store(error: &StoreError) -> &'static str {
         | StoreError::NotEmpty
         | StoreError::Server(_)
         | StoreError::Sqlite(_) => "inventory_unusable",
+    }
+}
+
+fn ceremony(error: &CeremonyError) -> &'static str {
+    match error {
+        CeremonyError::Unwritten | CeremonyError::NoRequest { .. } => "request_malformed",
+        CeremonyError::Request(error) => request(error),
+        CeremonyError::Unconfirmed { .. } => "unconfirmed",
+        CeremonyError::NoAnswer => "answer_malformed",
+        CeremonyError::AnotherRoot { .. } => "another_root",
+        CeremonyError::AnotherKey => "another_key",
+        CeremonyError::NotAsAsked(_) | CeremonyError::LivesTooLong => "not_as_asked",
+        CeremonyError::OutOfDate { .. } => "answer_out_of_date",
+        CeremonyError::Revoked => "issuer_revoked",
+        CeremonyError::OlderCrl { .. } => "crl_older",
+        CeremonyError::AnotherCertificate => "another_certificate",
+        CeremonyError::Root(_)
+        | CeremonyError::Issuing(_)
+        | CeremonyError::NotByRoot { .. }
+        | CeremonyError::Crl(_) => "answer_refused",
+        CeremonyError::NoFingerprint => USAGE,
+        CeremonyError::NoCeremony => "no_ceremony",
     }
 }
 

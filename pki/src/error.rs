@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::authority::AuthorityError;
 use crate::backup::BackupError;
+use crate::ceremony::CeremonyError;
 use crate::files::FileError;
 use crate::key::{KeyError, TokenError};
 use crate::log::LogError;
@@ -63,6 +64,17 @@ pub enum Error {
     Log(LogError),
     /// A backup.
     Backup(BackupError),
+    /// A request to a root, or its answer.
+    Ceremony(CeremonyError),
+    /// The directory made a request to a root, and the answer has not been imported.
+    AwaitsAnswer {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds a root alone, and no issuing authority.
+    RootAlone,
+    /// The root's key is in another directory, and what was asked for takes it.
+    RootElsewhere,
     /// There is no authority in the directory.
     NoAuthority {
         /// The directory.
@@ -195,6 +207,16 @@ impl fmt::Display for Error {
             Self::Authority(error) => write!(f, "{error}"),
             Self::Log(error) => write!(f, "{error}"),
             Self::Backup(error) => write!(f, "{error}"),
+            Self::Ceremony(error) => write!(f, "{error}"),
+            Self::AwaitsAnswer { .. } => write!(
+                f,
+                "the root's answer has not been imported: pki ceremony import"
+            ),
+            Self::RootAlone => write!(
+                f,
+                "this is a root alone: it issues to no one but issuing CAs"
+            ),
+            Self::RootElsewhere => write!(f, "that takes the root's key, which is elsewhere"),
             Self::NoAuthority { path } => write!(f, "there is no authority in {}", path.display()),
             Self::AuthorityExists { path } => {
                 write!(f, "{} holds an authority already", path.display())
@@ -264,6 +286,7 @@ impl std::error::Error for Error {
             Self::File(error) | Self::HandOver { error, .. } => Some(error),
             Self::Store(error) => Some(error),
             Self::Backup(error) => Some(error),
+            Self::Ceremony(error) => Some(error),
             Self::Key { error, .. } => Some(error),
             Self::Token { error, .. } => Some(error),
             Self::Secret { error, .. } => Some(error),
@@ -282,6 +305,9 @@ impl std::error::Error for Error {
             | Self::CrlDays { .. }
             | Self::IssuerRevoked
             | Self::NoKeyFile
+            | Self::AwaitsAnswer { .. }
+            | Self::RootAlone
+            | Self::RootElsewhere
             | Self::TooOften
             | Self::NotFound
             | Self::Foreign
@@ -305,6 +331,15 @@ impl From<FileError> for Error {
 impl From<BackupError> for Error {
     fn from(error: BackupError) -> Self {
         Self::Backup(error)
+    }
+}
+
+impl From<CeremonyError> for Error {
+    fn from(error: CeremonyError) -> Self {
+        match error {
+            CeremonyError::Request(error) => Self::Request(error),
+            error => Self::Ceremony(error),
+        }
     }
 }
 

@@ -18,6 +18,8 @@
 //! does no I/O; what touches files, the inventory or random numbers follows; [`ca::Ca`] puts it
 //! together. The program `pki` (`main.rs`, `cli`) is the only part that prints and reads the clock.
 //!
+//! The root's key may be on another machine, and the two speak by files: [`ceremony`].
+//!
 //! [`serve`] answers over a network: verifiers from what the authority signed ahead ([`status`], the crate
 //! `ocsp`, CRLs), and devices that enrol (EST, `ca/enrolment.rs`).
 //!
@@ -74,6 +76,8 @@ pub mod authority;
 
 pub mod status;
 
+pub mod ceremony;
+
 pub mod backup;
 
 pub mod error;
@@ -102,8 +106,8 @@ pub mod renewal;
 
 pub use authority::AuthorityName;
 pub use ca::{
-    Bulk, Ca, IssuedCertificate, MAX_TOKEN_LIFE, NewKeys, PassphraseSources, Plan, Renewal,
-    Responder, Revoked,
+    Bulk, Ca, Certified, Imported, IssuedCertificate, MAX_TOKEN_LIFE, NewKeys, PassphraseSources,
+    Plan, Renewal, Responder, Revoked,
 };
 pub use constraints::NameConstraints;
 pub use error::Error;

@@ -127,6 +127,19 @@ impl Request {
         Ok(self.key)
     }
 
+    /// Gives out the key if the request asks for nothing beside: for an authority, whose names are not its
+    /// request's to say. A common name is a label, and ignored.
+    pub fn bare(self) -> Result<PublicKey, RequestError> {
+        match self.names.into_iter().next() {
+            Some(AskedName::Known(name)) => Err(RequestError::ForeignName {
+                name: name.to_string(),
+            }),
+            Some(AskedName::Other(name)) => Err(RequestError::ForeignName { name }),
+            None if self.critical_purposes.is_some() => Err(RequestError::Purpose),
+            None => Ok(self.key),
+        }
+    }
+
     /// The names that it asks for, as far as a profile knows them: its alternative names or, without
     /// any, its common name. What may be granted is for the caller to say; [`Request::agree`] then holds
     /// the request to it, names that are left out here included.

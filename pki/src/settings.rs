@@ -9,6 +9,7 @@ use crate::authority::AuthorityName;
 use crate::error::Error;
 use crate::files::{FileError, Readers, create_new, read_bounded, replace};
 use crate::key::TokenUri;
+use crate::profile::AuthorityRole;
 use crate::publication::Publication;
 use crate::revocation::MAX_CRL_DAYS;
 use crate::secret::SecretSource;
@@ -26,6 +27,9 @@ pub struct Settings {
     format: u32,
     /// What the authority is called.
     pub name: String,
+    /// Whose secret keys are here, if not both.
+    #[serde(default, skip_serializing_if = "Holds::is_both")]
+    pub holds: Holds,
     /// How long CRLs are valid.
     pub crl: CrlSettings,
     /// Where verifiers find what is published; the certificates say nothing of it if absent.
@@ -40,6 +44,35 @@ pub struct Settings {
     /// The server that holds the inventory; without, it is the file beside this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory: Option<InventorySettings>,
+}
+
+/// Whose secret keys are in a directory, and so what it can sign. Fixed when it is founded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// Those of the root and of the issuing authority.
+    #[default]
+    Both,
+    /// That of the root: it knows no issuing authority, and certifies those of other directories.
+    Root,
+    /// That of the issuing authority: its root is in another directory.
+    Issuing,
+}
+
+impl Holds {
+    /// Whether the key of this role is here.
+    pub(crate) fn key_of(self, role: AuthorityRole) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Root => role == AuthorityRole::Root,
+            Self::Issuing => role == AuthorityRole::Issuing,
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_both(&self) -> bool {
+        *self == Self::Both
+    }
 }
 
 /// The server that holds the inventory.
@@ -143,6 +176,7 @@ impl Settings {
         Self {
             format: FORMAT,
             name: name.as_str().to_owned(),
+            holds: Holds::Both,
             crl: CrlSettings {
                 issuing_days: 7,
                 root_days: 180,
@@ -350,6 +384,7 @@ mod tests {
                 "line 4: the PKCS #11 URI has no object",
             ),
             ("[crl]", "[keys]\nrut = \"\"\n[crl]", "line 4"),
+            ("[crl]", "holds = \"none\"\n[crl]", "line 3"),
         ] {
             let message = read(&good.replace(from, to)).unwrap_err().to_string();
             assert!(message.contains(says), "{message}");

@@ -5,14 +5,16 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
-use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
 use x509_parser::time::ASN1Time;
 
 use super::encode::{verify_certificate, verify_crl};
-use super::{AuthorityError, Level};
+use super::{AuthorityError, Below, Level};
 use crate::constraints::NameConstraints;
-use crate::profile::{Role, Validity};
+use crate::lint::{self, LintError};
+use crate::profile::{self, Role, Validity};
 use crate::public_key::{KeyId, PublicKey, sha256};
+use crate::reason::{REASONS, RevokedEntry};
 use crate::serial::Serial;
 use crate::store::AuthorityRole;
 
@@ -53,6 +55,19 @@ impl AuthorityName {
         let key = key.to_string();
         format!("{} {role} CA {}", self.0, &key[..8])
     }
+}
+
+/// A CRL that its issuer signed, for all of its certificates, and that keeps every lint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadCrl {
+    /// Its number.
+    pub number: u64,
+    /// thisUpdate.
+    pub this_update: Timestamp,
+    /// nextUpdate.
+    pub next_update: Timestamp,
+    /// Its entries.
+    pub entries: Vec<RevokedEntry>,
 }
 
 /// A certificate of an authority, read and found to be one.
@@ -148,6 +163,74 @@ impl AuthorityCertificate {
         number.try_into().ok()
     }
 
+    /// Reads a CRL that it signed, for all of its certificates. A delta CRL, one of a part, and one that says
+    /// anything that is not understood are refused.
+    pub fn read_crl(&self, der: &[u8]) -> Result<ReadCrl, AuthorityError> {
+        let read = self.crl(der).ok_or(AuthorityError::Signature)?;
+        let intended = lint::crl::Intended {
+            issuer_name: &self.subject,
+            issuer_key: self.key_id(),
+            number: read.number,
+            this_update: read.this_update,
+            next_update: read.next_update,
+            point: None,
+            entries: &read.entries,
+        };
+        lint::crl::lint(der, &intended)?;
+        Ok(read)
+    }
+
+    /// `None` of what it did not sign.
+    fn crl(&self, der: &[u8]) -> Option<ReadCrl> {
+        let number = self.crl_number(der)?;
+        let (_, crl) = CertificateRevocationList::from_der(der).ok()?;
+        let time = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+        let entry = |listed: &RevokedCertificate<'_>| {
+            let code = listed.reason_code().map_or(0, |(_, code)| code.0);
+            Some(RevokedEntry {
+                serial: Serial::from_octets(listed.raw_serial()).ok()?,
+                at: time(listed.revocation_date)?,
+                reason: REASONS.iter().find(|row| row.code == code)?.reason,
+            })
+        };
+        Some(ReadCrl {
+            number,
+            this_update: time(crl.last_update())?,
+            next_update: time(crl.next_update()?)?,
+            entries: crl
+                .iter_revoked_certificates()
+                .map(entry)
+                .collect::<Option<_>>()?,
+        })
+    }
+
+    /// Judges, as before a signature, that it says of this key under this name what the profile of an issuing
+    /// authority says, and what stands in `below`, and nothing else. Signatures are not looked at.
+    pub fn verify_issuing(
+        &self,
+        issuer: &Self,
+        (name, key): (&AuthorityName, &PublicKey),
+        below: &Below,
+    ) -> Result<(), LintError> {
+        let common_name = name.common_name(AuthorityRole::Issuing, key.key_id());
+        let intended = lint::certificate::Intended {
+            profile: profile::issuing(),
+            serial: &self.serial,
+            key,
+            names: &[],
+            organization: Some(name.as_str()),
+            common_name: Some(&common_name),
+            validity: self.validity,
+            pointers: &below.pointers,
+            constraints: below.constraints.as_ref(),
+            issuer_name: Some(&issuer.subject),
+            issuer_key: issuer.key_id(),
+            issuer_validity: Some(issuer.validity),
+            issuer_constraints: None,
+        };
+        lint::certificate::lint(&self.der, &intended)
+    }
+
     /// DER.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der
@@ -186,6 +269,11 @@ impl AuthorityCertificate {
     /// Under which names it may certify servers; any if `None`.
     pub fn constraints(&self) -> Option<&NameConstraints> {
         self.constraints.as_ref()
+    }
+
+    /// SHA-256 of the whole certificate: its fingerprint.
+    pub fn sha256(&self) -> [u8; 32] {
+        sha256(&self.der)
     }
 
     /// SHA-256 of its signed part: how the inventory knows it.

@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use jiff::Timestamp;
 use rcgen::{CertificateParams, CertificateRevocationListParams, Issuer};
 
-pub use certificate::{AuthorityCertificate, AuthorityName};
+pub use certificate::{AuthorityCertificate, AuthorityName, ReadCrl};
 
 use crate::constraints::NameConstraints;
 use crate::key::PrivateKey;

@@ -65,19 +65,16 @@ impl Ca {
         let to = staging.path().join(CA);
         create_directory(&to, Readers::Owner)?;
         self.store.backup_to(&to.join(INVENTORY))?;
-        let certificates = [AuthorityRole::Root, AuthorityRole::Issuing].map(certificate_file);
-        for name in certificates
-            .into_iter()
-            .chain([SETTINGS, "audit.keys"])
-            .chain(secrets)
-        {
+        let certificates = self.known_roles().map(certificate_file);
+        for name in certificates.chain([SETTINGS, "audit.keys"]).chain(secrets) {
             copy(&own.join(name), &to.join(name))?;
         }
         for name in [TRUST, "log.vkey", CRL, crate::log::DIRECTORY] {
             copy_all(&self.directory.join(name), &staging.path().join(name), 0)?;
         }
         recorder.close()?;
-        let issuing_key = self.issuing.1.key_id().to_string();
+        let issuing = self.issuing.as_ref();
+        let issuing_key = issuing.map(|(_, issuing)| issuing.key_id().to_string());
         let files = sums(staging.path())?;
         let manifest = Manifest::new(self.name(), issuing_key, now, files);
         let text = manifest.to_json()?;
@@ -106,7 +103,9 @@ impl Ca {
         ca.store.raise_crl_numbers(NUMBERS_LEFT_OUT)?;
         // Some were used, or taken back, since the backup was made.
         let by = super::tokens::operator();
-        ca.store.cancel_tokens(ca.issuing.0, None, &by, now)?;
+        if let Some((issuing, _)) = ca.issuing {
+            ca.store.cancel_tokens(issuing, None, &by, now)?;
+        }
         ca.log
             .record(|recorder| recorder.act(Act::Restored, None, None, None))?;
         ca.store.close()?;

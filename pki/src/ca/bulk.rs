@@ -124,7 +124,7 @@ impl Ca {
         authority: &Authority<Issuing>,
         now: Timestamp,
     ) -> Result<Serial, Error> {
-        let validated = Validated::check(order, &self.issuing.1, now)?;
+        let validated = Validated::check(order, self.issuing()?, now)?;
         let outbox = Outbox::prepare(out, validated.secret(), None)?;
         let issued = self.certify(validated, (authority, &Asker::Operator), now)?;
         self.hand_over(outbox, &issued)?;

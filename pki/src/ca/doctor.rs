@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::files::read_bounded;
 use crate::log::{LoggedStep, certificates};
 use crate::pem;
-use crate::store::{AuthorityRole, Filter, Find, Status, StatusFilter};
+use crate::store::{Filter, Find, Status, StatusFilter};
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,7 +126,8 @@ fn inventory(ca: &Ca, _: Timestamp, found: &mut Found) -> Result<(), Error> {
 // It cannot fail, and is a row of the table like those that can.
 #[allow(clippy::unnecessary_wraps)]
 fn authorities(ca: &Ca, now: Timestamp, found: &mut Found) -> Result<(), Error> {
-    for (name, certificate) in [("root", ca.root()), ("issuing CA", ca.issuing())] {
+    let issuing = ca.issuing().ok().map(|issuing| ("issuing CA", issuing));
+    for (name, certificate) in [("root", ca.root())].into_iter().chain(issuing) {
         let validity = certificate.validity();
         let ends = validity.not_after;
         if !validity.contains(now) {
@@ -145,55 +146,58 @@ fn authorities(ca: &Ca, now: Timestamp, found: &mut Found) -> Result<(), Error> 
             ));
         }
     }
-    if let Err(error) = ca.refuse_if_issuer_is_revoked() {
+    if issuing.is_some()
+        && let Err(error) = ca.refuse_if_issuer_is_revoked()
+    {
         found.push((Verdict::Bad, error.to_string(), "start a new authority"));
     }
     Ok(())
 }
 
 fn crls(ca: &Ca, now: Timestamp, found: &mut Found) -> Result<(), Error> {
-    const SIGN: &str = "`pki crl --due`, from a timer or by `pki serve`";
-    for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
-        let states = ca.store.crl_states(ca.id(role))?;
+    for role in ca.known_roles() {
+        let (id, issuer) = ca.of(role)?;
+        let sign = if ca.settings.holds.key_of(role) {
+            "`pki crl --due`, from a timer or by `pki serve`"
+        } else {
+            "`pki crl` where the root's key is, then `pki ceremony import` of its crl/root.crl here"
+        };
+        let states = ca.store.crl_states(*id)?;
         for shard in ca.shards(role) {
             let path = ca.crl_file(role, shard).published;
             let shown = path.display();
             let Some(state) = states.iter().find(|state| state.shard == shard) else {
-                found.push((Verdict::Bad, format!("{shown} was never published"), SIGN));
+                found.push((Verdict::Bad, format!("{shown} was never published"), sign));
                 continue;
             };
             if state.next_update <= now {
                 let message = format!("{shown} is stale since {}", state.next_update);
-                found.push((Verdict::Bad, message, SIGN));
+                found.push((Verdict::Bad, message, sign));
             } else if is_due(state, now) {
                 let message = format!(
                     "{shown} is past half of its time, until {}",
                     state.next_update
                 );
-                found.push((Verdict::Warning, message, SIGN));
+                found.push((Verdict::Warning, message, sign));
             }
             if state.this_update > now {
                 let message = format!("{shown} is from {}, which is to come", state.this_update);
                 found.push((Verdict::Bad, message, "check the clock of this machine"));
             }
-            let issuer = match role {
-                AuthorityRole::Root => ca.root(),
-                AuthorityRole::Issuing => ca.issuing(),
-            };
             let published = read_bounded(&path, MAX_CRL_OCTETS).ok();
             let der = published.as_deref().and_then(pem::first_crl);
             match der.map(|der| issuer.crl_number(&der)) {
-                None => found.push((Verdict::Bad, format!("{shown} cannot be read"), SIGN)),
+                None => found.push((Verdict::Bad, format!("{shown} cannot be read"), sign)),
                 Some(None) => {
                     let message = format!("{shown} is not signed by its issuer");
-                    found.push((Verdict::Bad, message, SIGN));
+                    found.push((Verdict::Bad, message, sign));
                 }
                 Some(Some(number)) if number < state.number => {
                     let message = format!(
                         "{shown} is number {number}; number {} was published",
                         state.number
                     );
-                    found.push((Verdict::Bad, message, SIGN));
+                    found.push((Verdict::Bad, message, sign));
                 }
                 Some(Some(_)) => {}
             }

@@ -16,7 +16,7 @@ use crate::name::Name;
 use crate::profile::{EndEntity, Names, Profile};
 use crate::request::Request;
 use crate::serial::Serial;
-use crate::store::{CertificateId, Find, Status, StoreError};
+use crate::store::{AuthorityRole, CertificateId, Find, Status, StoreError};
 use crate::token::Token;
 
 /// Who asks for a certificate, and what proves it.
@@ -102,7 +102,7 @@ impl Ca {
         grant: &Grant,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let validated = Validated::check(order, &self.issuing.1, now)?
+        let validated = Validated::check(order, self.issuing()?, now)?
             .with_token(grant.token)
             .with_predecessor(grant.predecessor);
         let authority = self.unlock::<Issuing>()?;
@@ -134,7 +134,9 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Grant, Error> {
         let hash = token.sha256();
-        let found = self.store.token(self.issuing.0, &hash, now)?;
+        let found = self
+            .store
+            .token(self.id(AuthorityRole::Issuing)?, &hash, now)?;
         if !name.is_empty() && name != found.label {
             return Err(StoreError::TokenForAnother.into());
         }
@@ -187,7 +189,7 @@ impl Ca {
         let found = self.show(&Find::Serial(serial.clone()))?;
         let record = found
             .into_iter()
-            .find(|record| record.issuer == crate::store::AuthorityRole::Issuing.as_str())
+            .find(|record| record.issuer == AuthorityRole::Issuing.as_str())
             .ok_or(Error::Foreign)?;
         if let Some((at, reason)) = record.revoked {
             return Err(Error::AlreadyRevoked { serial, at, reason });

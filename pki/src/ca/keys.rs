@@ -9,7 +9,7 @@ use audit::event::Act;
 use zeroize::Zeroizing;
 
 use super::{CA, Ca, SETTINGS, key_file};
-use crate::authority::{AuthorityCertificate, AuthorityError, Level};
+use crate::authority::{AuthorityError, Level};
 use crate::error::Error;
 use crate::files::{Doing, FileError, Readers, create_new, read_secret, replace};
 use crate::key::{
@@ -265,12 +265,17 @@ impl Ca {
         let places = &self.keyring.places;
         let root = new.root.is_some() || new.keys.is_some() && places.root_passphrase.is_none();
         let issuing = new.keys.is_some();
+        if new.root.is_some() && !self.settings.holds.key_of(AuthorityRole::Root) {
+            return Err(Error::RootElsewhere);
+        }
         let changing: Vec<AuthorityRole> = [
             (AuthorityRole::Root, root),
             (AuthorityRole::Issuing, issuing),
         ]
         .into_iter()
-        .filter(|(role, asked)| *asked && self.keyring.token(*role).is_none())
+        .filter(|(role, asked)| {
+            *asked && self.settings.holds.key_of(*role) && self.keyring.token(*role).is_none()
+        })
         .map(|(role, _)| role)
         .collect();
         if changing.is_empty() {
@@ -288,7 +293,7 @@ impl Ca {
                 }) => renewed.open(role, &file)?,
                 opened => opened?,
             };
-            if key.public().spki() != self.certificate(role).key().spki() {
+            if key.public().spki() != self.of(role)?.1.key().spki() {
                 return Err(AuthorityError::KeyMismatch.into());
             }
             let passphrase = renewed
@@ -316,13 +321,6 @@ impl Ca {
         Settings::replace_passphrases(&settings, &scratch, new.keys.as_ref(), new.root.as_ref())?;
         self.keyring = renewed;
         Ok(sealed.into_iter().map(|(file, ..)| file).collect())
-    }
-
-    fn certificate(&self, role: AuthorityRole) -> &AuthorityCertificate {
-        match role {
-            AuthorityRole::Root => self.root(),
-            AuthorityRole::Issuing => self.issuing(),
-        }
     }
 }
 

@@ -12,11 +12,15 @@
 //! DIR/log.vkey             the log's public key
 //! ```
 //!
+//! The root's key can be elsewhere: then there are two directories, one of the root alone and one of the
+//! issuing authority alone, and what goes between them is [`ceremony`]'s.
+//!
 //! Secret keys are read when a verb signs, and wiped when it ends; `pki serve` may hold the issuing key. Nothing here prints, but for a
 //! passphrase that is asked for at the terminal, and the time is an argument.
 
 mod backup;
 mod bulk;
+mod ceremony;
 mod doctor;
 mod enrolment;
 mod founding;
@@ -30,6 +34,7 @@ mod verifiers;
 
 pub use backup::BackupKeys;
 pub use bulk::Bulk;
+pub use ceremony::{Certified, Imported};
 pub use doctor::{Finding, Verdict};
 pub use enrolment::Applicant;
 pub use recover::Unfinished;
@@ -43,6 +48,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
+use crate::ceremony::Wishes;
 use crate::constraints::NameConstraints;
 use crate::error::Error;
 use crate::files::read_bounded;
@@ -54,7 +60,7 @@ use crate::profile::{EndEntity, Names, whole_seconds};
 use crate::publication::{Publication, crl_name};
 use crate::reason::Reason;
 use crate::revocation::{self, CrlFile, PublishedCrl};
-use crate::settings::{InventorySettings, Settings};
+use crate::settings::{Holds, InventorySettings, Settings};
 use crate::store::{
     AuthorityId, AuthorityRole, CertificateId, CrlState, Filter, Find, Page, Record, Status, Store,
 };
@@ -99,9 +105,13 @@ pub struct Ca {
     log: AuditLog,
     keyring: Keyring,
     store: Store,
-    root: (AuthorityId, AuthorityCertificate),
-    issuing: (AuthorityId, AuthorityCertificate),
+    root: Known,
+    /// `None` where the root is alone.
+    issuing: Option<Known>,
 }
+
+/// An authority that the inventory knows.
+type Known = (AuthorityId, AuthorityCertificate);
 
 /// What a new authority is to be.
 #[derive(Debug)]
@@ -128,6 +138,26 @@ impl Plan {
             keys: NewKeys::default(),
             inventory: None,
         }
+    }
+
+    /// What its issuing authority asks a root for.
+    fn wishes(&self) -> Wishes {
+        let url = self.publication.as_ref().map(Publication::url);
+        Wishes {
+            name: self.name.clone(),
+            url: url.map(str::to_owned),
+            constraints: self.constraints.clone(),
+        }
+    }
+
+    /// What the directory remembers of it.
+    fn settings(&self, holds: Holds) -> Settings {
+        let publication = self.publication.as_ref();
+        let mut settings = Settings::new(&self.name, publication);
+        settings.holds = holds;
+        settings.keys = self.keys.places.clone();
+        settings.inventory.clone_from(&self.inventory);
+        settings
     }
 }
 
@@ -169,29 +199,54 @@ impl Ca {
     /// place in one step, so a failure or a crash leaves no half authority. What was made in a token
     /// goes away again with a failure; what a killed process made there stays.
     pub fn init(directory: &Path, plan: &Plan, now: Timestamp) -> Result<Self, Error> {
-        founding::found(directory, plan, now)?;
+        let keys = &plan.keys;
+        founding::found(directory, keys, |path, keys| {
+            founding::build(path, plan, keys, now)
+        })?;
+        Self::open(directory)
+    }
+
+    /// Creates a root that is alone in `directory`: what [`Ca::sign_request`] certifies with it issues
+    /// elsewhere. Of the plan its name, its root's key and its inventory count. As [`Ca::init`] else.
+    pub fn init_root(directory: &Path, plan: &Plan, now: Timestamp) -> Result<Self, Error> {
+        let keys = &plan.keys;
+        founding::found(directory, keys, |path, keys| {
+            founding::build_root(path, plan, keys, now)
+        })?;
         Self::open(directory)
     }
 
     /// Opens the authority in `directory`. Reads no secret.
     ///
     /// Refused if its parts do not fit together: an issuing certificate that the root did not
-    /// sign, or an inventory of another authority.
+    /// sign, or an inventory of another authority; and if it waits for the answer of its root.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let ca = directory.join(CA);
         let settings = Settings::read(&ca.join(SETTINGS))?.ok_or_else(|| Error::NoAuthority {
             path: directory.to_owned(),
         })?;
+        ceremony::refuse_if_waiting(directory, &settings)?;
         let root = read_certificate::<Root>(&ca)?;
-        let issuing = read_certificate::<Issuing>(&ca)?;
-        issuing.verify_signed_by(&root)?;
+        let issuing = match settings.holds {
+            Holds::Root => None,
+            Holds::Both | Holds::Issuing => Some(read_certificate::<Issuing>(&ca)?),
+        };
         let mut store = inventory::open(settings.inventory.as_ref(), &ca)?;
-        let root_id = store.authority(AuthorityRole::Root, root.key_id())?;
-        let issuing_id = store.authority(AuthorityRole::Issuing, issuing.key_id())?;
-        store.look_only_at(&[root_id, issuing_id])?;
+        let root = (store.authority(AuthorityRole::Root, root.key_id())?, root);
+        let mut ours = vec![root.0];
+        let issuing = match issuing {
+            None => None,
+            Some(issuing) => {
+                issuing.verify_signed_by(&root.1)?;
+                let id = store.authority(AuthorityRole::Issuing, issuing.key_id())?;
+                ours.push(id);
+                Some((id, issuing))
+            }
+        };
+        store.look_only_at(&ours)?;
         Ok(Self {
-            root: (root_id, root),
-            issuing: (issuing_id, issuing),
+            root,
+            issuing,
             directory: directory.to_owned(),
             publication: settings.publication(),
             keyring: Keyring::new(settings.keys.clone()),
@@ -226,7 +281,7 @@ impl Ca {
         now: Timestamp,
     ) -> Result<IssuedCertificate, Error> {
         self.refuse_if_issuer_is_revoked()?;
-        let validated = Validated::check(order, &self.issuing.1, now)?;
+        let validated = Validated::check(order, self.issuing()?, now)?;
         let outbox = Outbox::prepare(out, validated.secret(), validated.passphrase())?;
         let authority = self.unlock::<Issuing>()?;
         let issued = self.certify(validated, (&authority, &Asker::Operator), now)?;
@@ -240,7 +295,7 @@ impl Ca {
     /// Step 7.
     fn hand_over(&self, outbox: Outbox, issued: &Issued) -> Result<HandedOver, Error> {
         outbox
-            .hand_over(issued, self.issuing.1.der(), self.root.1.der())
+            .hand_over(issued, self.issuing()?.der(), self.root.1.der())
             .map_err(|error| Error::HandOver {
                 serial: issued.serial.clone(),
                 error,
@@ -271,15 +326,16 @@ impl Ca {
         (authority, by): (&Authority<Issuing>, &Asker),
         now: Timestamp,
     ) -> Result<Issued, Error> {
+        let (id, key) = (self.id(AuthorityRole::Issuing)?, self.issuing()?.key_id());
         let recorder = self.log.open()?;
-        let issuer = (self.issuing.0, self.publication.as_ref());
+        let issuer = (id, self.publication.as_ref());
         let issued = validated
             .reserve(draw_serial()?, issuer, &mut self.store, now)?
             .draft(authority, &mut self.store)?
             .record(by, &recorder)?
             .sign(authority)?
             .store(&mut self.store, now)?
-            .record(self.issuing.1.key_id(), &recorder)?;
+            .record(key, &recorder)?;
         match recorder.close() {
             Ok(()) => Ok(issued),
             Err(error) => Err(Error::IssuedUnrecorded {
@@ -308,12 +364,19 @@ impl Ca {
         let renewable = at.checked_sub(self.grace()).unwrap_or(at);
         // Before the inventory: whoever holds a transaction there does not wait for the log.
         let recorder = self.log.open()?;
-        let (root, issuing) = (self.root.1.key_id(), self.issuing.1.key_id());
+        let root = self.root.1.key_id();
+        let issuing = self.issuing.as_ref().map_or(root, |(_, own)| own.key_id());
+        let holds = self.settings.holds;
         let records = self.store.revoke::<Error>(find, reason, at, |found| {
             let picked = revocation::judge(found, find, reason, renewable)?;
+            let is_roots = |record: &Record| record.issuer == AuthorityRole::Root.as_str();
+            // Nobody could sign the list that says so.
+            if !holds.key_of(AuthorityRole::Root) && picked.iter().any(is_roots) {
+                return Err(Error::RootElsewhere);
+            }
             let told = picked.iter().map(|record| {
-                let is_root = record.issuer == AuthorityRole::Root.as_str();
-                (if is_root { root } else { issuing }, &record.serial)
+                let issuer = if is_roots(record) { root } else { issuing };
+                (issuer, &record.serial)
             });
             recorder.revoked(told, reason, &Asker::Operator)?;
             Ok(picked)
@@ -333,10 +396,10 @@ impl Ca {
             crls.extend(signed.map_err(unpublished)?);
         }
         recorder.close()?;
-        if let Find::Id(name) = find {
+        if let (Find::Id(name), Some((id, _))) = (find, &self.issuing) {
             // Or whoever has the device, and a token that was never used, comes back.
             self.store
-                .cancel_tokens(self.issuing.0, Some(name), &tokens::operator(), at)?;
+                .cancel_tokens(*id, Some(name), &tokens::operator(), at)?;
         }
         let others = match reason {
             Reason::KeyCompromise => self.others(&records, renewable)?,
@@ -370,7 +433,8 @@ impl Ca {
     }
 
     /// Signs and publishes CRLs from the inventory: the issuing authority's, valid for
-    /// `issuing_days` or as the settings say, then the root's.
+    /// `issuing_days` or as the settings say, then the root's. Those whose key is elsewhere are left out
+    /// ([`Ca::wanted_root_crl`]).
     pub fn sign_crls(
         &mut self,
         which: Renewal,
@@ -383,15 +447,13 @@ impl Ca {
             (AuthorityRole::Issuing, issuing_days),
             (AuthorityRole::Root, None),
         ] {
-            let mut shards = self.shards(role);
-            if which == Renewal::Due {
-                let states = self.store.crl_states(self.id(role))?;
-                shards.retain(|shard| {
-                    let state = states.iter().find(|state| state.shard == *shard);
-                    let published = self.crl_file(role, *shard).published;
-                    state.is_none_or(|state| is_due(state, now)) || !published.exists()
-                });
+            if !self.settings.holds.key_of(role) {
+                continue;
             }
+            let shards = match which {
+                Renewal::All => self.shards(role),
+                Renewal::Due => self.due_shards(role, now)?,
+            };
             signed.extend(self.sign_shards(role, shards, days, &recorder, now)?);
         }
         recorder.close()?;
@@ -401,8 +463,8 @@ impl Ca {
     /// The CRLs that are published now.
     pub fn crls(&self) -> Result<Vec<PublishedCrl>, Error> {
         let mut crls = Vec::new();
-        for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
-            let states = self.store.crl_states(self.id(role))?;
+        for role in self.known_roles() {
+            let states = self.store.crl_states(self.id(role)?)?;
             crls.extend(states.into_iter().map(|state| PublishedCrl {
                 issuer: role,
                 path: self.crl_file(role, state.shard).published,
@@ -448,9 +510,9 @@ impl Ca {
         &self.root.1
     }
 
-    /// The issuing authority's certificate.
-    pub fn issuing(&self) -> &AuthorityCertificate {
-        &self.issuing.1
+    /// The issuing authority's certificate. Refused where the root is alone.
+    pub fn issuing(&self) -> Result<&AuthorityCertificate, Error> {
+        Ok(&self.of(AuthorityRole::Issuing)?.1)
     }
 
     /// Its audit log.
@@ -473,22 +535,33 @@ impl Ca {
     }
 
     fn refuse_if_issuer_is_revoked(&self) -> Result<(), Error> {
-        let own = self.one(&Find::Tbs(self.issuing.1.tbs_sha256()))?;
+        let own = self.one(&Find::Tbs(self.issuing()?.tbs_sha256()))?;
         match own.status {
             Status::Issued => Ok(()),
             Status::Reserved | Status::Pending | Status::Revoked => Err(Error::IssuerRevoked),
         }
     }
 
-    /// The parts that an authority's CRL has.
+    /// The authorities that are known here; both, but where the root is alone.
+    fn known_roles(&self) -> impl Iterator<Item = AuthorityRole> + use<> {
+        let issuing = self.issuing.as_ref().map(|_| AuthorityRole::Issuing);
+        issuing.into_iter().chain([AuthorityRole::Root])
+    }
+
+    /// The parts of an authority's CRL that are past half of their validity, or whose file is gone.
+    fn due_shards(&self, role: AuthorityRole, now: Timestamp) -> Result<Vec<Option<u16>>, Error> {
+        let states = self.store.crl_states(self.id(role)?)?;
+        let mut shards = self.shards(role);
+        shards.retain(|shard| {
+            let state = states.iter().find(|state| state.shard == *shard);
+            state.is_none_or(|state| is_due(state, now))
+                || !self.crl_file(role, *shard).published.exists()
+        });
+        Ok(shards)
+    }
+
     fn shards(&self, role: AuthorityRole) -> Vec<Option<u16>> {
-        match (role, &self.publication) {
-            (AuthorityRole::Issuing, Some(publication)) => {
-                (0..publication.shards()).map(Some).collect()
-            }
-            // The root certifies one authority: there is nothing to divide.
-            (AuthorityRole::Root, _) | (AuthorityRole::Issuing, None) => vec![None],
-        }
+        shards(role, self.publication.as_ref())
     }
 
     fn sign_shards(
@@ -520,7 +593,7 @@ impl Ca {
             AuthorityRole::Root => self.settings.crl.root_days,
             AuthorityRole::Issuing => self.settings.crl.issuing_days,
         });
-        let (id, authority) = (self.id(L::ROLE), self.unlock::<L>()?);
+        let (id, authority) = (self.id(L::ROLE)?, self.unlock::<L>()?);
         shards
             .map(|shard| {
                 let file = self.crl_file(L::ROLE, shard);
@@ -530,28 +603,29 @@ impl Ca {
             .collect()
     }
 
-    fn id(&self, role: AuthorityRole) -> AuthorityId {
-        match role {
-            AuthorityRole::Root => self.root.0,
-            AuthorityRole::Issuing => self.issuing.0,
-        }
+    fn id(&self, role: AuthorityRole) -> Result<AuthorityId, Error> {
+        Ok(self.of(role)?.0)
     }
 
     fn crl_file(&self, role: AuthorityRole, shard: Option<u16>) -> CrlFile {
         crl_file(&self.directory, self.publication.as_ref(), role, shard)
     }
 
-    fn of<L: Level>(&self) -> &(AuthorityId, AuthorityCertificate) {
-        match L::ROLE {
-            AuthorityRole::Root => &self.root,
-            AuthorityRole::Issuing => &self.issuing,
+    fn of(&self, role: AuthorityRole) -> Result<&Known, Error> {
+        match role {
+            AuthorityRole::Root => Ok(&self.root),
+            AuthorityRole::Issuing => self.issuing.as_ref().ok_or(Error::RootAlone),
         }
     }
 
     fn unlock<L: Level>(&self) -> Result<Authority<L>, Error> {
+        let certificate = self.of(L::ROLE)?.1.clone();
+        if !self.settings.holds.key_of(L::ROLE) {
+            return Err(Error::RootElsewhere);
+        }
         let path = self.directory.join(CA).join(key_file(L::ROLE));
         let key = self.keyring.open(L::ROLE, &path)?;
-        Ok(Authority::unlock(self.of::<L>().1.clone(), key)?)
+        Ok(Authority::unlock(certificate, key)?)
     }
 }
 
@@ -572,6 +646,17 @@ fn key_file(role: AuthorityRole) -> &'static str {
     match role {
         AuthorityRole::Root => "root.key.pem",
         AuthorityRole::Issuing => "issuing.key.pem",
+    }
+}
+
+/// The parts that an authority's CRL has.
+fn shards(role: AuthorityRole, publication: Option<&Publication>) -> Vec<Option<u16>> {
+    match (role, publication) {
+        (AuthorityRole::Issuing, Some(publication)) => {
+            (0..publication.shards()).map(Some).collect()
+        }
+        // The root certifies few authorities: there is nothing to divide.
+        (AuthorityRole::Root, _) | (AuthorityRole::Issuing, None) => vec![None],
     }
 }
 

@@ -60,6 +60,7 @@ impl Ca {
         for logged in self.unknown()? {
             self.adopt(&logged, now)?;
         }
+        let mut elsewhere = None;
         let mut revoked = Revoked {
             records: Vec::new(),
             crls: Vec::new(),
@@ -73,6 +74,11 @@ impl Ca {
             let one = match self.revoke(&Find::Serial(serial), Reason::Unspecified, now) {
                 // It ended meanwhile, or somebody else was faster.
                 Err(Error::Expired { .. } | Error::AlreadyRevoked { .. }) => continue,
+                // Said behind the others.
+                Err(error @ Error::RootElsewhere) => {
+                    elsewhere = Some(error);
+                    continue;
+                }
                 one => one?,
             };
             revoked.records.extend(one.records);
@@ -81,7 +87,7 @@ impl Ca {
                 revoked.crls.push(crl);
             }
         }
-        Ok(revoked)
+        elsewhere.map_or(Ok(revoked), Err)
     }
 
     /// What the log intended to sign and the inventory does not know.
@@ -154,8 +160,7 @@ impl Ca {
             validity: intended.validity,
             shard,
         };
-        Ok(self
-            .store
-            .adopt(self.id(issuer), &logged.serial, &adopted, now)?)
+        let id = self.id(issuer)?;
+        Ok(self.store.adopt(id, &logged.serial, &adopted, now)?)
     }
 }

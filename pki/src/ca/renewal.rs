@@ -53,12 +53,12 @@ impl Ca {
         let (profile, predecessor) = (deserving(&old, grace_days, now)?, old.id);
         let order = Order {
             profile,
-            days: same_days(&old, self.issuing().validity().not_after, now),
+            days: same_days(&old, self.issuing()?.validity().not_after, now),
             names: profile.admit(old.names)?,
             key: KeySource::Request(request),
         };
         let validated =
-            Validated::check(order, &self.issuing.1, now)?.with_predecessor(Some(predecessor));
+            Validated::check(order, self.issuing()?, now)?.with_predecessor(Some(predecessor));
         let authority = self.unlock()?;
         Ok(self
             .certify(validated, (&authority, &Asker::Operator), now)?

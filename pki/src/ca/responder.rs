@@ -99,7 +99,7 @@ impl Ca {
             key: KeySource::New,
             days: None,
         };
-        let mut validated = Validated::check(order, &self.issuing.1, now)?;
+        let mut validated = Validated::check(order, self.issuing()?, now)?;
         let Some(key) = validated.take_secret() else {
             unreachable!("a new key was asked for");
         };

@@ -8,7 +8,7 @@ use super::Ca;
 use crate::error::Error;
 use crate::log::{Asker, TokenEntry};
 use crate::profile::{EndEntity, Names, ProfileError, whole_seconds};
-use crate::store::{self, NewToken, TokenId, TokenPage, TokenRecord};
+use crate::store::{self, AuthorityRole, NewToken, TokenId, TokenPage, TokenRecord};
 use crate::token::Token;
 
 /// Longest life of a token: what lies in a drawer for months is no secret any more.
@@ -28,7 +28,7 @@ impl Ca {
         now: Timestamp,
     ) -> Result<(Token, TokenRecord), Error> {
         self.refuse_if_issuer_is_revoked()?;
-        if let Some(constraints) = self.issuing.1.constraints()
+        if let Some(constraints) = self.issuing()?.constraints()
             && let Some(position) = names
                 .all()
                 .iter()
@@ -36,6 +36,7 @@ impl Ca {
         {
             return Err(ProfileError::NotPermitted { position }.into());
         }
+        let issuing = self.id(AuthorityRole::Issuing)?;
         let now = whole_seconds(now)?;
         let expires_at = now
             .checked_add(life.min(MAX_TOKEN_LIFE))
@@ -59,24 +60,24 @@ impl Ca {
             made_by: &operator(),
             expires_at,
         };
-        self.store.add_token(self.issuing.0, &new, now)?;
+        self.store.add_token(issuing, &new, now)?;
         recorder.close()?;
-        let record = self.store.token(self.issuing.0, &sha256, now)?;
+        let record = self.store.token(issuing, &sha256, now)?;
         Ok((token, record))
     }
 
     /// A page of the tokens.
     pub fn tokens(&self, after: Option<TokenId>, limit: u32) -> Result<TokenPage, Error> {
-        Ok(self.store.tokens(self.issuing.0, after, limit)?)
+        let issuing = self.id(AuthorityRole::Issuing)?;
+        Ok(self.store.tokens(issuing, after, limit)?)
     }
 
     /// Takes an open token back.
     pub fn cancel_token(&mut self, id: TokenId, now: Timestamp) -> Result<TokenRecord, Error> {
+        let issuing = self.id(AuthorityRole::Issuing)?;
         let now = whole_seconds(now)?;
         let recorder = self.log.open()?;
-        let record = self
-            .store
-            .cancel_token(self.issuing.0, id, &operator(), now)?;
+        let record = self.store.cancel_token(issuing, id, &operator(), now)?;
         recorder.token(&TokenEntry {
             id: &record.handle,
             state: Recorded::Cancelled,

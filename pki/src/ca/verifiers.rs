@@ -1,10 +1,10 @@
 //! What verifiers ask of an authority, one certificate at a time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Ca, is_due};
+use super::Ca;
 use crate::error::Error;
 use crate::publication::Publication;
 use crate::serial::Serial;
@@ -14,7 +14,9 @@ use crate::store::{AuthorityRole, CertificateId, Standing};
 impl Ca {
     /// How the certificate of the issuing authority with this serial stands, if there is one.
     pub fn standing(&self, serial: &Serial) -> Result<Option<Standing>, Error> {
-        Ok(self.store.standing(self.issuing.0, serial)?)
+        Ok(self
+            .store
+            .standing(self.id(AuthorityRole::Issuing)?, serial)?)
     }
 
     /// How the signed and unexpired certificates of the issuing authority stand, latest first, at
@@ -25,7 +27,8 @@ impl Ca {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<Standing>, Error> {
-        Ok(self.store.standings(self.issuing.0, before, limit, now)?)
+        let issuing = self.id(AuthorityRole::Issuing)?;
+        Ok(self.store.standings(issuing, before, limit, now)?)
     }
 
     /// A number that is another one after somebody else changed the inventory. `None` if the inventory
@@ -37,18 +40,22 @@ impl Ca {
     /// Whether [`Ca::sign_crls`] would sign one that is due. Asked first, nobody waits for the log when
     /// there is nothing to sign.
     pub fn has_due_crl(&self, now: Timestamp) -> Result<bool, Error> {
-        for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
-            let states = self.store.crl_states(self.id(role))?;
-            let is_missing = |shard: &Option<u16>| {
-                let state = states.iter().find(|state| state.shard == *shard);
-                state.is_none_or(|state| is_due(state, now))
-                    || !self.crl_file(role, *shard).published.exists()
-            };
-            if self.shards(role).iter().any(is_missing) {
+        for role in self.known_roles() {
+            if self.settings.holds.key_of(role) && !self.due_shards(role, now)?.is_empty() {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The file of the root's CRL, if it is due and the root's key is elsewhere: it is to be signed there, and
+    /// brought here.
+    pub fn wanted_root_crl(&self, now: Timestamp) -> Result<Option<PathBuf>, Error> {
+        let role = AuthorityRole::Root;
+        if self.settings.holds.key_of(role) || self.due_shards(role, now)?.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.crl_file(role, None).published))
     }
 
     /// Where the authority publishes, if its certificates say so.

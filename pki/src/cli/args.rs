@@ -19,6 +19,7 @@ use terminal::Shell;
 
 use super::backup::{Backup, Restore};
 use super::bulk::BulkArgs;
+use super::ceremony::Ceremony;
 use super::doctor::{Doctor, Recover};
 use super::renewal_args::{Enrol, Renew};
 use super::token::Token;
@@ -68,6 +69,7 @@ pub(super) enum Authority {
     Restore(Restore),
     Serve(Serve),
     Passphrase(Passphrase),
+    Ceremony(Box<Ceremony>),
     Renew(Renew),
     #[command(visible_alias = "enroll")]
     Enrol(Enrol),
@@ -93,6 +95,7 @@ impl Authority {
             Self::Restore(args) => ("restore", args.dir.as_deref()?),
             Self::Serve(args) => ("serve", &args.dir),
             Self::Passphrase(args) => ("passphrase", &args.dir),
+            Self::Ceremony(args) => args.on_record(),
             Self::Renew(args) => ("renew", args.dir.as_deref()?),
             Self::Enrol(_) => return None,
         })
@@ -115,6 +118,8 @@ impl Authority {
 /// never gives them out.
 ///
 /// With --postgres the inventory is on a server, for several issuers that share it.
+///
+/// With --root-only there is a root alone, for a machine that is never on a network: see `pki ceremony`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pki init --dir pki --name \"Clinic North\" --passphrase file:/etc/pki/passphrase
@@ -130,6 +135,21 @@ pub(super) struct Init {
     /// What the authority is called in its certificates.
     #[arg(long, value_name = "NAME", default_value = "phigate", value_parser = authority_name)]
     pub(super) name: AuthorityName,
+    /// Create a root and no issuing CA.
+    #[arg(long, conflicts_with_all = ["url", "permit_dns", "permit_ip", "issuing_key", "postgres"])]
+    pub(super) root_only: bool,
+    #[command(flatten)]
+    pub(super) issuer: Issuer,
+    #[command(flatten)]
+    pub(super) keys: Keys,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What an issuing CA is to be.
+#[derive(Debug, Args)]
+pub(super) struct Issuer {
     /// Where `pki serve` will be reached: http://HOST[:PORT][/PATH].
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
@@ -143,8 +163,6 @@ pub(super) struct Init {
     /// Servers may be certified in this network: 10.0.0.0/8. May be given several times.
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     pub(super) permit_ip: Vec<Network>,
-    #[command(flatten)]
-    pub(super) keys: Keys,
     /// Keep the inventory on a PostgreSQL server, whose connection string is at SOURCE: file:PATH,
     /// env:NAME or credential:NAME (of systemd).
     #[arg(long, value_name = "SOURCE", value_parser = Unrepeated(secret_source))]
@@ -152,9 +170,6 @@ pub(super) struct Init {
     /// The roots (PEM) that the server's certificate must lead to, unless it is on this machine.
     #[arg(long, value_name = "FILE", requires = "postgres")]
     pub(super) postgres_trust: Option<PathBuf>,
-    /// Print one JSON document.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 /// Where the keys of a new authority go.
@@ -445,7 +460,7 @@ pub(super) struct Manual {
     pub(super) dir: PathBuf,
 }
 
-fn authority_name(text: &str) -> Result<AuthorityName, String> {
+pub(super) fn authority_name(text: &str) -> Result<AuthorityName, String> {
     AuthorityName::parse(text).map_err(|error| error.to_string())
 }
 
@@ -469,7 +484,7 @@ fn serial(text: &str) -> Result<Serial, String> {
     Serial::parse(text).map_err(|error| error.to_string())
 }
 
-fn token_uri(text: &str) -> Result<TokenUri, String> {
+pub(super) fn token_uri(text: &str) -> Result<TokenUri, String> {
     TokenUri::parse(text).map_err(|error| error.to_string())
 }
 

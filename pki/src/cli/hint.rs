@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use pki::Error;
 use pki::authority::AuthorityError;
 use pki::backup::BackupError;
+use pki::ceremony::CeremonyError;
 use pki::files::{Doing, FileError};
 use pki::key::{KeyError, TokenError};
 use pki::log::LogError;
@@ -35,6 +36,18 @@ pub(super) fn hint(error: &Error) -> String {
             "encrypt it with `pki passphrase`, or say --with-plain-keys or --without-keys".into()
         }
         Error::Backup(_) => "take another backup; this one cannot be relied on".into(),
+        Error::Ceremony(error) => ceremony(error),
+        Error::AwaitsAnswer { path } => format!(
+            "sign {}/ca/request.pem where the root's key is (`pki ceremony sign`), and import the answer",
+            path.display()
+        ),
+        Error::RootAlone => {
+            "make the issuing CA in another directory: `pki ceremony request`".into()
+        }
+        Error::RootElsewhere => {
+            "do it where the root's key is, then `pki ceremony import` of its crl/root.crl here"
+                .into()
+        }
         Error::NoAuthority { path } => {
             format!(
                 "create one with `pki init --dir {}`, or give the right --dir",
@@ -268,6 +281,48 @@ fn token(error: &TokenError) -> String {
         TokenError::Answer | TokenError::Refused { .. } => {
             "look into the documents of the token and its library"
         }
+    };
+    text.to_owned()
+}
+
+fn ceremony(error: &CeremonyError) -> String {
+    let text = match error {
+        CeremonyError::Unwritten => "nothing was changed; please report this as a defect",
+        CeremonyError::NoRequest { .. } => "give the file that `pki ceremony request` wrote",
+        CeremonyError::Request(error) => request(error),
+        CeremonyError::Unconfirmed { .. } => {
+            "find out which file is the right one: whoever made the request has its SHA-256"
+        }
+        CeremonyError::NoAnswer => {
+            "give the file that `pki ceremony sign` wrote, or crl/root.crl from where the root's key is"
+        }
+        CeremonyError::AnotherRoot { .. } => {
+            "compare it with the root's own: openssl x509 -in trust.pem -noout -fingerprint -sha256"
+        }
+        CeremonyError::AnotherKey => {
+            "give the answer to the request of this directory: ca/request.pem"
+        }
+        CeremonyError::NotAsAsked(_) | CeremonyError::LivesTooLong => {
+            "sign the request of this directory, ca/request.pem, and compare its SHA-256"
+        }
+        CeremonyError::OutOfDate { .. } => {
+            "check the clocks of both machines; if they are right, sign it again where the root's key is"
+        }
+        CeremonyError::Revoked => "begin again with a new directory: `pki ceremony request`",
+        CeremonyError::OlderCrl { .. } => "`pki crl` where the root's key is makes a newer one",
+        CeremonyError::AnotherCertificate => {
+            "import the root's CRL alone; a new certificate takes a new directory"
+        }
+        CeremonyError::Root(_)
+        | CeremonyError::Issuing(_)
+        | CeremonyError::NotByRoot { .. }
+        | CeremonyError::Crl(_) => {
+            "fetch the answer again: it was changed, or is no answer of this root"
+        }
+        CeremonyError::NoFingerprint => {
+            "give --root-sha256 HEX, as it was told where the root's key is"
+        }
+        CeremonyError::NoCeremony => "give the --dir that `pki ceremony request` made",
     };
     text.to_owned()
 }

@@ -6,6 +6,7 @@
 mod args;
 mod backup;
 mod bulk;
+mod ceremony;
 mod doctor;
 mod hint;
 mod print;
@@ -29,9 +30,9 @@ use pki::renewal::RenewalError;
 use pki::request::MAX_REQUEST_OCTETS;
 use pki::serve::{Enrolling, Serving};
 use pki::{
-    AuditLog, Ca, EndEntity, Error, Filter, Find, Inspected, InventorySettings, KeySettings,
-    KeySource, Name, NameConstraints, Names, NewKeys, Order, PassphraseSources, Plan, Publication,
-    Renewal, SecretSource,
+    AuditLog, AuthorityName, Ca, EndEntity, Error, Filter, Find, Inspected, InventorySettings,
+    KeySettings, KeySource, Name, NameConstraints, Names, NewKeys, Order, PassphraseSources, Plan,
+    Publication, Renewal, SecretSource,
 };
 
 use args::{Authority, Cli, Command, Passphrases, Which};
@@ -189,8 +190,13 @@ fn is_misuse(error: &Error) -> bool {
 fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
     match command {
         Authority::Init(args) => {
-            let (dir, json) = (args.dir.clone(), args.json);
-            let ca = Ca::init(&dir, &plan(*args)?, now)?;
+            let (dir, json, root_only) = (args.dir.clone(), args.json, args.root_only);
+            let plan = plan(args.name, args.issuer, init_keys(args.keys)?)?;
+            let ca = if root_only {
+                Ca::init_root(&dir, &plan, now)?
+            } else {
+                Ca::init(&dir, &plan, now)?
+            };
             Ok(print::init(&ca, &ca.crls()?, json))
         }
         Authority::Issue(args) => {
@@ -209,7 +215,8 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
             let which = if args.due { Renewal::Due } else { Renewal::All };
             let mut ca = open(&args.dir, args.passphrases)?;
             let crls = ca.sign_crls(which, args.days, now)?;
-            Ok(print::crls(&crls, args.json))
+            let wanted = ca.wanted_root_crl(now)?;
+            Ok(print::crls(&crls, wanted.as_deref(), args.json))
         }
         Authority::List(args) => list(&args, now),
         Authority::Show(args) => show(args, now),
@@ -240,6 +247,7 @@ fn run(command: Authority, now: Timestamp) -> Result<String, Failure> {
             let files = open(&args.dir, args.passphrases)?.change_passphrases(&new)?;
             Ok(print::passphrases(&files, args.json))
         }
+        Authority::Ceremony(args) => ceremony::run(*args, now),
         Authority::Renew(args) => renew::renew(args, now),
         Authority::Enrol(args) => renew::enrol(args, now),
     }
@@ -251,33 +259,35 @@ fn open(directory: &Path, passphrases: Passphrases) -> Result<Ca, Failure> {
 }
 
 /// Where the keys of a new authority go.
-fn new_keys(args: args::Keys) -> Result<NewKeys, Failure> {
-    let misused = |message: &str, hint| Failure::Usage {
-        message: message.to_owned(),
-        hint,
-    };
+fn init_keys(args: args::Keys) -> Result<NewKeys, Failure> {
     let places = KeySettings {
         passphrase: args.passphrases.passphrase,
         root_passphrase: args.passphrases.root_passphrase,
         root: args.root_key,
         issuing: args.issuing_key,
     };
-    if args.existing_key && places.root.is_none() && places.issuing.is_none() {
+    let in_tokens = places.root.is_some() && places.issuing.is_some();
+    new_keys(places, args.existing_key, in_tokens)
+}
+
+fn new_keys(places: KeySettings, existing: bool, in_tokens: bool) -> Result<NewKeys, Failure> {
+    let misused = |message: &str, hint| Failure::Usage {
+        message: message.to_owned(),
+        hint,
+    };
+    if existing && places.root.is_none() && places.issuing.is_none() {
         return Err(misused(
             "--existing-key is about keys in tokens, and none is named",
             "give --root-key URI or --issuing-key URI",
         ));
     }
-    if places.passphrase.is_some() && places.root.is_some() && places.issuing.is_some() {
+    if places.passphrase.is_some() && in_tokens {
         return Err(misused(
-            "both keys are in tokens, and a token has a PIN instead of a passphrase",
+            "all keys are in tokens, and a token has a PIN instead of a passphrase",
             "leave --passphrase away, and name the PIN with pin-source in the URI",
         ));
     }
-    Ok(NewKeys {
-        places,
-        existing: args.existing_key,
-    })
+    Ok(NewKeys { places, existing })
 }
 
 fn list(args: &args::List, now: Timestamp) -> Result<String, Failure> {
@@ -314,7 +324,7 @@ fn show(args: args::Show, now: Timestamp) -> Result<String, Failure> {
 }
 
 /// What was typed, as a plan.
-fn plan(args: args::Init) -> Result<Plan, Failure> {
+fn plan(name: AuthorityName, args: args::Issuer, keys: NewKeys) -> Result<Plan, Failure> {
     let publication = args
         .url
         .map(|url| {
@@ -336,10 +346,10 @@ fn plan(args: args::Init) -> Result<Plan, Failure> {
             hint: "name the domains above the hosts, not each host",
         })?;
     Ok(Plan {
-        name: args.name,
+        name,
         publication,
         constraints,
-        keys: new_keys(args.keys)?,
+        keys,
         inventory: args
             .postgres
             .map(|postgres| inventory(postgres, args.postgres_trust))

@@ -24,24 +24,30 @@ pub(super) fn init(ca: &Ca, crls: &[PublishedCrl], json: bool) -> String {
                 "key_id": certificate.key_id().to_string(),
                 "not_before": certificate.validity().not_before.to_string(),
                 "not_after": certificate.validity().not_after.to_string(),
+                "sha256": hexadecimal(&certificate.sha256()),
             })
         };
         return document(&json!({
             "name": ca.name(),
             "root": authority(ca.root()),
-            "issuing": authority(ca.issuing()),
+            "issuing": ca.issuing().ok().map(authority),
             "files": { "trust": path(&trust), "crl": path(&crl_directory) },
             "crls": crls.iter().map(crl_json).collect::<Vec<_>>(),
         }));
     }
     let mut text = String::new();
-    for (role, certificate) in [("root", ca.root()), ("issuing", ca.issuing())] {
+    let issuing = ca.issuing().ok().map(|issuing| ("issuing", issuing));
+    for (role, certificate) in [("root", ca.root())].into_iter().chain(issuing) {
         let _ = writeln!(
             text,
             "{role:<9} {}, until {}",
             certificate.common_name(),
             certificate.validity().not_after
         );
+    }
+    if issuing.is_none() {
+        // What a person gives where the answer is imported.
+        let _ = writeln!(text, "sha256    {}", hexadecimal(&ca.root().sha256()));
     }
     let _ = writeln!(text, "trust     {}", trust.display());
     let _ = writeln!(text, "crl       {}", crl_directory.display());
@@ -95,11 +101,23 @@ pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
     text + NEXT
 }
 
-pub(super) fn crls(crls: &[PublishedCrl], json: bool) -> String {
+/// The CRLs that were signed, and the file of the root's if it is due and its key is elsewhere.
+pub(super) fn crls(crls: &[PublishedCrl], wanted: Option<&Path>, json: bool) -> String {
     if json {
-        return document(&json!({ "crls": crls.iter().map(crl_json).collect::<Vec<_>>() }));
+        return document(&json!({
+            "crls": crls.iter().map(crl_json).collect::<Vec<_>>(),
+            "wanted": wanted.map(path),
+        }));
     }
-    crl_lines(crls) + NEXT
+    let mut text = crl_lines(crls);
+    if let Some(wanted) = wanted {
+        let _ = writeln!(
+            text,
+            "due       {}: `pki crl` where the root's key is, then `pki ceremony import` of its crl/root.crl",
+            wanted.display()
+        );
+    }
+    text + NEXT
 }
 
 /// A list that nobody reads revokes nothing.
@@ -328,6 +346,14 @@ pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }
 
 /// JSON is UTF-8 and paths need not be: what cannot be written is replaced.

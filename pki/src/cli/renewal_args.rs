@@ -145,7 +145,7 @@ fn name(text: &str) -> Result<Name, String> {
     host().map_err(|error| error.to_string())
 }
 
-fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
+pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
     const WANTED: &str = "a fingerprint has 64 hexadecimal digits";
     let digits: Vec<u32> = text
         .chars()

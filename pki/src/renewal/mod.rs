@@ -255,7 +255,7 @@ fn renew_here(
         .map_err(refused)?;
     Ok(Answer {
         certificates: vec![new],
-        authorities: vec![ca.issuing().der().to_vec()],
+        authorities: vec![ca.issuing().map_err(refused)?.der().to_vec()],
     })
 }
 

@@ -151,7 +151,7 @@ enum Place {
 impl Clerk {
     fn new(ca: Ca, window: SignedDuration, clock: fn() -> Timestamp) -> Result<Self, Error> {
         Ok(Self {
-            issuer: ca.issuing().clone(),
+            issuer: ca.issuing()?.clone(),
             lists: Lists::new(ca.crl_directory()),
             version: ca.version()?.unwrap_or(0),
             grace: SignedDuration::from_hours(24 * i64::from(ca.serve_settings().est_grace_days)),

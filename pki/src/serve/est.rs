@@ -46,8 +46,8 @@ const MAX_BODY: usize = MAX_REQUEST_OCTETS / 3 * 4 + MAX_REQUEST_OCTETS / 16;
 const TRIED_IN_VAIN: Duration = Duration::from_secs(1);
 
 impl Est {
-    pub(crate) fn cacerts(ca: &Ca) -> Bytes {
-        certs_only(&[ca.issuing().der(), ca.root().der()]).into()
+    pub(crate) fn cacerts(ca: &Ca) -> Result<Bytes, Error> {
+        Ok(certs_only(&[ca.issuing()?.der(), ca.root().der()]).into())
     }
 
     pub(crate) fn new(desk: Desk, cacerts: Bytes) -> Self {

@@ -98,8 +98,8 @@ pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Er
     let est = match &serving.est {
         None => None,
         Some(enrolling) => {
-            let identity = Identity::load(&enrolling.certificate, ca.issuing())?;
-            Some((bind(enrolling.listen)?, identity, Est::cacerts(&ca)))
+            let identity = Identity::load(&enrolling.certificate, ca.issuing()?)?;
+            Some((bind(enrolling.listen)?, identity, Est::cacerts(&ca)?))
         }
     };
     let address = listener.local_addr().map_err(server)?;
@@ -108,7 +108,7 @@ pub fn run(ca: Ca, serving: &Serving, clock: fn() -> Timestamp) -> Result<(), Er
         .publication()
         .map(|publication| publication.url().to_owned());
     // What never changes is read from the authority before it is the clerk's.
-    let fixed = verifiers::Fixed::of(&ca);
+    let fixed = verifiers::Fixed::of(&ca)?;
     let (desk, clerk) = clerk::open(ca, serving.window, clock)?;
     let verifiers = Rc::new(Verifiers::new(fixed, desk.clone(), clock));
     let result = LocalSet::new().block_on(&runtime, async {

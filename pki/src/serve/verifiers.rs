@@ -22,6 +22,7 @@ use super::http::Answer;
 use super::published::Published;
 use super::route::{Route, route};
 use crate::ca::Ca;
+use crate::error::Error;
 use crate::pem;
 use crate::publication::Publication;
 
@@ -41,14 +42,14 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
-    pub(crate) fn of(ca: &Ca) -> Self {
+    pub(crate) fn of(ca: &Ca) -> Result<Self, Error> {
         let root = ca.root().der().to_vec();
-        Self {
+        Ok(Self {
             prefix: prefix(ca),
-            issuing: Published::fixed(ca.issuing().der().to_vec()),
+            issuing: Published::fixed(ca.issuing()?.der().to_vec()),
             trust: Published::fixed(pem::certificate(&root).into_bytes()),
             root: Published::fixed(root),
-        }
+        })
     }
 }
 

@@ -157,7 +157,11 @@ fn read_state(row: &Row) -> Result<CrlState, StoreError> {
     })
 }
 
-fn record(engine: &Engine, issuer: AuthorityId, published: &CrlState) -> Result<(), StoreError> {
+pub(super) fn record(
+    engine: &Engine,
+    issuer: AuthorityId,
+    published: &CrlState,
+) -> Result<(), StoreError> {
     let number = published.number.cast_signed();
     let shard = shard_column(published.shard);
     let this_update = published.this_update.as_second();

@@ -11,6 +11,7 @@
 mod crl;
 mod engine;
 mod error;
+mod import;
 mod keep;
 mod lifecycle;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use crl::CrlState;
 pub use engine::postgres::{Server, ServerError};
 pub use error::StoreError;
+pub use import::Imported;
 pub use keep::Finding;
 pub use lifecycle::{Adopted, Reservation};
 pub use query::{Filter, Find, IdFilter, MAX_PAGE, Page, StatusFilter};
