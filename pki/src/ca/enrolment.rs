@@ -162,7 +162,9 @@ impl Ca {
         request: &[u8],
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let found = self.store.enrolled(self.issuing.0, &token.sha256(), now)?;
+        let found = self
+            .store
+            .enrolled(self.id(AuthorityRole::Issuing)?, &token.sha256(), now)?;
         let Some((token, certificate)) = found else {
             return Ok(None);
         };

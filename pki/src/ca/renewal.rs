@@ -30,6 +30,7 @@ impl Ca {
         grace_days: u32,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
+        self.issuing()?;
         let record = self.one(&Find::Tbs(old.tbs_sha256))?;
         let (profile, names) = (record.profile, record.names.clone());
         let renewed = self.renew_or_refuse(record, request, grace_days, now);

@@ -8,6 +8,7 @@ mod support;
 
 mod backup;
 mod bulk;
+mod ceremony;
 mod crash;
 mod doctor;
 mod enrol;

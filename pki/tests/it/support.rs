@@ -97,7 +97,8 @@ impl World {
         let mut words = words.split_whitespace().peekable();
         let mut verb = vec![words.next().unwrap()];
         // A verb of two words, such as `token make`.
-        verb.extend(words.next_if(|word| verb[0] == "token" && !word.starts_with('-')));
+        let is_group = matches!(verb[0], "token" | "ceremony");
+        verb.extend(words.next_if(|word| is_group && !word.starts_with('-')));
         let dir = ["--dir", "pki"];
         self.run(verb.into_iter().chain(dir).chain(words))
     }

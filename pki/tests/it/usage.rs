@@ -24,7 +24,7 @@ fn wrong_usage_is_64_with_an_error_and_a_hint() {
 }
 
 #[test]
-fn commands_that_are_not_there_yet_are_not_listed() {
+fn every_command_is_listed() {
     let help = Said::from(pki().arg("--help").output().unwrap()).must_succeed();
     for command in [
         "init",
@@ -41,14 +41,12 @@ fn commands_that_are_not_there_yet_are_not_listed() {
         "restore",
         "serve",
         "passphrase",
+        "ceremony",
         "renew",
         "enrol",
     ] {
         assert!(help.out.contains(&format!("  {command} ")), "{command}");
     }
-    let command = "ceremony";
-    assert!(!help.out.contains(&format!("  {command} ")));
-    assert_eq!(Said::from(pki().arg(command).output().unwrap()).code, 64);
 }
 
 #[test]
@@ -70,6 +68,10 @@ fn help_is_a_result_on_every_level_and_has_an_example() {
         vec!["backup", "--help"],
         vec!["restore", "--help"],
         vec!["passphrase", "--help"],
+        vec!["ceremony", "--help"],
+        vec!["ceremony", "request", "--help"],
+        vec!["ceremony", "sign", "--help"],
+        vec!["ceremony", "import", "--help"],
         vec!["renew", "--help"],
         vec!["enrol", "--help"],
         vec!["completions", "--help"],
