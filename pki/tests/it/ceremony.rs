@@ -587,7 +587,13 @@ fn every_wrong_answer_is_refused_by_name_and_changes_nothing() {
             "lenient/crl/root.crl",
         )
     };
-    let ids = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nkeyUsage=critical,keyCertSign,cRLSign\n";
+    // The same request again, for the identifier of its key: openssl would make another one of it.
+    let again = "ceremony request --name Clinic --permit-dns clinic.example --out again.csr";
+    let told = world.json(again);
+    let ids = format!(
+        "subjectKeyIdentifier={}\nauthorityKeyIdentifier=keyid\nkeyUsage=critical,keyCertSign,cRLSign\n",
+        told["key_id"].as_str().unwrap()
+    );
     let altered = {
         let at = answer.find("\nMII").unwrap() + 200;
         let mut text = answer.clone().into_bytes();
