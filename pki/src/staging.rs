@@ -248,7 +248,7 @@ pub(crate) fn sweep(parent: &Path) {
 }
 
 /// Renames a file to a name that nobody has.
-fn move_new(from: &Path, to: &Path) -> Result<(), FileError> {
+pub(crate) fn move_new(from: &Path, to: &Path) -> Result<(), FileError> {
     let result = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that cannot promise it in one step can in two: a link never replaces.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {

@@ -7,7 +7,8 @@
 //! takes steps that can be repeated, and puts the certificate in its place last: until then the authority
 //! waits for its answer as before.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use audit::event::Act;
@@ -24,7 +25,9 @@ use crate::ceremony::{
     Answer, CeremonyError, Judged, MAX_ANSWER_OCTETS, MAX_REQUEST_OCTETS, SigningRequest, judge_crl,
 };
 use crate::error::Error;
-use crate::files::{Doing, FileError, Readers, create_new, read_bounded, replace};
+use crate::files::{
+    Doing, FileError, Readers, create_new, parent_of, read_bounded, replace, sync_directory,
+};
 use crate::log::{Asker, AuditLog};
 use crate::pem;
 use crate::profile::{Validity, issuing as issuing_profile};
@@ -32,6 +35,7 @@ use crate::public_key::sha256;
 use crate::reason::Reason;
 use crate::revocation::{self, PublishedCrl};
 use crate::settings::{Holds, Settings};
+use crate::staging::move_new;
 use crate::store::{
     AuthorityId, AuthorityRole, CrlState, Filter, Find, Imported as Row, KeyOrigin, MAX_PAGE,
     Record, Status, Store,
@@ -93,7 +97,7 @@ impl Ca {
         let request = SigningRequest::read(&text)?;
         // A clock that cannot be right is told here, not where the root's key is.
         crate::profile::whole_seconds(now)?;
-        create_new(out, Readers::Everybody, &text)?;
+        put_out(out, &text)?;
         Ok(request)
     }
 
@@ -155,7 +159,7 @@ impl Ca {
         let crl = crl.ok_or(CeremonyError::NoAnswer)?;
         let root = self.root.1.der();
         let text = Answer::write(certificate.der(), root, &crl);
-        create_new(out, Readers::Everybody, text.as_bytes())?;
+        put_out(out, text.as_bytes())?;
         Ok(Certified {
             record: self.one(&Find::Tbs(certificate.tbs_sha256()))?,
             root_sha256: sha256(root),
@@ -439,6 +443,28 @@ fn put_crl(directory: &Path, der: &[u8]) -> Result<(), FileError> {
         Readers::Everybody,
         text.as_bytes(),
     )
+}
+
+/// Writes a file that goes to another machine: whole or not at all, and never over another one. What carries it
+/// may be a stick whose file system knows no modes, so it gets none but the umask's.
+fn put_out(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    // From a run that was killed.
+    let _ = fs::remove_file(&part);
+    let created = OpenOptions::new().write(true).create_new(true).open(&part);
+    let mut file = created.map_err(|error| FileError::io(Doing::Create, &part, error))?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(|error| FileError::io(Doing::Write, &part, error))
+        .and_then(|()| move_new(&part, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written?;
+    sync_directory(parent_of(path))
 }
 
 fn refuse_if_there(path: &Path) -> Result<(), FileError> {

@@ -26,6 +26,7 @@ mod enrolment;
 mod founding;
 mod inventory;
 mod keys;
+mod plan;
 mod recover;
 mod renewal;
 mod responder;
@@ -37,6 +38,7 @@ pub use bulk::Bulk;
 pub use ceremony::{Certified, Imported};
 pub use doctor::{Finding, Verdict};
 pub use enrolment::Applicant;
+pub use plan::Plan;
 pub use recover::Unfinished;
 pub use renewal::GRACE_DAYS;
 pub use responder::Responder;
@@ -47,9 +49,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::authority::{Authority, AuthorityCertificate, AuthorityName, Issuing, Level, Root};
-use crate::ceremony::Wishes;
-use crate::constraints::NameConstraints;
+use crate::authority::{Authority, AuthorityCertificate, Issuing, Level, Root};
 use crate::error::Error;
 use crate::files::read_bounded;
 use crate::issue::{Issued, Order, Validated, draw_serial};
@@ -60,7 +60,7 @@ use crate::profile::{EndEntity, Names, whole_seconds};
 use crate::publication::{Publication, crl_name};
 use crate::reason::Reason;
 use crate::revocation::{self, CrlFile, PublishedCrl};
-use crate::settings::{Holds, InventorySettings, Settings};
+use crate::settings::{Holds, Settings};
 use crate::store::{
     AuthorityId, AuthorityRole, CertificateId, CrlState, Filter, Find, Page, Record, Status, Store,
 };
@@ -112,54 +112,6 @@ pub struct Ca {
 
 /// An authority that the inventory knows.
 type Known = (AuthorityId, AuthorityCertificate);
-
-/// What a new authority is to be.
-#[derive(Debug)]
-pub struct Plan {
-    /// What it is called.
-    pub name: AuthorityName,
-    /// Where verifiers will find what it publishes. Its certificates say so; nowhere if `None`.
-    pub publication: Option<Publication>,
-    /// Under which names it may certify servers; any if `None`.
-    pub constraints: Option<NameConstraints>,
-    /// Where its secret keys go: into plain files of its directory unless this says more.
-    pub keys: NewKeys,
-    /// The server that is to hold its inventory; a file of its directory does if `None`.
-    pub inventory: Option<InventorySettings>,
-}
-
-impl Plan {
-    /// An authority of this name that certifies any server and points nowhere.
-    pub fn new(name: AuthorityName) -> Self {
-        Self {
-            name,
-            publication: None,
-            constraints: None,
-            keys: NewKeys::default(),
-            inventory: None,
-        }
-    }
-
-    /// What its issuing authority asks a root for.
-    fn wishes(&self) -> Wishes {
-        let url = self.publication.as_ref().map(Publication::url);
-        Wishes {
-            name: self.name.clone(),
-            url: url.map(str::to_owned),
-            constraints: self.constraints.clone(),
-        }
-    }
-
-    /// What the directory remembers of it.
-    fn settings(&self, holds: Holds) -> Settings {
-        let publication = self.publication.as_ref();
-        let mut settings = Settings::new(&self.name, publication);
-        settings.holds = holds;
-        settings.keys = self.keys.places.clone();
-        settings.inventory.clone_from(&self.inventory);
-        settings
-    }
-}
 
 /// Which CRLs are signed anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -61,7 +61,10 @@ pub(super) fn hint(error: &Error) -> String {
         Error::NoDirectoryName { .. } => "give a path that ends in a name".into(),
         Error::Settings { .. } => "repair the file; `pki init` wrote a working one".into(),
         Error::CrlDays { at_most, .. } => format!("choose 1 to {at_most} days"),
-        Error::IssuerRevoked => "start a new authority with `pki init`".into(),
+        Error::IssuerRevoked => {
+            "start a new authority: `pki init`, or `pki ceremony request` if the root is elsewhere"
+                .into()
+        }
         Error::IssuedUnrecorded { serial, error } => format!(
             "{}; then `pki show --dir DIR --serial {serial} --pem` prints the certificate",
             log(error)

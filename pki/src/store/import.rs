@@ -128,3 +128,94 @@ impl Store {
         transaction.commit()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile;
+    use crate::store::lifecycle::tests::{a_key, at, serial};
+    use crate::store::tests::{On, on_both_engines};
+    use crate::store::{Find, Status};
+
+    on_both_engines!(
+        what_is_imported_again_changes_nothing,
+        another_certificate_under_the_same_serial_is_refused,
+        the_numbers_of_imported_lists_go_up_only,
+    );
+
+    fn certificate<'a>(
+        role: AuthorityRole,
+        (number, key): (&'a Serial, &'a PublicKey),
+        der: &'a [u8],
+    ) -> Imported<'a> {
+        Imported {
+            role,
+            profile: match role {
+                AuthorityRole::Root => profile::root(),
+                AuthorityRole::Issuing => profile::issuing(),
+            },
+            label: "Clinic CA",
+            serial: number,
+            key,
+            key_origin: KeyOrigin::Request,
+            tbs_sha256: [1; 32],
+            validity: Validity {
+                not_before: at(0),
+                not_after: at(100),
+            },
+            der,
+        }
+    }
+
+    fn what_is_imported_again_changes_nothing(on: &On) {
+        let (_home, mut store) = on.empty_store();
+        let (root_key, issuing_key) = (a_key(), a_key());
+        let (one, two) = (serial(1), serial(2));
+        let root = certificate(AuthorityRole::Root, (&one, &root_key), b"root");
+        let issuing = certificate(AuthorityRole::Issuing, (&two, &issuing_key), b"issuing");
+        let ids = store.import((&root, &issuing), at(0)).unwrap();
+        assert_eq!(store.import((&root, &issuing), at(5)).unwrap(), ids);
+        let found = store.find(&Find::Serial(serial(2))).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].status, found[0].issued_at),
+            (Status::Issued, Some(at(0)))
+        );
+        assert_eq!(found[0].issuer, "root");
+        let id = store.authority(AuthorityRole::Issuing, issuing_key.key_id());
+        assert_eq!(id.unwrap(), ids.1);
+        assert_eq!(store.check().unwrap(), []);
+    }
+
+    fn another_certificate_under_the_same_serial_is_refused(on: &On) {
+        let (_home, mut store) = on.empty_store();
+        let (root_key, issuing_key) = (a_key(), a_key());
+        let (one, two) = (serial(1), serial(2));
+        let root = certificate(AuthorityRole::Root, (&one, &root_key), b"root");
+        let issuing = certificate(AuthorityRole::Issuing, (&two, &issuing_key), b"issuing");
+        store.import((&root, &issuing), at(0)).unwrap();
+        let other = certificate(AuthorityRole::Issuing, (&two, &issuing_key), b"other");
+        assert!(matches!(
+            store.import((&root, &other), at(0)),
+            Err(StoreError::SerialTaken)
+        ));
+    }
+
+    fn the_numbers_of_imported_lists_go_up_only(on: &On) {
+        let (_home, mut store, root) = on.new_store();
+        let list = |number| CrlState {
+            shard: None,
+            number,
+            this_update: at(0),
+            next_update: at(100),
+            entries: 1,
+        };
+        store.import_crl(root, &list(7)).unwrap();
+        store.import_crl(root, &list(7)).unwrap();
+        store.import_crl(root, &list(9)).unwrap();
+        assert!(store.import_crl(root, &list(8)).is_err());
+        assert!(store.import_crl(root, &list(u64::MAX)).is_err());
+        assert_eq!(store.crl_state(root, None).unwrap(), Some(list(9)));
+        assert_eq!(store.take_crl_number(root, None).unwrap(), 10);
+    }
+}

@@ -229,7 +229,7 @@ fn step(world: &World, name: &str, out: &str) -> Step {
 }
 
 /// What changes a file or makes it durable. With `--long` what changes a directory too.
-fn calls() -> &'static [&'static str] {
+pub(crate) fn calls() -> &'static [&'static str] {
     const LASTING: &[&str] = &[
         "pwrite64",
         "fsync",
@@ -248,8 +248,26 @@ fn calls() -> &'static [&'static str] {
     }
 }
 
+/// Whether [`killed_at`] works here; says why not.
+pub(crate) fn can_trace() -> bool {
+    let probe = Command::new("strace")
+        .args([
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=fsync:signal=KILL:when=1",
+            "true",
+        ])
+        .output();
+    let can = probe.is_ok_and(|probe| probe.status.success());
+    if !can {
+        not_run("this user may not trace a process like that");
+    }
+    can
+}
+
 /// Runs the program until its `nth` call of this name, which it does not live to make.
-fn killed_at(world: &World, call: &str, nth: u32, words: &str) -> Said {
+pub(crate) fn killed_at(world: &World, call: &str, nth: u32, words: &str) -> Said {
     let output = Command::new("strace")
         .current_dir(world.root())
         .args(["-f", "-qq", "-o", "/dev/null", "-e"])
@@ -265,20 +283,10 @@ fn killed_at(world: &World, call: &str, nth: u32, words: &str) -> Said {
 
 #[test]
 fn killed_before_any_call_that_lasts_each_step_is_met_and_inventory_and_log_agree() {
-    let world = World::new();
-    let probe = Command::new("strace")
-        .args([
-            "-o",
-            "/dev/null",
-            "-e",
-            "inject=fsync:signal=KILL:when=1",
-            "true",
-        ])
-        .output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        not_run("this user may not trace a process like that");
+    if !can_trace() {
         return;
     }
+    let world = World::new();
     let mut met: BTreeMap<Step, u32> = BTreeMap::new();
     for call in calls() {
         for nth in 1.. {
