@@ -27,6 +27,7 @@ use crate::constraints::{NameConstraints, Network};
 use crate::key::PrivateKey;
 use crate::lint::LintError;
 use crate::name::Name;
+use crate::pem;
 use crate::profile::{self, Validity};
 use crate::public_key::{PublicKey, hex, sha256};
 use crate::publication::Publication;
@@ -200,7 +201,6 @@ pub enum Answer {
 impl Answer {
     /// Writes the answer to a request: its file.
     pub(crate) fn write(issuing: &[u8], root: &[u8], crl: &[u8]) -> String {
-        use crate::pem;
         [
             pem::certificate(issuing),
             pem::certificate(root),

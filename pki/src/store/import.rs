@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::crl;
+use super::engine::Engine;
 use super::record::shard_column;
 use super::{AuthorityId, AuthorityRole, CrlState, KeyOrigin, Store, StoreError};
 use crate::profile::{Profile, Validity};
@@ -42,29 +43,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(AuthorityId, AuthorityId), StoreError> {
         let transaction = self.begin()?;
-        let mut ids = Vec::new();
-        for imported in [root, issuing] {
-            transaction.execute(
-                "INSERT INTO authorities (role, key_id) VALUES (?1, ?2) ON CONFLICT (key_id) DO NOTHING",
-                &[
-                    imported.role.as_str().into(),
-                    imported.key.key_id().to_string().into(),
-                ],
-            )?;
-            let role = imported.role;
-            let known = transaction.first(
-                "SELECT id FROM authorities WHERE role = ?1 AND key_id = ?2",
-                &[
-                    role.as_str().into(),
-                    imported.key.key_id().to_string().into(),
-                ],
-            )?;
-            let known = known.ok_or(StoreError::UnknownAuthority { role })?;
-            ids.push(AuthorityId(known.integer(0)?));
-        }
-        let &[root_id, issuing_id] = &ids[..] else {
-            unreachable!("two were added")
-        };
+        let root_id = known(&transaction, root)?;
+        let issuing_id = known(&transaction, issuing)?;
         for imported in [root, issuing] {
             let fingerprint = hex(&sha256(imported.der));
             transaction.execute(
@@ -127,6 +107,21 @@ impl Store {
         crl::record(&transaction, issuer, crl)?;
         transaction.commit()
     }
+}
+
+/// The place of an authority, which is added if it is not known.
+fn known(engine: &Engine, imported: &Imported<'_>) -> Result<AuthorityId, StoreError> {
+    let (role, key) = (imported.role, imported.key.key_id().to_string());
+    engine.execute(
+        "INSERT INTO authorities (role, key_id) VALUES (?1, ?2) ON CONFLICT (key_id) DO NOTHING",
+        &[role.as_str().into(), key.as_str().into()],
+    )?;
+    let known = engine.first(
+        "SELECT id FROM authorities WHERE role = ?1 AND key_id = ?2",
+        &[role.as_str().into(), key.as_str().into()],
+    )?;
+    let known = known.ok_or(StoreError::UnknownAuthority { role })?;
+    Ok(AuthorityId(known.integer(0)?))
 }
 
 #[cfg(test)]

@@ -81,6 +81,78 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+fn two_authorities_on_one_server_have_one_root_that_is_elsewhere() {
+    let Some(server) = Postgres::shared() else {
+        return;
+    };
+    let world = World::connected(&server.socket(&server.database()));
+    world
+        .run(["init", "--root-only", "--dir", "root"])
+        .must_succeed();
+    let [flag, source] = world.postgres();
+    for directory in ["pki", "second"] {
+        let out = format!("{directory}.csr");
+        let answer = format!("{directory}.pem");
+        let request = [
+            "ceremony", "request", "--dir", directory, "--out", &out, "--json",
+        ];
+        let said = world
+            .run([&request[..], &[&flag, &source]].concat())
+            .must_succeed();
+        let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let digest = told["request_sha256"].as_str().unwrap();
+        let sign = [
+            "ceremony",
+            "sign",
+            "--dir",
+            "root",
+            "--request",
+            &out,
+            "--out",
+            &answer,
+        ];
+        let confirm = ["--request-sha256", digest, "--json"];
+        let said = world.run([&sign[..], &confirm].concat()).must_succeed();
+        let signed: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let root = signed["root_sha256"].as_str().unwrap();
+        let import = ["ceremony", "import", "--dir", directory, "--in", &answer];
+        for _ in 0..2 {
+            world
+                .run([&import[..], &["--root-sha256", root]].concat())
+                .must_succeed();
+        }
+        assert_eq!(world.issue_in(directory, directory), 0);
+    }
+    world.verify("out/pki/cert.pem").must_succeed();
+    assert_eq!(serials(&world, "pki").len(), 1);
+    // The root's list that one imports is known to both, and each needs the file.
+    world
+        .run([
+            "revoke",
+            "--dir",
+            "root",
+            "--cert",
+            "second/ca/issuing.pem",
+            "--reason",
+            "superseded",
+        ])
+        .must_succeed();
+    for directory in ["pki", "second"] {
+        let import = [
+            "ceremony",
+            "import",
+            "--dir",
+            directory,
+            "--in",
+            "root/crl/root.crl",
+        ];
+        world.run(import).must_succeed();
+    }
+    assert_eq!(world.issue_in("pki", "more"), 0);
+    assert_eq!(world.issue_in("second", "none"), 1);
+}
+
+#[test]
 fn two_issuers_with_the_same_keys_share_one_inventory() {
     const EACH: usize = 8;
     let Some(server) = Postgres::shared() else {
