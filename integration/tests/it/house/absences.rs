@@ -43,6 +43,7 @@ const CORE: &[&str] = &[
     "gateway/src/route",
     "gateway/src/tls",
     "pki/ocsp/src",
+    "pki/src/ceremony",
     "pki/src/lint",
     "pki/src/name",
     "pki/src/profile",
