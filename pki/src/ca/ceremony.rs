@@ -30,7 +30,7 @@ use crate::files::{
 };
 use crate::log::{Asker, AuditLog};
 use crate::pem;
-use crate::profile::{Validity, issuing as issuing_profile};
+use crate::profile::{Validity, issuing as issuing_profile, whole_seconds};
 use crate::public_key::sha256;
 use crate::reason::Reason;
 use crate::revocation::{self, PublishedCrl};
@@ -87,6 +87,8 @@ impl Ca {
         out: &Path,
         now: Timestamp,
     ) -> Result<SigningRequest, Error> {
+        // A clock that cannot be right is told here, not where the root's key is.
+        whole_seconds(now)?;
         refuse_if_there(out)?;
         let text = match kept_request(directory, plan)? {
             Some(text) => text,
@@ -95,8 +97,6 @@ impl Ca {
             })?,
         };
         let request = SigningRequest::read(&text)?;
-        // A clock that cannot be right is told here, not where the root's key is.
-        crate::profile::whole_seconds(now)?;
         put_out(out, &text)?;
         Ok(request)
     }
