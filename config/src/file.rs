@@ -16,7 +16,7 @@ use crate::error::Report;
 use crate::host::HostName;
 use crate::integrity::{Answers, Demand};
 use crate::method::Method;
-use crate::model::{AccessLog, Durability, NameKind, TlsPolicy, WhenStale};
+use crate::model::{AccessLog, Durability, NameKind, TlsPolicy, Upgrade, WhenStale};
 use crate::name::{
     AllowWord, CertificateName, ClassName, KeyName, ListenerName, PurposeText, RationaleText,
     RoleName, RouteName, TrustName, UpstreamName,
@@ -24,7 +24,7 @@ use crate::name::{
 use crate::path::PathPrefix;
 use crate::pattern::{ClientName, ClientPattern};
 use crate::secret::{ListText, PathText, SecretText, StapleText};
-use crate::server::{AdminWord, BaseUrl, OcspUrl, ServerUrl};
+use crate::server::{AdminWord, BaseUrl, OcspUrl, Origin, ServerUrl};
 use crate::units::ByteSize;
 
 table! {
@@ -329,6 +329,14 @@ table! {
         body_rate: ByteSize => or_default(ByteSize::kib(1)), within ByteSize::bytes(0), ByteSize::gib(1);
         /// How often one client may come. Without it, as often as it likes.
         rate: Rate => optional;
+        /// Protocols that its connections may switch to. "websocket" needs GET.
+        upgrade: List<Upgrade> => or_default(List(Vec::new()));
+        /// Origins whose pages may open a WebSocket. Without any, those of the host that is asked.
+        origins: List<Origin> => or_default(List(Vec::new()));
+        /// How long a WebSocket may carry nothing in either direction.
+        upgrade_idle: Duration => or_default(minutes(15)), within seconds(1), hours(24);
+        /// The greatest age of a WebSocket. It does not outlive the age of its connection.
+        upgrade_age: Duration => or_default(hours(12)), within seconds(1), hours(24);
         /// Let "%2F" stand in a path. It never divides segments.
         encoded_slash: bool => or_default(false);
         /// Whether requests with content state its digest (RFC 9530). "off" needs a rationale.

@@ -77,8 +77,8 @@ pub use method::{Method, MethodError};
 pub use model::{
     AccessLog, Admin, Allow, Audit, Certificate, Class, Clients, Config, Durability, FhirBase,
     Limits, ListKeeping, ListSource, Listener, NameKind, Ocsp, Patterns, Protocol, Purpose, Rate,
-    Rationale, Revocation, Role, Route, Server, Stapling, TlsPolicy, Trust, Upstream,
-    UpstreamIdentity, WhenStale, Witness, WorkerCount, Workers,
+    Rationale, Revocation, Role, Route, Server, Stapling, TlsPolicy, Trust, Upgrade, Upstream,
+    UpstreamIdentity, WebSocket, WhenStale, Witness, WorkerCount, Workers,
 };
 pub use name::{
     CertificateName, ClassName, KeyName, ListenerName, NameError, RoleName, RouteName, Sentence,
@@ -90,7 +90,7 @@ pub use place::{Place, Placed};
 pub use resolve::Outside;
 pub use resolve::addressable::{ADDRESSABLE, Addressable};
 pub use secret::{FilePath, Secret};
-pub use server::{Authority, BaseUrl, HttpUrl, ListUrl, OcspUrl, UrlError};
+pub use server::{Authority, BaseUrl, HttpUrl, ListUrl, OcspUrl, Origin, UrlError};
 pub use units::{ByteSize, UnitError, parse_duration, show_duration};
 
 use crate::collect::Read as _;

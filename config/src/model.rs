@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::decision::Decision;
-use crate::error::Findings;
+use crate::error::{Advice, Findings};
 use crate::host::HostName;
 use crate::integrity::{AnswerKey, Answers, Demand, SignatureRule, Signatures};
 use crate::method::Method;
@@ -22,10 +22,11 @@ use crate::name::{
 };
 use crate::path::PathPrefix;
 use crate::pattern::ClientPattern;
-use crate::place::{Place, Placed};
+use crate::place::{Place, Placed, quoted};
 use crate::secret::{FilePath, Secret};
-use crate::server::{Authority, BaseUrl, ListUrl, OcspUrl};
+use crate::server::{Authority, BaseUrl, ListUrl, OcspUrl, Origin};
 use crate::units::ByteSize;
+use crate::word::Word;
 
 /// A whole configuration in which everything is decided.
 #[derive(Clone, Debug)]
@@ -574,6 +575,8 @@ pub struct Route {
     pub body_rate: ByteSize,
     /// How often one client may come.
     pub rate: Rate,
+    /// Whether its connections may become WebSockets, and which.
+    pub websocket: Option<WebSocket>,
     /// Whether `%2F` may stand in a path of this route. It never divides segments.
     pub encoded_slash: bool,
     /// Whether requests with content state its digest (RFC 9530).
@@ -589,6 +592,43 @@ pub struct Route {
     pub answers: Placed<Answers>,
     /// Covers `ephi = false`, `anyone` and `digest = "off"`.
     pub rationale: Rationale,
+}
+
+/// A protocol that a connection may switch to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Upgrade {
+    /// RFC 6455.
+    WebSocket,
+}
+
+impl Word for Upgrade {
+    const NOUN: &'static str = "a protocol";
+    const EXAMPLE: &'static str = "websocket";
+    const PATTERN: Option<&'static str> = Some("^websocket$");
+
+    fn parse_word(text: &str) -> Result<Self, Advice> {
+        match text {
+            "websocket" => Ok(Self::WebSocket),
+            _ => {
+                let message = format!(
+                    "{} is no protocol that connections switch to here",
+                    quoted(text)
+                );
+                Err(Advice::new(message, Some("write \"websocket\"")))
+            }
+        }
+    }
+}
+
+/// Which WebSockets a route carries, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// The origins whose pages may open one. Without any, those of the host that is asked.
+    pub origins: Vec<Origin>,
+    /// How long one may carry nothing in either direction.
+    pub idle: Duration,
+    /// The greatest age of one.
+    pub age: Duration,
 }
 
 /// Who may use a route.

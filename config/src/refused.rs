@@ -50,7 +50,6 @@ const NOT_YET: &[Row] = &[
     row("upstreams.*.health", What::Key, "upstreams are not probed yet"),
     row("upstreams.*.user_from", What::Key, "users named by an upstream are not recorded yet"),
     row("upstreams.*.servers", What::SecondEntry, "an upstream has one server yet"),
-    row("routes.*.upgrade", What::Key, "connections are not upgraded yet, so there is no WebSocket"),
 ];
 
 /// What is spelled otherwise.

@@ -167,6 +167,45 @@ impl Word for BaseUrl {
     }
 }
 
+/// Where a web page comes from (RFC 6454): `https`, host and port.
+///
+/// Kept as browsers write it: in lower case, without the port that is usual.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(String);
+
+impl Origin {
+    /// Parses the origin.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let (scheme, authority) = split_scheme(text)?;
+        if matches!(scheme, Scheme::Http) {
+            return Err(UrlError::OriginInClear);
+        }
+        if authority.contains(['/', '?', '#']) {
+            return Err(UrlError::Path);
+        }
+        let Authority { host, port } = Authority::parse(authority, 443)?;
+        Ok(Self(match port {
+            443 => format!("https://{host}"),
+            port => format!("https://{host}:{port}"),
+        }))
+    }
+
+    /// The origin, as browsers write it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Word for Origin {
+    const NOUN: &'static str = "an origin";
+    const EXAMPLE: &'static str = "https://portal.clinic.example";
+    const PATTERN: Option<&'static str> = Some("^[Hh][Tt][Tt][Pp][Ss]://");
+
+    fn parse_word(text: &str) -> Result<Self, Advice> {
+        Self::parse(text).map_err(|error| Advice::new(&error, error.hint()))
+    }
+}
+
 /// Where a revocation list is fetched: an absolute `http` URL of one file.
 ///
 /// Plain HTTP, because a list is signed, and because a connection whose certificate would itself have to be
@@ -328,6 +367,8 @@ pub enum UrlError {
     Port,
     /// Something after host and port.
     Path,
+    /// An origin whose pages anybody on the way can change.
+    OriginInClear,
     /// The path.
     Prefix(PathError),
     /// No path to a socket after `unix:`.
@@ -350,6 +391,9 @@ impl UrlError {
             Self::UserInfo => Some("the gateway proves itself by client_certificate"),
             Self::Host(error) => error.hint(),
             Self::Port => Some("write a port from 1 to 65535"),
+            Self::OriginInClear => {
+                "write https://: a page that came in clear may be anybody's".into()
+            }
             Self::Path => {
                 Some("paths are forwarded as received: write scheme, host and port alone")
             }
@@ -377,6 +421,7 @@ impl fmt::Display for UrlError {
             Self::UserInfo => write!(f, "a URL with a user in it"),
             Self::Host(error) => error.fmt(f),
             Self::Port => write!(f, "no such port"),
+            Self::OriginInClear => write!(f, "an origin in clear"),
             Self::Path => write!(f, "a server with a path"),
             Self::Prefix(error) => error.fmt(f),
             Self::Socket => write!(f, "no path to a socket"),

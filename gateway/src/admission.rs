@@ -14,6 +14,7 @@ use crate::message::Verified;
 use crate::record::Record;
 use crate::request::{Content, Received};
 use crate::route::RouteEntry;
+use crate::upgrade;
 
 /// A request that may be forwarded: the only argument of `upstream::forward`.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ fn needs_intent(received: &Received, route: &RouteEntry) -> bool {
         Content::None => true,
         Content::Stream { length, .. } => *length == Some(0),
     };
-    !(safe && empty) || route.route.intent
+    !(safe && empty) || upgrade::is_asked(&received.head) || route.route.intent
 }
 
 impl Admitted {

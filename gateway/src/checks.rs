@@ -9,6 +9,7 @@ use integrity::Request;
 
 use crate::path;
 use crate::request::{Head, Received, Version};
+use crate::upgrade;
 
 /// Why a request is refused before a route is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub enum CheckRefusal {
         /// Which.
         field: &'static str,
     },
-    /// It asks for another protocol, and nothing here speaks one.
+    /// It asks for another protocol than a WebSocket's.
     Upgrade,
 }
 
@@ -79,7 +80,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "agreeing authority",   citation: "RFC 9112 3.2.2: the target's authority replaces Host; two that differ are an attack on whoever reads the other one", judge: agreeing_authority },
     Check { name: "forwardable method",   citation: "RFC 9110 9.3.6, 9.3.8: CONNECT is for proxies, TRACE reflects credentials", judge: forwardable_method },
     Check { name: "origin form",          citation: "RFC 9112 3.2.4: OPTIONS * is about the server as a whole",        judge: origin_form },
-    Check { name: "no upgrade",           citation: "RFC 9110 7.8: a server may ignore Upgrade; on a gateway, ignoring h2c is how it is smuggled", judge: no_upgrade },
+    Check { name: "no other protocol",    citation: "RFC 9110 7.8: a server may ignore Upgrade; on a gateway, ignoring h2c is how it is smuggled", judge: no_other_protocol },
     Check { name: "end-to-end fields",    citation: "RFC 9110 7.6.1: Connection must not name what is meant for the end", judge: end_to_end_fields },
     Check { name: "unambiguous path",     citation: "RFC 3986 6.2.2: normalizing makes two paths of one; so refuse",    judge: unambiguous_path },
 ];
@@ -190,11 +191,23 @@ fn origin_form(head: &Head) -> Result<(), CheckRefusal> {
     }
 }
 
-fn no_upgrade(head: &Head) -> Result<(), CheckRefusal> {
-    if head.version != Version::Http2 && head.headers.contains_key(header::UPGRADE) {
-        return Err(CheckRefusal::Upgrade);
+/// What is left is a WebSocket's handshake, for its route to judge. In HTTP/2 the field has no place and is
+/// dropped with the others of its kind.
+fn no_other_protocol(head: &Head) -> Result<(), CheckRefusal> {
+    let is_http2 = head.version == Version::Http2;
+    if is_http2 || !head.headers.contains_key(header::UPGRADE) {
+        return Ok(());
     }
-    Ok(())
+    let may_be = head.version == Version::Http11
+        && head.method == Method::GET
+        && !head.headers.contains_key(header::CONTENT_LENGTH)
+        && !head.headers.contains_key(header::TRANSFER_ENCODING)
+        && upgrade::is_named(&head.headers);
+    if may_be {
+        Ok(())
+    } else {
+        Err(CheckRefusal::Upgrade)
+    }
 }
 
 /// Removing these at the sender's wish would change what the message means to the upstream.
@@ -373,12 +386,24 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_is_refused_whatever_it_asks_for() {
-        for protocol in ["h2c", "websocket", "TLS/1.0", ""] {
+    fn an_upgrade_to_anything_but_a_whole_websocket_is_refused() {
+        let named = ("connection", "keep-alive, Upgrade");
+        for protocol in ["h2c", "websocket, h2c", "websocket/13", "TLS/1.0", ""] {
             assert_eq!(
-                judge("GET", "/", &[HOST, ("upgrade", protocol)]),
+                judge("GET", "/", &[HOST, named, ("upgrade", protocol)]),
                 Err(CheckRefusal::Upgrade)
             );
+        }
+        let asked = ("upgrade", "WebSocket");
+        assert_eq!(judge("GET", "/", &[HOST, named, asked]), Ok(()));
+        for (method, fields) in [
+            ("GET", vec![HOST, asked]),
+            ("GET", vec![HOST, named, asked, asked]),
+            ("GET", vec![HOST, named, asked, ("content-length", "0")]),
+            ("POST", vec![HOST, named, asked]),
+        ] {
+            let judged = judge(method, "/", &fields);
+            assert_eq!(judged, Err(CheckRefusal::Upgrade), "{method} {fields:?}");
         }
     }
 

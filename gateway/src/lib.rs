@@ -82,6 +82,8 @@ pub mod demands;
 
 pub mod request;
 
+pub mod upgrade;
+
 pub mod checks;
 
 pub mod route;
@@ -101,6 +103,8 @@ pub mod upstream;
 pub mod refusal;
 
 pub mod release;
+
+pub mod tunnel;
 
 pub mod respond;
 

@@ -20,6 +20,7 @@ use crate::request::Received;
 use crate::route::RouteRefusal;
 use crate::signing::DIRECTORY;
 use crate::site::Site;
+use crate::upgrade;
 use crate::upstream::{self, Pools};
 
 /// What the requests of one worker share.
@@ -89,6 +90,8 @@ impl Pipeline {
 
         // What is refused from here on is the doing of a client that a rule permits, and on record.
         record.permitted(permitted.rule()).map_err(Refusal::Audit)?;
+        let websocket = permitted.route().route.websocket.as_ref();
+        upgrade::judge(&permitted.received().head, websocket).map_err(Refusal::Upgrade)?;
         let verified = message::verify(permitted).await.map_err(Refusal::Message)?;
 
         let admitted = admission::admit(verified, record)

@@ -26,6 +26,7 @@ use crate::replays::ReplayRefusal;
 use crate::request::ContentFault;
 use crate::route::RouteRefusal;
 use crate::tls::ChainRefusal;
+use crate::upgrade::{self, UpgradeRefusal};
 use crate::upstream::UpstreamRefusal;
 
 /// Why a request is not answered by its upstream.
@@ -43,6 +44,8 @@ pub enum Refusal {
     Authorize(AuthorizeRefusal),
     /// Its client came too often.
     Rate(RateRefusal),
+    /// It asks for a WebSocket that the route does not open.
+    Upgrade(UpgradeRefusal),
     /// Its message is refused.
     Message(MessageRefusal),
     /// It could not be recorded.
@@ -105,6 +108,9 @@ impl Refusal {
                 | AuthorizeRefusal::Standing(_)
                 | AuthorizeRefusal::TrustGone,
             ) => StatusCode::FORBIDDEN,
+            Refusal::Upgrade(UpgradeRefusal::Off | UpgradeRefusal::Origin) => StatusCode::FORBIDDEN,
+            Refusal::Upgrade(UpgradeRefusal::Malformed { .. }) => StatusCode::BAD_REQUEST,
+            Refusal::Upgrade(UpgradeRefusal::Version) => StatusCode::UPGRADE_REQUIRED,
             Refusal::Message(refusal) => message_status(refusal),
             Refusal::Audit(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Upstream(refusal) => match refusal {
@@ -154,6 +160,12 @@ impl Refusal {
                 AuthorizeRefusal::CertificateMissing => Code::CertificateMissing,
             },
             Refusal::Rate(_) => Code::RateLimited,
+            Refusal::Upgrade(refusal) => match refusal {
+                UpgradeRefusal::Off => Code::UpgradeRefused,
+                UpgradeRefusal::Malformed { .. } => Code::UpgradeMalformed,
+                UpgradeRefusal::Version => Code::UpgradeVersion,
+                UpgradeRefusal::Origin => Code::OriginRefused,
+            },
             Refusal::Message(refusal) => message_code(refusal),
             Refusal::Audit(_) => Code::AuditUnavailable,
             Refusal::Upstream(refusal) => match refusal {
@@ -181,6 +193,7 @@ impl Refusal {
             | Refusal::Route(_)
             | Refusal::Authorize(_)
             | Refusal::Rate(_)
+            | Refusal::Upgrade(_)
             | Refusal::Message(_)
             | Refusal::Upstream(UpstreamRefusal::Content(_) | UpstreamRefusal::Unwritable { .. }) => {
                 Fault::Peer
@@ -206,6 +219,7 @@ impl Refusal {
             Refusal::Check(CheckRefusal::Path(fault))
             | Refusal::Route(RouteRefusal::Path(fault)) => Some(path_detail(*fault).into()),
             Refusal::Check(CheckRefusal::FieldRefused { field }) => Some((*field).into()),
+            Refusal::Upgrade(UpgradeRefusal::Malformed { field }) => Some((*field).into()),
             Refusal::Message(refusal) => message_detail(refusal),
             Refusal::Audit(error) => Some(error.to_string().into()),
             Refusal::Upstream(refusal) => match refusal {
@@ -229,6 +243,7 @@ impl Refusal {
             | Refusal::Route(_)
             | Refusal::Authorize(_)
             | Refusal::Rate(_)
+            | Refusal::Upgrade(_)
             | Refusal::Internal => None,
         }
     }
@@ -251,6 +266,7 @@ impl Refusal {
             | Refusal::Check(_)
             | Refusal::Route(_)
             | Refusal::Authorize(_)
+            | Refusal::Upgrade(_)
             | Refusal::Message(_)
             | Refusal::Upstream(_)
             | Refusal::Internal => None,
@@ -259,6 +275,9 @@ impl Refusal {
 
     /// Fields that tell the client what it would have to send.
     pub fn asks(&self) -> Vec<(HeaderName, HeaderValue)> {
+        if let Refusal::Upgrade(UpgradeRefusal::Version) = self {
+            return vec![(header::SEC_WEBSOCKET_VERSION, upgrade::VERSION)];
+        }
         let Refusal::Message(refusal) = self else {
             return Vec::new();
         };
@@ -314,6 +333,8 @@ impl Refusal {
                 | AuthorizeRefusal::CertificateMissing,
             ) => true,
             Refusal::Upstream(UpstreamRefusal::Content(_)) => true,
+            // What follows may be of the protocol that was not switched to.
+            Refusal::Upgrade(_) => true,
             Refusal::Message(MessageRefusal::Content(_)) => true,
             Refusal::Route(RouteRefusal::ListenerGone) => true,
             Refusal::Route(_)

@@ -20,14 +20,16 @@ use http_body::{Body, Frame, SizeHint};
 use http1::connection::Persistence;
 use http1::encode::{self, Answered, Hop};
 use http1::framing::Framing;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::headers;
 use crate::memory::Held;
 use crate::record::Record;
-use crate::release::{self, Broken, Parts, Passing, Released, ReleasedContent};
+use crate::release::{self, Broken, Parts, Passing, Released, ReleasedContent, Tunnel};
 use crate::timer::unless_late;
+use crate::tunnel;
+use crate::upgrade;
 
 /// A client that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_mins(1);
@@ -44,7 +46,7 @@ pub enum Sent {
 }
 
 /// Writes an answer in HTTP/1.1.
-pub async fn http1<W: AsyncWrite + Unpin>(
+pub async fn http1<W: AsyncRead + AsyncWrite + Unpin>(
     released: Released,
     answered: Answered,
     keep: bool,
@@ -73,6 +75,7 @@ pub async fn http1<W: AsyncWrite + Unpin>(
     let bodiless = is_bodiless(status, answered.is_head);
     let framing = match &content {
         _ if status == http::StatusCode::NO_CONTENT => Framing::None,
+        ReleasedContent::Tunnel(_) => Framing::None,
         _ if bodiless => declared.map_or(Framing::None, Framing::Length),
         ReleasedContent::Whole {
             content,
@@ -83,8 +86,10 @@ pub async fn http1<W: AsyncWrite + Unpin>(
         ReleasedContent::Streamed(rest) if rest.has_tail() => unknown,
         ReleasedContent::Streamed(_) => declared.map_or(unknown, Framing::Length),
     };
+    let is_tunnel = matches!(content, ReleasedContent::Tunnel(_));
     let last = ends
         || !keep
+        || is_tunnel
         || framing == Framing::UntilClose
         || answered.version == http1::Version::Http10;
     let persistence = if last {
@@ -99,16 +104,12 @@ pub async fn http1<W: AsyncWrite + Unpin>(
         headers.insert(TRAILER, HeaderValue::from_static(release::TRAILER));
     }
     let mut head = BytesMut::with_capacity(1024);
-    if encode::response(
-        &mut head,
-        status,
-        &headers,
-        framing,
-        answered,
-        Hop::from(persistence),
-    )
-    .is_err()
-    {
+    let protocol = upgrade::WEBSOCKET;
+    let hop = Hop {
+        upgrade: is_tunnel.then_some(&protocol),
+        ..Hop::from(persistence)
+    };
+    if encode::response(&mut head, status, &headers, framing, answered, hop).is_err() {
         // An upstream that speaks HTTP/2 can name fields that HTTP/1.1 cannot.
         settle(record, Code::UpstreamBroken);
         return Sent::Broken(Code::UpstreamBroken);
@@ -129,6 +130,7 @@ pub async fn http1<W: AsyncWrite + Unpin>(
             written
         }
         ReleasedContent::Streamed(rest) => Box::pin(writer.streamed(*rest)).await,
+        ReleasedContent::Tunnel(tunnel) => Box::pin(writer.tunnel(*tunnel)).await,
     };
     match outcome {
         Ok(()) => {
@@ -162,6 +164,16 @@ struct Writer<'a, W> {
     record: Option<&'a mut Record>,
     /// Whether the content only stands in the head (HEAD, 304).
     skip: bool,
+}
+
+impl<W: AsyncRead + AsyncWrite + Unpin> Writer<'_, W> {
+    async fn tunnel(&mut self, tunnel: Tunnel) -> Result<(), Code> {
+        self.flush().await?;
+        match &mut self.record {
+            Some(record) => tunnel::run(self.out, tunnel, record).await,
+            None => Err(Code::AuditUnavailable),
+        }
+    }
 }
 
 impl<W: AsyncWrite + Unpin> Writer<'_, W> {
@@ -302,6 +314,8 @@ pub fn http2(released: Released, is_head: bool, watch: Watch) -> Response<Outgoi
         _ if bodiless => (Bytes::new(), None, None),
         ReleasedContent::Whole { content, trailers } => (content, trailers, None),
         ReleasedContent::Streamed(rest) => (Bytes::new(), None, Some(rest)),
+        // In HTTP/2 nobody asks for one (RFC 9113 8.2.2).
+        ReleasedContent::Tunnel(_) => (Bytes::new(), None, None),
     };
     if let Some(declared) = declared
         && status != http::StatusCode::NO_CONTENT

@@ -190,11 +190,14 @@ where
                 number,
                 request: None,
                 keeps: true,
+                is_reset: false,
                 shared,
             };
             // A peer that goes away, and a script that ends, both end the connection.
             let _ = serve(&mut conversation);
-            let _ = conversation.stream.shutdown(Shutdown::Both);
+            if !conversation.is_reset {
+                let _ = conversation.stream.shutdown(Shutdown::Both);
+            }
         });
     }
 }
@@ -209,6 +212,8 @@ pub struct Conversation {
     request: Option<usize>,
     /// Whether content is kept.
     keeps: bool,
+    /// Whether it ends without a word.
+    is_reset: bool,
     shared: Arc<Shared>,
 }
 
@@ -306,6 +311,17 @@ impl Conversation {
         }
     }
 
+    /// What has come, at least a byte; nothing at the end.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn some(&mut self) -> io::Result<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.fill()?;
+        }
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     /// Sends bytes.
     ///
     /// # Errors
@@ -315,7 +331,8 @@ impl Conversation {
     }
 
     /// Goes away without a word.
-    pub fn reset(&self) {
+    pub fn reset(&mut self) {
+        self.is_reset = true;
         let linger = Some(Duration::ZERO);
         let _ = rustix::net::sockopt::set_socket_linger(&self.stream, linger);
         // The copy that ends the connection with the test would keep the socket open.

@@ -5,6 +5,7 @@
 //! the gateway's part.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::signatures::RuleKeys;
 use super::{Context, must_exist, rationale};
@@ -14,10 +15,11 @@ use crate::error::Report;
 use crate::file;
 use crate::host::HostName;
 use crate::method::Method;
-use crate::model::{Allow, Rate, Route};
+use crate::model::{Allow, Rate, Route, Upgrade, WebSocket};
 use crate::name::{AllowWord, ListenerName, RoleName, RouteName};
 use crate::path::PathPrefix;
 use crate::place::{Place, Placed, quoted};
+use crate::server::Origin;
 use crate::word::StandIn;
 
 pub(super) fn routes(rows: Optional<Rows<file::Route>>, context: &mut Context<'_>) -> Vec<Route> {
@@ -60,6 +62,16 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Route {
             .error(&extra.place, message, "divide the route");
         methods.truncate(MOST_METHODS);
     }
+    let websocket = websocket(
+        &table.upgrade,
+        (
+            table.origins,
+            table.upgrade_idle.value,
+            table.upgrade_age.value,
+        ),
+        &methods,
+        context.report,
+    );
     let signature = RuleKeys {
         table: &table.place,
         digest: &table.digest,
@@ -87,6 +99,7 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Route {
         body_idle: table.body_idle.value,
         body_rate: table.body_rate.value,
         rate: rate(table.rate),
+        websocket,
         encoded_slash: table.encoded_slash.value,
         digest: table.digest,
         signature,
@@ -148,6 +161,36 @@ fn allow(list: Placed<List<AllowWord>>, context: &mut Context<'_>) -> Placed<All
             place: list.place,
         },
     }
+}
+
+/// What a route says of WebSockets, if it carries them.
+fn websocket(
+    upgrade: &Placed<List<Upgrade>>,
+    (origins, idle, age): (Placed<List<Origin>>, Duration, Duration),
+    methods: &[Placed<Method>],
+    report: &mut Report,
+) -> Option<WebSocket> {
+    if upgrade.value.0.is_empty() {
+        if !origins.value.0.is_empty() {
+            let message = "origins mean nothing on a route without WebSockets";
+            report.error(
+                &origins.place,
+                message,
+                "add upgrade = [\"websocket\"], or leave them out",
+            );
+        }
+        return None;
+    }
+    if !methods.iter().any(|method| method.value.as_str() == "GET") {
+        let message = "a WebSocket is opened with GET, which the route does not take";
+        report.error(&upgrade.place, message, "add \"GET\" to methods");
+    }
+    let origins = origins.value.0.into_iter();
+    Some(WebSocket {
+        origins: origins.map(|origin| origin.value).collect(),
+        idle,
+        age,
+    })
 }
 
 fn rate(table: Optional<file::Rate>) -> Rate {

@@ -115,7 +115,7 @@ codes! {
     94  MethodUnsupported         "method_unsupported"          "The gateway never forwards this method."
     95  TargetForm                "target_form"                 "The form of the request target is not accepted (RFC 9112 3.2)."
     96  PathRefused               "path_refused"                "The path could be read in two ways; it is refused, never rewritten."
-    97  UpgradeRefused            "upgrade_refused"             "The route allows no protocol upgrade."
+    97  UpgradeRefused            "upgrade_refused"             "The route allows no upgrade to this protocol."
     98  ExpectationFailed         "expectation_failed"          "The request expects something other than 100-continue (RFC 9110 10.1.1)."
     99  FieldRefused              "field_refused"               "A header field is not accepted in this place."
 
@@ -127,6 +127,10 @@ codes! {
     114 RateLimited               "rate_limited"                "The client sent more requests than the route allows."
     115 ListenerGone              "listener_gone"               "The listener of this connection is no longer configured."
     116 TrustGone                 "trust_gone"                  "The trust set that vouched for the client is no longer configured, or has changed."
+
+    117 OriginRefused             "origin_refused"              "A page of an origin that the route does not name asks for a WebSocket (RFC 6455 10.2)."
+    118 UpgradeMalformed          "upgrade_malformed"           "The opening handshake of the WebSocket does not follow RFC 6455 4.2.1."
+    119 UpgradeVersion            "upgrade_version"             "The version of WebSocket is not 13 (RFC 6455 4.4)."
 
     // What was sent is what arrived, once (RFC 9530, RFC 9421).
     120 DigestMissing             "digest_missing"              "The route asks for a digest of the content and there is none (RFC 9530 2)."

@@ -283,7 +283,9 @@ impl Exchange {
             Event::Passage(it) => {
                 self.records.passages += 1;
                 self.stage = Stage::Released;
-                self.bytes = Some(it.offset.saturating_add(it.bytes));
+                if it.sender.is_none() {
+                    self.bytes = Some(it.offset.saturating_add(it.bytes));
+                }
             }
             Event::Completion(it) => {
                 self.records.completion = Some(sequence);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use terminal::counted;
 
 use crate::clock::seconds;
-use crate::event::{By, Clock, Entry, Event, LogRead, Subjects, Time, Witness, tell};
+use crate::event::{By, Clock, Entry, Event, LogRead, Sender, Subjects, Time, Witness, tell};
 
 /// One record as JSON. The fields that a program asks for first stand first and are always there.
 #[derive(Debug, Serialize)]
@@ -163,6 +163,9 @@ impl Human<'_> {
             Event::Passage(e) => {
                 let bytes = counted(e.bytes, "byte");
                 write!(f, " {bytes} behind {}", e.offset)?;
+                if let Some(Sender::Client) = e.sender {
+                    write!(f, " of the client")?;
+                }
             }
             Event::Completion(e) => write!(f, " {}, {}", counted(e.bytes, "byte"), e.code)?,
             Event::Refusal(e) => write!(f, " {} {}", e.status, e.code)?,

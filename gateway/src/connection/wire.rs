@@ -16,7 +16,7 @@ use http1::body::{Decoder, Frame as Part};
 use http1::encode::CONTINUE;
 use http1::framing::Framing;
 use http1::{Limits, RequestHead, RequestReader};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -267,6 +267,24 @@ impl Body for Incoming {
             Some(left) => SizeHint::with_exact(left),
             None => SizeHint::default(),
         }
+    }
+}
+
+/// For a tunnel: what the client sent ahead, then what comes.
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let io = &mut *self.0.borrow_mut();
+        if io.buffer.is_empty() {
+            ready!(io.poll_fill(context))?;
+        }
+        let length = io.buffer.len().min(out.remaining());
+        out.put_slice(&io.buffer[..length]);
+        io.buffer.advance(length);
+        Poll::Ready(Ok(()))
     }
 }
 

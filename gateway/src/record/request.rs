@@ -8,7 +8,7 @@ use audit::appender::Append;
 use audit::error::AppendError;
 use audit::event::{
     Code, Completion, Digest, Entry, Event, Id, Integrity, Intent, Passage, Refusal, Release,
-    Request, Subjects, Unknown,
+    Request, Sender, Subjects, Unknown,
 };
 use audit::log::Slot;
 use http::{HeaderMap, Method, StatusCode};
@@ -241,14 +241,14 @@ impl Record {
         concerned.map(|concerned| concerned.passed(part))
     }
 
-    /// The record before a further window of the answer, `offset` bytes into it; the future ends when
-    /// it is durable.
+    /// The record before a further window of the answer, or of what the client sends in a tunnel, `offset`
+    /// bytes into it; the future ends when it is durable.
     ///
     /// # Errors
     /// [`AppendError`]: nothing of the window may leave.
     pub fn passage(
         &self,
-        offset: u64,
+        (offset, sender): (u64, Option<Sender>),
         bytes: u64,
         subjects: Option<Subjects>,
     ) -> Result<Append, AppendError> {
@@ -256,6 +256,7 @@ impl Record {
             request: self.request(subjects),
             offset,
             bytes,
+            sender,
         }))
     }
 

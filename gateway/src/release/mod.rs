@@ -12,6 +12,7 @@ mod vouch;
 mod window;
 
 use audit::error::AppendError;
+use audit::event::Unknown;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
@@ -19,12 +20,12 @@ use http::{Method, StatusCode};
 use crate::digest::sha256;
 use crate::headers::X_REQUEST_ID;
 use crate::memory::{Held, Memory};
-use crate::reading::Part;
+use crate::reading::{Part, Reading};
 use crate::record::{AnswerFacts, Record, Recorder};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
 use crate::signing::{DIRECTORY_TYPE, OwnSigner};
-use crate::upstream::{AnswerFault, Answered, UpstreamRefusal};
+use crate::upstream::{AnswerContent, AnswerFault, Answered, Switched, UpstreamRefusal};
 
 pub(crate) use vouch::TRAILER;
 pub use vouch::Vouch;
@@ -54,6 +55,18 @@ pub enum ReleasedContent {
     },
     /// Its beginning, and the rest as its records allow.
     Streamed(Box<Passing>),
+    /// None: what follows is a WebSocket.
+    Tunnel(Box<Tunnel>),
+}
+
+/// A WebSocket that an upstream has opened, and whose opening is on record.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub(crate) upstream: Box<Switched>,
+    /// What is known of whom it concerns.
+    pub(crate) part: Part,
+    /// Whether a window waits for its record (a route that may carry ePHI).
+    pub(crate) waits: bool,
 }
 
 /// Releases the answer of an upstream once its record is durable. Of an answer that is read for
@@ -75,6 +88,35 @@ pub async fn answer(
     let content_type = media_type(answered.headers());
     let reading = record.reading(status, answered.headers());
     let (_, mut headers, content) = answered.into_parts();
+    let content = match content {
+        AnswerContent::Switched(switched) => {
+            let part = unread(&reading);
+            let facts = AnswerFacts {
+                status: status.as_u16(),
+                content_type: None,
+                length: None,
+                digest: None,
+                upstream: upstream.as_str(),
+            };
+            let append = record.release(&facts, &part).map_err(Refusal::Audit)?;
+            if ephi {
+                let _receipt = append.await.map_err(Refusal::Audit)?;
+            }
+            let tunnel = Tunnel {
+                upstream: switched,
+                part,
+                waits: ephi,
+            };
+            return Ok(Prepared {
+                status,
+                headers,
+                declared: None,
+                content: ReleasedContent::Tunnel(Box::new(tunnel)),
+                held: None,
+            });
+        }
+        content => content,
+    };
     let mut passing = Passing::new(content, reading, memory, ephi);
     let gathered = passing.begin(declared, vouch.is_some()).await;
     gathered.map_err(|fault| Refusal::Upstream(broken(fault)))?;
@@ -276,6 +318,19 @@ fn problem(refusal: &Refusal, id: &RequestId) -> Released {
         record: None,
         held: None,
         ends_connection: refusal.ends_connection(),
+    }
+}
+
+/// What is known of content that nobody reads.
+fn unread(reading: &Reading) -> Part {
+    Part {
+        found: None,
+        unread: match reading {
+            Reading::Unasked => None,
+            Reading::Unread(reason) => Some(*reason),
+            Reading::Scanned(_) => Some(Unknown::MediaType),
+        },
+        ended: false,
     }
 }
 

@@ -366,7 +366,11 @@ impl Passing {
                 recording.retry = None;
             }
             let error = match &mut recording.append {
-                None => match record.passage(offset, recording.bytes, recording.subjects.clone()) {
+                None => match record.passage(
+                    (offset, None),
+                    recording.bytes,
+                    recording.subjects.clone(),
+                ) {
                     Ok(append) if self.waits => {
                         recording.append = Some(append);
                         continue;

@@ -16,6 +16,9 @@ use crate::endpoint::{Address, Endpoint, Security};
 use crate::peer::Protocol;
 use crate::tls::ALPN;
 
+/// As ALPN names it (RFC 7301 section 6).
+const HTTP1: &[u8] = b"http/1.1";
+
 /// A connection, and what is spoken on it.
 pub(super) async fn connect(
     endpoint: &Endpoint,
@@ -26,14 +29,35 @@ pub(super) async fn connect(
         .unwrap_or(Err(UpstreamRefusal::ConnectTimeout))
 }
 
+/// A connection on which HTTP/1.1 is spoken, also where another protocol is preferred.
+pub(super) async fn connect_http1(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+) -> Result<Transport, UpstreamRefusal> {
+    let opened = tokio::time::timeout(
+        endpoint.connect,
+        open_as(endpoint, resolver, Wanted::Http11),
+    );
+    let opened = opened.await.unwrap_or(Err(UpstreamRefusal::ConnectTimeout));
+    opened.map(|(transport, _)| transport)
+}
+
 async fn open(
     endpoint: &Endpoint,
     resolver: &Resolver,
 ) -> Result<(Transport, Protocol), UpstreamRefusal> {
+    open_as(endpoint, resolver, endpoint.protocol).await
+}
+
+async fn open_as(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+    wanted: Wanted,
+) -> Result<(Transport, Protocol), UpstreamRefusal> {
     let unreachable = |error: io::Error| UpstreamRefusal::Unreachable {
         error: error.kind(),
     };
-    let plain = match endpoint.protocol {
+    let plain = match wanted {
         Wanted::Http2 => Protocol::Http2,
         Wanted::Http11 | Wanted::Alpn => Protocol::Http1,
     };
@@ -47,13 +71,21 @@ async fn open(
     let Security::Tls { config, name } = &endpoint.security else {
         return Ok((Transport::Tcp(tcp), plain));
     };
-    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+    let config = match (endpoint.protocol, wanted) {
+        (Wanted::Alpn | Wanted::Http2, Wanted::Http11) => {
+            let mut config = (**config).clone();
+            config.alpn_protocols = vec![HTTP1.to_vec()];
+            Arc::new(config)
+        }
+        _ => Arc::clone(config),
+    };
+    let connector = tokio_rustls::TlsConnector::from(config);
     let stream = connector
         .connect(name.clone(), tcp)
         .await
         .map_err(|error| refused(&error))?;
     let chosen = stream.get_ref().1.alpn_protocol();
-    let protocol = match (endpoint.protocol, chosen) {
+    let protocol = match (wanted, chosen) {
         (Wanted::Http11, _) => Protocol::Http1,
         (_, Some(chosen)) => ALPN
             .iter()

@@ -22,11 +22,14 @@ use tokio_util::io::poll_read_buf;
 use super::connect::refused;
 use super::pool::{Connection, Lent};
 use super::upload::{SMALL, Upload, UploadState};
-use super::{AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, UpstreamRefusal, patience};
+use super::{
+    AnswerContent, AnswerFault, AnswerHead, Failure, Outgoing, Switched, UpstreamRefusal, patience,
+};
 use crate::endpoint::Endpoint;
 use crate::headers;
 use crate::record::Record;
 use crate::request::{Content, ContentFault};
+use crate::upgrade;
 
 /// Interim answers beyond these are an attack.
 const MAX_INTERIM: u8 = 8;
@@ -57,7 +60,11 @@ pub(super) async fn exchange(
     let mut head = std::mem::take(&mut lent.connection.spare);
     head.clear();
     head.reserve(HEAD);
-    let hop = Hop::from(Persistence::KeepAlive);
+    let protocol = upgrade::WEBSOCKET;
+    let hop = Hop {
+        upgrade: outgoing.upgrade.as_ref().map(|_| &protocol),
+        ..Hop::from(Persistence::KeepAlive)
+    };
     encode::request(
         &mut head,
         &outgoing.method,
@@ -100,7 +107,7 @@ pub(super) async fn exchange(
         .await;
         match read {
             Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(broken("it switched protocols unasked"));
+                return switch(exchange, rest, head);
             }
             // 100 is ours to give and has been given; the others are dropped.
             Ok(head) if head.status.is_informational() => {
@@ -124,6 +131,28 @@ pub(super) async fn exchange(
         }
     };
     conclude(exchange, &rest.method, answer).map_err(Failure::Refused)
+}
+
+/// The upstream opens a WebSocket, if that is what it was asked for.
+fn switch(exchange: Exchange, asked: Outgoing, head: ResponseHead) -> Result<AnswerHead, Failure> {
+    let Some(upgrade) = asked.upgrade else {
+        return Err(broken("it switched protocols unasked"));
+    };
+    if !upgrade::opens(&head.headers, &upgrade.accept) {
+        return Err(broken(
+            "it opened another WebSocket than the one it was asked for",
+        ));
+    }
+    let switched = Switched {
+        lent: exchange.lent,
+        rule: upgrade.rule,
+    };
+    Ok(AnswerHead {
+        status: head.status,
+        headers: head.headers,
+        declared: None,
+        content: AnswerContent::Switched(Box::new(switched)),
+    })
 }
 
 fn broken(how: &'static str) -> Failure {

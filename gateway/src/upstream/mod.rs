@@ -22,12 +22,15 @@ mod http1;
 
 mod http2;
 
+mod switched;
+
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::{Answers, Demand};
+use config::{Answers, Demand, WebSocket};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use integrity::digest::{CONTENT_DIGEST, REPR_DIGEST};
@@ -45,9 +48,11 @@ use crate::record::Record;
 use crate::request::{Content, ContentFault, Received};
 use crate::signing::OwnSigner;
 use crate::timer::unix_now;
+use crate::upgrade;
 use crate::withheld::{Expected, Withheld};
 
 pub use pool::Pools;
+pub use switched::Switched;
 
 /// An answer of an upstream: its head, and a handle on its content.
 #[derive(Debug)]
@@ -126,6 +131,8 @@ pub enum AnswerContent {
     Http2(Box<http2::Answer>),
     /// From either, compared with its digest.
     Compared(Box<Withheld<AnswerContent, AnswerFault>>),
+    /// None, and what follows is no HTTP.
+    Switched(Box<Switched>),
 }
 
 impl std::fmt::Debug for AnswerContent {
@@ -135,6 +142,7 @@ impl std::fmt::Debug for AnswerContent {
             AnswerContent::Http1(_) => "Http1",
             AnswerContent::Http2(_) => "Http2",
             AnswerContent::Compared(_) => "Compared",
+            AnswerContent::Switched(_) => "Switched",
         })
     }
 }
@@ -174,7 +182,7 @@ impl Body for AnswerContent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         match self.get_mut() {
-            AnswerContent::None => Poll::Ready(None),
+            AnswerContent::None | AnswerContent::Switched(_) => Poll::Ready(None),
             AnswerContent::Http1(answer) => answer.poll_frame(context),
             AnswerContent::Http2(answer) => answer.poll_frame(context),
             AnswerContent::Compared(content) => Pin::new(content).poll_frame(context),
@@ -183,7 +191,7 @@ impl Body for AnswerContent {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            AnswerContent::None => true,
+            AnswerContent::None | AnswerContent::Switched(_) => true,
             AnswerContent::Http1(answer) => answer.is_finished(),
             AnswerContent::Http2(answer) => answer.is_finished(),
             AnswerContent::Compared(content) => content.is_end_stream(),
@@ -248,11 +256,18 @@ pub async fn forward(
     let compares = admitted.route().demands.digest != Demand::Off
         || admitted.route().route.answers.value != Answers::Plain;
     let method = admitted.received().head.method.clone();
-    let mut outgoing = Outgoing::new(admitted.into_received(), is_fhir, pool.endpoint())?;
+    let route = Arc::clone(admitted.route());
+    let kind = (is_fhir, route.route.websocket.as_ref());
+    let mut outgoing = Outgoing::new(admitted.into_received(), kind, pool.endpoint())?;
     let answer_key = pool.endpoint().answer_key.as_ref();
     let asked = answer_key.map(|_| Box::new(outgoing.without_content()));
     loop {
-        let outcome = match pool.lease().await? {
+        let lease = if outgoing.upgrade.is_some() {
+            Box::pin(pool.lease_alone()).await?
+        } else {
+            pool.lease().await?
+        };
+        let outcome = match lease {
             pool::Lease::Http1(connection) => {
                 http1::exchange(connection, outgoing, pool.endpoint(), record).await
             }
@@ -315,7 +330,10 @@ fn judge_signature(
     if !fields.iter().any(|field| head.headers.contains_key(field)) {
         return Ok(false);
     }
-    let has_content = !matches!(head.content, AnswerContent::None);
+    let has_content = !matches!(
+        head.content,
+        AnswerContent::None | AnswerContent::Switched(_)
+    );
     let names = ["@status", "content-digest"];
     let names = names.into_iter().take(if has_content { 2 } else { 1 });
     let verified = names
@@ -355,6 +373,16 @@ struct Outgoing {
     authority: HeaderValue,
     headers: HeaderMap,
     content: Content,
+    /// Of a request for a WebSocket.
+    upgrade: Option<Box<Upgrade>>,
+}
+
+/// What has to come of a request for a WebSocket.
+struct Upgrade {
+    /// What the answer has to say.
+    accept: HeaderValue,
+    /// What the route says of those that it carries.
+    rule: WebSocket,
 }
 
 impl Outgoing {
@@ -362,7 +390,7 @@ impl Outgoing {
     /// [`UpstreamRefusal::Unwritable`]: it cannot be signed.
     fn new(
         received: Received,
-        is_fhir: bool,
+        (is_fhir, websocket): (bool, Option<&WebSocket>),
         endpoint: &Endpoint,
     ) -> Result<Outgoing, UpstreamRefusal> {
         let Received {
@@ -392,6 +420,15 @@ impl Outgoing {
         };
         let path = checks::path_of(&head).filter(|_| is_fhir);
         let resource = path.and_then(fhir::resource_type);
+        let upgrade = websocket
+            .filter(|_| upgrade::is_asked(&head))
+            .and_then(|rule| {
+                let accept = upgrade::answer_to(&head.headers)?;
+                Some(Box::new(Upgrade {
+                    accept,
+                    rule: rule.clone(),
+                }))
+            });
         let mut headers = head.headers;
         headers::strip_hop_by_hop(&mut headers);
         headers::strip_aliases(&mut headers);
@@ -421,6 +458,7 @@ impl Outgoing {
             authority,
             headers,
             content,
+            upgrade,
         };
         if let Some(signer) = &endpoint.signer {
             let nonce = id.value().to_str().unwrap_or_default();
@@ -440,6 +478,7 @@ impl Outgoing {
             authority: self.authority.clone(),
             headers: self.headers.clone(),
             content: Content::None,
+            upgrade: None,
         }
     }
 

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use config::UpstreamName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connect::{Transport, connect};
+use super::connect::{Transport, connect, connect_http1};
 use super::{UpstreamRefusal, http2};
 use crate::dial::Resolver;
 use crate::endpoint::Endpoint;
@@ -86,6 +86,19 @@ pub(super) struct Connection {
     pub(super) kept: bool,
 }
 
+impl Connection {
+    fn new(transport: Transport) -> Connection {
+        Connection {
+            transport,
+            buffer: BytesMut::new(),
+            spare: BytesMut::new(),
+            timer: Timer::default(),
+            read_next: 0,
+            kept: false,
+        }
+    }
+}
+
 /// The right to send one request.
 pub(super) enum Lease {
     /// On a connection of its own.
@@ -131,21 +144,36 @@ impl Pool {
         &self.endpoint
     }
 
+    /// The right to send one request in HTTP/1.1 on a connection that nobody used before, and that goes to
+    /// nobody else afterwards: for a WebSocket.
+    pub(super) async fn lease_alone(self: &Rc<Self>) -> Result<Lease, UpstreamRefusal> {
+        let permit = self.permit().await?;
+        let transport = connect_http1(&self.endpoint, &self.resolver).await?;
+        Ok(Lease::Http1(Lent {
+            connection: Connection::new(transport),
+            pool: Rc::clone(self),
+            _permit: permit,
+        }))
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, UpstreamRefusal> {
+        if let Ok(permit) = Arc::clone(&self.in_use).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let wait = Arc::clone(&self.in_use).acquire_owned();
+        let waited = tokio::time::timeout(self.endpoint.connect, wait).await;
+        waited
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(UpstreamRefusal::Busy)
+    }
+
     /// The right to send one request, on a connection that is there or on a new one.
     pub(super) async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamRefusal> {
         if let Some(stream) = self.shared_stream() {
             return Ok(Lease::Http2(stream));
         }
-        let permit = if let Ok(permit) = Arc::clone(&self.in_use).try_acquire_owned() {
-            permit
-        } else {
-            let wait = Arc::clone(&self.in_use).acquire_owned();
-            let waited = tokio::time::timeout(self.endpoint.connect, wait).await;
-            waited
-                .ok()
-                .and_then(Result::ok)
-                .ok_or(UpstreamRefusal::Busy)?
-        };
+        let permit = self.permit().await?;
         // Somebody may have opened a shared connection, or returned one, meanwhile.
         if let Some(stream) = self.shared_stream() {
             return Ok(Lease::Http2(stream));
@@ -160,21 +188,11 @@ impl Pool {
         // What few requests need is no part of the future of each.
         let (transport, protocol) = Box::pin(connect(&self.endpoint, &self.resolver)).await?;
         match protocol {
-            Protocol::Http1 => {
-                let connection = Connection {
-                    transport,
-                    buffer: BytesMut::new(),
-                    spare: BytesMut::new(),
-                    timer: Timer::default(),
-                    read_next: 0,
-                    kept: false,
-                };
-                Ok(Lease::Http1(Lent {
-                    connection,
-                    pool: Rc::clone(self),
-                    _permit: permit,
-                }))
-            }
+            Protocol::Http1 => Ok(Lease::Http1(Lent {
+                connection: Connection::new(transport),
+                pool: Rc::clone(self),
+                _permit: permit,
+            })),
             Protocol::Http2 => {
                 let shared = http2::Shared::start(transport, permit, &self.endpoint);
                 let shared = Box::pin(shared).await?;

@@ -27,6 +27,7 @@ mod sealed;
 
 mod reads;
 mod targets;
+mod tunnels;
 mod witness;
 
 mod clock;

@@ -495,11 +495,12 @@ fn an_upgrade_is_refused_and_ends_the_connection() {
     let world = World::new();
     let origin = world.plain_origin();
     let gateway = world.gateway("");
-    for protocol in ["websocket", "h2c", "TLS/1.2"] {
+    // A route opens WebSockets only if it says so, and no other protocol ever.
+    for (protocol, status) in [("websocket", 403), ("h2c", 400), ("TLS/1.2", 400)] {
         let request = format!(
             "GET /x HTTP/1.1\r\nHost: api.test\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
         );
-        refused_for_good(&world, &gateway, &request, 400, "upgrade_refused");
+        refused_for_good(&world, &gateway, &request, status, "upgrade_refused");
     }
     saw_nothing(&origin);
 }

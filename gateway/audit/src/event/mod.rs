@@ -39,7 +39,7 @@ pub use house::{
 };
 pub use integrity::{Content, Integrity};
 pub use keeping::{Backup, By, Destruction, Hold, Kept, MAX_REASON, Restored, Retention};
-pub use request::{Completion, Intent, Passage, Refusal, Release, Request};
+pub use request::{Completion, Intent, Passage, Refusal, Release, Request, Sender};
 pub use subjects::{Pseudonym, Subjects, Unknown};
 pub use value::{Digest, Hex16, Id, Time};
 

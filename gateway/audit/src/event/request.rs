@@ -115,6 +115,20 @@ pub struct Passage<'a> {
     /// The bytes of the window where it was in hand, else the most that may leave in it.
     #[n(2)]
     pub bytes: u64,
+    /// Whose bytes they are. Without it, those of the answer.
+    #[n(3)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
+}
+
+/// Who sends what passes in a window, where it is not the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Sender {
+    /// The client, in a tunnel.
+    #[n(0)]
+    Client,
 }
 
 /// `completion`: how the answer ended.

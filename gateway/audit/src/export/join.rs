@@ -322,6 +322,7 @@ mod tests {
                 request: request(id, connection, patients, Some(Unknown::Open)),
                 offset: 10,
                 bytes: 10,
+                sender: None,
             }))
         }
 
@@ -485,6 +486,7 @@ mod tests {
                 request: linking(&pairs),
                 offset: 1,
                 bytes: 1,
+                sender: None,
             }));
         }
         log.completion(1, 9, Code::Complete);

@@ -284,6 +284,7 @@ impl Writer {
             request: request(Some(exchange.subjects.clone())),
             offset: 0,
             bytes: 2000,
+            sender: None,
         };
         self.append(at, Event::Passage(passage));
         let completion = Completion {

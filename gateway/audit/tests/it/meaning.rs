@@ -57,6 +57,7 @@ fn passage(number: u8) -> Event<'static> {
         request: request(number, "GET"),
         offset: 0,
         bytes: 1,
+        sender: None,
     })
 }
 
