@@ -181,7 +181,7 @@ impl Origin {
             return Err(UrlError::OriginInClear);
         }
         if authority.contains(['/', '?', '#']) {
-            return Err(UrlError::Path);
+            return Err(UrlError::OriginPath);
         }
         let Authority { host, port } = Authority::parse(authority, 443)?;
         Ok(Self(match port {
@@ -369,6 +369,8 @@ pub enum UrlError {
     Path,
     /// An origin whose pages anybody on the way can change.
     OriginInClear,
+    /// An origin, and something after host and port.
+    OriginPath,
     /// The path.
     Prefix(PathError),
     /// No path to a socket after `unix:`.
@@ -391,6 +393,7 @@ impl UrlError {
             Self::UserInfo => Some("the gateway proves itself by client_certificate"),
             Self::Host(error) => error.hint(),
             Self::Port => Some("write a port from 1 to 65535"),
+            Self::OriginPath => "write scheme, host and port alone".into(),
             Self::OriginInClear => {
                 "write https://: a page that came in clear may be anybody's".into()
             }
@@ -421,6 +424,7 @@ impl fmt::Display for UrlError {
             Self::UserInfo => write!(f, "a URL with a user in it"),
             Self::Host(error) => error.fmt(f),
             Self::Port => write!(f, "no such port"),
+            Self::OriginPath => write!(f, "an origin with a path"),
             Self::OriginInClear => write!(f, "an origin in clear"),
             Self::Path => write!(f, "a server with a path"),
             Self::Prefix(error) => error.fmt(f),
