@@ -127,6 +127,8 @@ struct Clerk {
     attempts: Attempts,
     responder_trouble: Trouble,
     crl_trouble: Trouble,
+    /// Whether it was told that the root's CRL is due.
+    wants_root_crl: bool,
     status_trouble: Trouble,
 }
 
@@ -169,6 +171,7 @@ impl Clerk {
             attempts: Attempts::new(Instant::now()),
             responder_trouble: Trouble::new("the OCSP responder's certificate"),
             crl_trouble: Trouble::new("the CRLs"),
+            wants_root_crl: false,
             status_trouble: Trouble::new("the status of certificates"),
         })
     }
@@ -374,8 +377,22 @@ impl Clerk {
                 }
                 Err(error) => self.crl_trouble.is(&error),
             }
+            self.look_at_root_crl(now);
         }
         self.begin_round();
+    }
+
+    /// Tells once that the root's CRL is due, where its key is elsewhere.
+    fn look_at_root_crl(&mut self, now: Timestamp) {
+        match self.ca.wanted_root_crl(now) {
+            Ok(Some(path)) if !self.wants_root_crl => {
+                self.wants_root_crl = true;
+                tracing::warn!(crl = %path.display(), "the root's CRL is due: sign it where the root is, and bring it here (pki ceremony import)");
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => self.wants_root_crl = false,
+            Err(error) => self.crl_trouble.is(&error),
+        }
     }
 
     fn sign_crls(&mut self, now: Timestamp) -> Result<Vec<PublishedCrl>, Error> {

@@ -428,6 +428,16 @@ fn the_issuing_machine_signs_what_it_can_and_says_when_the_roots_list_is_due() {
         "{}",
         said.out
     );
+    let mut server = world
+        .command(["serve", "--dir", "pki", "--listen", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(server.stderr.take().unwrap());
+    let mut lines = log.lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("the root's CRL is due")));
+    server.kill().unwrap();
+    server.wait().unwrap();
     world.pki("ceremony import --in answer.pem").must_succeed();
     assert!(!world.pki("crl --due").must_succeed().out.contains("due  "));
     world
