@@ -174,6 +174,8 @@ pub enum Error {
     Unpublished {
         /// How many certificates were revoked.
         revoked: usize,
+        /// What else is good under the same names, if it was a key that was compromised.
+        others: Vec<Serial>,
         /// What went wrong.
         error: Box<Error>,
     },
@@ -192,6 +194,9 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+/// Most serials that one error tells.
+const MOST_TOLD: usize = 20;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,10 +272,25 @@ impl fmt::Display for Error {
             Self::ReasonForAuthorities { reason } => {
                 write!(f, "{reason} is a reason to revoke an authority")
             }
-            Self::Unpublished { revoked, error } => write!(
-                f,
-                "{revoked} revoked in the inventory, but the CRL could not be published: {error}"
-            ),
+            Self::Unpublished {
+                revoked,
+                others,
+                error,
+            } => {
+                write!(
+                    f,
+                    "{revoked} revoked in the inventory, but the CRL could not be published: {error}"
+                )?;
+                // All of them are in `pki list`: one line is not for thousands.
+                for (position, serial) in others.iter().take(MOST_TOLD).enumerate() {
+                    let separator = if position == 0 { "; still good:" } else { "," };
+                    write!(f, "{separator} {serial}")?;
+                }
+                match others.len().saturating_sub(MOST_TOLD) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
             Self::Status(error) => {
                 write!(f, "the status of certificates cannot be signed: {error}")
             }

@@ -104,7 +104,7 @@ impl Ca {
         // Some were used, or taken back, since the backup was made.
         let by = super::tokens::operator();
         if let Some((issuing, _)) = ca.issuing {
-            ca.store.cancel_tokens(issuing, None, &by, now)?;
+            ca.store.cancel_tokens(issuing, &by, now)?;
         }
         ca.log
             .record(|recorder| recorder.act(Act::Restored, None, None, None))?;

@@ -301,7 +301,7 @@ impl Ca {
     /// so. A crash in between can leave on record what is not revoked yet, never the other way round.
     ///
     /// One that ended can be revoked for as long as it could be renewed. By name, its open tokens are taken
-    /// back, too.
+    /// back, too, also where all of that name was revoked before.
     ///
     /// If the second fails, the error says that the first happened
     /// ([`Error::Unpublished`]); [`Ca::sign_crls`] makes up for it.
@@ -319,7 +319,7 @@ impl Ca {
         let root = self.root.1.key_id();
         let issuing = self.issuing.as_ref().map_or(root, |(_, own)| own.key_id());
         let holds = self.settings.holds;
-        let records = self.store.revoke::<Error>(find, reason, at, |found| {
+        let revoked = self.store.revoke::<Error>(find, reason, at, |found| {
             let picked = revocation::judge(found, find, reason, renewable)?;
             let is_roots = |record: &Record| record.issuer == AuthorityRole::Root.as_str();
             // Nobody could sign the list that says so.
@@ -332,11 +332,29 @@ impl Ca {
             });
             recorder.revoked(told, reason, &Asker::Operator)?;
             Ok(picked)
-        })?;
-        let unpublished = |error| Error::Unpublished {
+        });
+        let records = match revoked {
+            // A run that was killed may have left them.
+            Err(error @ (Error::AlreadyRevoked { .. } | Error::Expired { .. })) => {
+                self.cancel_tokens_of(find, &recorder, at)?;
+                recorder.close()?;
+                return Err(error);
+            }
+            records => records?,
+        };
+        // Before the list, which may fail: nobody is told of what is revoked already a second time.
+        let cancelled = self.cancel_tokens_of(find, &recorder, at);
+        let others = match reason {
+            Reason::KeyCompromise => self.others(&records, renewable),
+            _ => Ok(Vec::new()),
+        };
+        let unpublished = |others: &[Record], error| Error::Unpublished {
             revoked: records.len(),
+            others: others.iter().map(|other| other.serial.clone()).collect(),
             error: Box::new(error),
         };
+        let others = others.map_err(|error| unpublished(&[], error))?;
+        cancelled.map_err(|error| unpublished(&others, error))?;
         let mut crls = Vec::new();
         for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
             let shards: BTreeSet<Option<u16>> = records
@@ -345,18 +363,9 @@ impl Ca {
                 .map(|record| record.shard)
                 .collect();
             let signed = self.sign_shards(role, shards, None, &recorder, now);
-            crls.extend(signed.map_err(unpublished)?);
+            crls.extend(signed.map_err(|error| unpublished(&others, error))?);
         }
         recorder.close()?;
-        if let (Find::Id(name), Some((id, _))) = (find, &self.issuing) {
-            // Or whoever has the device, and a token that was never used, comes back.
-            self.store
-                .cancel_tokens(*id, Some(name), &tokens::operator(), at)?;
-        }
-        let others = match reason {
-            Reason::KeyCompromise => self.others(&records, renewable)?,
-            _ => Vec::new(),
-        };
         Ok(Revoked {
             records,
             crls,

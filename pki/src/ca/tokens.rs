@@ -6,9 +6,9 @@ use audit::event::TokenState as Recorded;
 
 use super::Ca;
 use crate::error::Error;
-use crate::log::{Asker, TokenEntry};
+use crate::log::{Asker, LogError, Recorder, TokenEntry};
 use crate::profile::{EndEntity, Names, ProfileError, whole_seconds};
-use crate::store::{self, AuthorityRole, NewToken, TokenId, TokenPage, TokenRecord};
+use crate::store::{self, AuthorityRole, Find, NewToken, TokenId, TokenPage, TokenRecord};
 use crate::token::Token;
 
 /// Longest life of a token: what lies in a drawer for months is no secret any more.
@@ -78,17 +78,44 @@ impl Ca {
         let now = whole_seconds(now)?;
         let recorder = self.log.open()?;
         let record = self.store.cancel_token(issuing, id, &operator(), now)?;
-        recorder.token(&TokenEntry {
-            id: &record.handle,
-            state: Recorded::Cancelled,
-            profile: record.profile,
-            names: &record.names,
-            expires: record.expires_at,
-            by: &Asker::Operator,
-        })?;
+        put_cancelled_on_record(&recorder, &record)?;
         recorder.close()?;
         Ok(record)
     }
+
+    /// Takes the open tokens of what is revoked by name back, each on record: or whoever has the device, and a
+    /// token that was never used, comes back. Nothing to do for what is revoked otherwise.
+    pub(super) fn cancel_tokens_of(
+        &mut self,
+        find: &Find,
+        recorder: &Recorder,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let (Find::Id(name), Some((issuing, _))) = (find, &self.issuing) else {
+            return Ok(());
+        };
+        loop {
+            let by = operator();
+            let cancelled = self.store.cancel_tokens_of(*issuing, name, &by, now)?;
+            for token in &cancelled {
+                put_cancelled_on_record(recorder, token)?;
+            }
+            if cancelled.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn put_cancelled_on_record(recorder: &Recorder, token: &TokenRecord) -> Result<(), LogError> {
+    recorder.token(&TokenEntry {
+        id: &token.handle,
+        state: Recorded::Cancelled,
+        profile: token.profile,
+        names: &token.names,
+        expires: token.expires_at,
+        by: &Asker::Operator,
+    })
 }
 
 /// Whoever runs the program, as the kernel knows him.

@@ -96,8 +96,13 @@ pub(super) fn hint(error: &Error) -> String {
             "take the root out of the trust stores, and start a new authority".into()
         }
         Error::ReasonForAuthorities { .. } => "use keyCompromise for a device's key".into(),
-        Error::Unpublished { error, .. } => {
-            format!("{}; then run `pki crl` to publish it", hint(error))
+        Error::Unpublished { error, others, .. } => {
+            let rest = if others.is_empty() {
+                ""
+            } else {
+                "; whoever had the key could have got what is still good with it: revoke it too, by --id"
+            };
+            format!("{}; then run `pki crl` to publish it{rest}", hint(error))
         }
     }
 }

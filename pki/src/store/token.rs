@@ -251,28 +251,56 @@ impl Store {
 }
 
 impl Store {
-    /// Takes back all open tokens of an authority, or those that stand for this name. Returns how many.
+    /// Takes back all open tokens of an authority. Returns how many.
     pub fn cancel_tokens(
         &mut self,
         issuer: AuthorityId,
-        name: Option<&str>,
         by: &str,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let transaction = self.begin()?;
-        let values = [issuer.0.into(), now.as_second().into(), by.into()];
-        let all = "UPDATE tokens SET cancelled_at = ?2, cancelled_by = ?3
-              WHERE authority = ?1 AND used_at IS NULL AND cancelled_at IS NULL";
-        let cancelled = match name {
-            None => transaction.execute(all, &values)?,
-            Some(name) => {
-                let [issuer, now, by] = values;
-                let named = "AND id IN (SELECT token FROM token_names WHERE value = ?4)";
-                transaction.execute(&format!("{all} {named}"), &[issuer, now, by, name.into()])?
-            }
-        };
+        let cancelled = transaction.execute(
+            "UPDATE tokens SET cancelled_at = ?2, cancelled_by = ?3
+              WHERE authority = ?1 AND used_at IS NULL AND cancelled_at IS NULL",
+            &[issuer.0.into(), now.as_second().into(), by.into()],
+        )?;
         transaction.commit()?;
         Ok(cancelled)
+    }
+
+    /// Takes back open tokens that stand for this name, at most [`super::MAX_PAGE`] at once. Returns them as they
+    /// were; none when none is left.
+    pub fn cancel_tokens_of(
+        &mut self,
+        issuer: AuthorityId,
+        name: &str,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Vec<TokenRecord>, StoreError> {
+        let transaction = self.begin()?;
+        let rows = transaction.query(
+            &format!(
+                "SELECT {COLUMNS} FROM tokens
+                  WHERE authority = ?1 AND used_at IS NULL AND cancelled_at IS NULL
+                    AND id IN (SELECT token FROM token_names WHERE value = ?2) ORDER BY id LIMIT ?3"
+            ),
+            &[
+                issuer.0.into(),
+                name.into(),
+                i64::from(super::MAX_PAGE).into(),
+            ],
+        )?;
+        let mut tokens = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let token = read(&transaction, row)?;
+            transaction.execute(
+                "UPDATE tokens SET cancelled_at = ?2, cancelled_by = ?3 WHERE id = ?1",
+                &[token.id.0.into(), now.as_second().into(), by.into()],
+            )?;
+            tokens.push(token);
+        }
+        transaction.commit()?;
+        Ok(tokens)
     }
 }
 

@@ -269,6 +269,22 @@ fn a_revocation_that_could_not_be_published_is_kept_and_published_later() {
 }
 
 #[test]
+fn what_else_is_good_is_told_also_where_the_list_cannot_be_published() {
+    let world = World::new();
+    let serials = ["a", "b", "c"].map(|out| world.device("urn:example:pump-1", out));
+    std::fs::rename(world.path("pki/crl"), world.path("aside")).unwrap();
+    let said = world.pki(&format!(
+        "revoke --serial {} --reason keyCompromise",
+        serials[0]
+    ));
+    said.must_refuse(1, "1 revoked in the inventory");
+    for other in &serials[1..] {
+        assert!(said.err.contains(other.as_str()), "{}", said.err);
+    }
+    assert!(said.err.contains("by --id"), "{}", said.err);
+}
+
+#[test]
 fn verifiers_never_find_scratch_files_beside_the_crls() {
     let world = World::new();
     world.device("urn:example:pump-1", "pump");

@@ -65,6 +65,45 @@ fn who_revokes_a_device_takes_its_open_tokens_back() {
 }
 
 #[test]
+fn a_list_that_cannot_be_published_keeps_no_token_open_and_each_end_is_on_record() {
+    let world = World::new();
+    world.device("urn:example:pump-1", "pump");
+    let make = || {
+        let words = "token make --profile device --id urn:example:pump-1";
+        world.pki(words).must_succeed();
+    };
+    make();
+    make();
+    let crl = world.path("pki/crl");
+    std::fs::rename(&crl, world.path("aside")).unwrap();
+    let revoke = "revoke --id urn:example:pump-1 --reason keyCompromise";
+    world
+        .pki(revoke)
+        .must_refuse(1, "1 revoked in the inventory");
+    let states = || -> Vec<String> {
+        let tokens = world.json("token list")["tokens"].clone();
+        let tokens = tokens.as_array().unwrap().iter();
+        tokens
+            .map(|token| token["state"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(states(), ["cancelled", "cancelled"]);
+    let cancelled = || {
+        let entries = crate::log::logged(&world);
+        let is_cancelled =
+            |entry: &&serde_json::Value| entry["type"] == "token" && entry["state"] == "cancelled";
+        entries.iter().filter(is_cancelled).count()
+    };
+    assert_eq!(cancelled(), 2);
+    std::fs::rename(world.path("aside"), &crl).unwrap();
+    // One that was made since, as by a run that was killed in between.
+    make();
+    world.pki(revoke).must_refuse(1, "was revoked at");
+    assert_eq!(states(), ["cancelled"; 3]);
+    assert_eq!(cancelled(), 3);
+}
+
+#[test]
 fn a_token_for_what_may_not_be_issued_is_not_made() {
     let world = World::new();
     for (words, says) in [
