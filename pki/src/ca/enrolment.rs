@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Ca;
+use super::renewal::same_days;
 use crate::authority::Issuing;
 use crate::error::Error;
 use crate::inspect::Inspected;
@@ -40,6 +41,8 @@ pub enum Applicant {
 struct Grant {
     profile: EndEntity,
     names: Names,
+    /// For how long, if not for what the profile says.
+    days: Option<u32>,
     token: Option<[u8; 32]>,
     predecessor: Option<CertificateId>,
     asker: Asker,
@@ -48,7 +51,8 @@ struct Grant {
 impl Ca {
     /// Certifies the key of `request` (PKCS #10) for an applicant from `address`. Returns DER.
     ///
-    /// An applicant by certificate gets the same profile and names. A certificate that ended is taken for
+    /// An applicant by certificate gets the same profile and names, and the same lifetime if it was given in days and
+    /// still fits, as by [`Ca::renew`]. A certificate that ended is taken for
     /// `grace` longer; one that was revoked is not. What is refused to a token or a certificate that is good is on
     /// record. One that is not good leaves no entry, because it could be shown without end.
     ///
@@ -79,7 +83,7 @@ impl Ca {
             profile: grant.profile,
             names: grant.names.clone(),
             key: KeySource::Request(request),
-            days: None,
+            days: grant.days,
         };
         let issued = self.enrol_or_refuse(order, &grant, now);
         match issued {
@@ -144,6 +148,7 @@ impl Ca {
         Ok(Grant {
             profile,
             names,
+            days: None,
             token: Some(hash),
             predecessor: None,
             asker: Asker::Token {
@@ -204,10 +209,12 @@ impl Ca {
             return Err(Error::Expired { serial, not_after });
         }
         self.refuse_if_too_often(&record.label, now)?;
+        let days = same_days(&record, self.issuing()?.validity().not_after, now);
         let (profile, names) = granted(record.profile, record.names)?;
         Ok(Grant {
             profile,
             names,
+            days,
             token: None,
             predecessor: Some(record.id),
             asker: Asker::Certificate { serial, address },

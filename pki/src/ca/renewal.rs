@@ -98,7 +98,7 @@ fn deserving(record: &Record, grace_days: u32, now: Timestamp) -> Result<EndEnti
 }
 
 /// The lifetime of the old one in days, if it was given in days and still fits.
-fn same_days(record: &Record, issuer_ends: Timestamp, now: Timestamp) -> Option<u32> {
+pub(super) fn same_days(record: &Record, issuer_ends: Timestamp, now: Timestamp) -> Option<u32> {
     const DAY: i64 = 24 * 60 * 60;
     let seconds = 1 + record
         .reserved_at

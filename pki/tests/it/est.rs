@@ -458,6 +458,26 @@ fn a_certificate_enrols_again_under_its_own_name_until_it_is_revoked() {
 }
 
 #[test]
+fn a_certificate_that_was_given_for_some_days_is_renewed_for_as_many() {
+    let world = world();
+    world
+        .pki(&format!(
+            "issue --profile device --id {PUMP} --new-key --days 3 --out pump"
+        ))
+        .must_succeed();
+    let server = Server::start(&world);
+    request(&world, PUMP, "next");
+    let words = format!("--cert pump/chain.pem --key pump/key.pem {POST}next.b64");
+    assert_eq!(curl(&world, &server, "simplereenroll", &words), "200");
+    world.write("next.pem", certificates(&world));
+    let lasts = |seconds: u32| {
+        let words = format!("x509 -in next.pem -noout -checkend {seconds}");
+        world.openssl(&words).code == 0
+    };
+    assert!(lasts(2 * 24 * 3600) && !lasts(3 * 24 * 3600));
+}
+
+#[test]
 fn a_certificate_of_another_authority_ends_the_handshake() {
     let world = world();
     let server = Server::start(&world);
@@ -517,13 +537,15 @@ fn pki_enrol_and_pki_renew_talk_to_it() {
     );
     world.run(words.split_whitespace()).must_succeed();
     world.verify("pump/cert.pem").must_succeed();
-    // One that ends before the next: what is no longer than the old one is no renewal.
     world
         .pki(&format!(
             "issue --profile device --id {PUMP} --new-key --days 30 --out short"
         ))
         .must_succeed();
     let before = world.read("short/cert.pem");
+    // It is for as many days, and ends are whole seconds.
+    #[allow(clippy::disallowed_methods)]
+    std::thread::sleep(Duration::from_millis(1100));
     world
         .run(["renew", "--in", "short", "--est", &est])
         .must_succeed();
