@@ -32,7 +32,8 @@ use crate::profile::{self, Validity};
 use crate::public_key::{PublicKey, hex, sha256};
 use crate::publication::Publication;
 use crate::request::{Request, RequestError};
-use crate::store::AuthorityRole;
+use crate::serial::Serial;
+use crate::store::{AuthorityRole, Record};
 
 /// Longest request that is read, in octets: a hundred constraints and a key.
 pub const MAX_REQUEST_OCTETS: usize = 64 * 1024;
@@ -160,6 +161,35 @@ impl SigningRequest {
     }
 }
 
+impl SigningRequest {
+    /// Of what a root issued, the certificates of this request that live, or may: those under its name, for its key.
+    ///
+    /// Refused if one of them was issued and then revoked: whoever has the key would have it certified again. One
+    /// that was revoked while it was pending never left. Refused as well while the name, whose end is 32 bits of
+    /// the key's identifier, is that of another key: verifiers find issuers and CRLs by it.
+    pub(crate) fn issued_before(
+        &self,
+        mut records: Vec<Record>,
+        now: Timestamp,
+    ) -> Result<Vec<Record>, CeremonyError> {
+        let (label, key) = (self.wishes.common_name(&self.key), hex(&self.key.sha256()));
+        for record in &records {
+            let is_same_name = record.label == label;
+            if is_same_name && record.key_sha256 != key && record.is_live(now) {
+                return Err(CeremonyError::NameTaken);
+            }
+            let was_issued = record.issued_at.is_some() && record.revoked.is_some();
+            if is_same_name && record.key_sha256 == key && was_issued {
+                let serial = record.serial.clone();
+                return Err(CeremonyError::RevokedBefore { serial });
+            }
+        }
+        records.retain(|record| record.label == label && record.key_sha256 == key);
+        records.retain(|record| record.is_live(now));
+        Ok(records)
+    }
+}
+
 fn wishes(text: Text) -> Result<Wishes, CeremonyError> {
     let unfit = |what| CeremonyError::NoRequest { what };
     if let Some(url) = &text.url {
@@ -210,7 +240,7 @@ impl Answer {
     }
 
     /// Reads what was brought: in PEM, the issuing authority's certificate, the root's and its CRL, in this
-    /// order; or its CRL alone. Anything else in the file is refused.
+    /// order; or its CRL alone. Any other block is refused; words around the blocks are not looked at.
     pub fn read(bytes: &[u8]) -> Result<Self, CeremonyError> {
         const MOST: usize = 3;
         let blocks: Vec<Pem> = Pem::iter_from_buffer(bytes)
@@ -249,8 +279,8 @@ pub struct Judged {
 
 impl SigningRequest {
     /// Judges the answer to it: the root is the one whose fingerprint (SHA-256 of its certificate) a person gave,
-    /// it signed the certificate and the CRL, all are in date, the CRL does not name the certificate, and the
-    /// certificate says what was asked for and what the profile says, for this key, and nothing else.
+    /// it signed the certificate and the CRL, all are in date, the CRL is not from before the certificate's notBefore
+    /// and does not name it, and the certificate says what was asked for and what the profile says, for this key, and nothing else.
     pub fn judge(
         &self,
         (issuing, root, crl): (&[u8], &[u8], &[u8]),
@@ -284,6 +314,10 @@ impl SigningRequest {
             return Err(CeremonyError::LivesTooLong);
         }
         let crl = judge_crl(&root, crl, now)?;
+        // Not a list of before, on which a revocation could not be.
+        if crl.this_update < validity.not_before {
+            return Err(CeremonyError::CrlBeforeCertificate);
+        }
         if crl
             .entries
             .iter()
@@ -382,6 +416,15 @@ pub enum CeremonyError {
     Crl(AuthorityError),
     /// The root's CRL revokes the certificate that it comes with.
     Revoked,
+    /// A certificate that was issued to the request was revoked since.
+    RevokedBefore {
+        /// Its serial.
+        serial: Serial,
+    },
+    /// Another key has the name that the request asks for.
+    NameTaken,
+    /// The root's CRL was signed before the certificate that it comes with.
+    CrlBeforeCertificate,
     /// A later CRL of the root is here already, or another one with its number.
     OlderCrl {
         /// Its number.
@@ -460,6 +503,15 @@ impl fmt::Display for CeremonyError {
             ),
             Self::Crl(error) => write!(f, "the root's CRL: {error}"),
             Self::Revoked => write!(f, "the root's CRL revokes the certificate"),
+            Self::RevokedBefore { serial } => write!(
+                f,
+                "certificate {serial} was issued to this request, and revoked since"
+            ),
+            Self::NameTaken => write!(f, "another key has the name that the request asks for"),
+            Self::CrlBeforeCertificate => write!(
+                f,
+                "the root's CRL is older than the certificate that it comes with"
+            ),
             Self::OlderCrl { number, known } => write!(
                 f,
                 "the root's CRL has number {number}, and number {known} is here already"
@@ -490,10 +542,94 @@ impl std::error::Error for CeremonyError {
             | Self::LivesTooLong
             | Self::OutOfDate { .. }
             | Self::Revoked
+            | Self::RevokedBefore { .. }
+            | Self::NameTaken
+            | Self::CrlBeforeCertificate
             | Self::OlderCrl { .. }
             | Self::AnotherCertificate
             | Self::NoFingerprint
             | Self::NoCeremony => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::PrivateKey;
+    use crate::public_key::KeyKind;
+    use crate::reason::Reason;
+    use crate::store::{CertificateId, KeyOrigin, Status};
+
+    #[test]
+    fn a_name_is_that_of_one_key_and_a_revoked_key_is_not_certified_again() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let day = SignedDuration::from_hours(24);
+        let request = SigningRequest {
+            wishes: Wishes {
+                name: AuthorityName::parse("Clinic").unwrap(),
+                url: None,
+                constraints: None,
+            },
+            key: PrivateKey::generate(KeyKind::P256)
+                .unwrap()
+                .public()
+                .clone(),
+            sha256: [0; 32],
+        };
+        let record = |key_sha256: &str, status, issued: bool| Record {
+            id: CertificateId::from_number(1),
+            serial: Serial::from_octets(&[0x4f]).unwrap(),
+            issuer: "root".to_owned(),
+            shard: None,
+            status,
+            profile: profile::issuing(),
+            label: request.wishes.common_name(&request.key),
+            names: Vec::new(),
+            key_origin: KeyOrigin::Request,
+            key_sha256: key_sha256.to_owned(),
+            reserved_at: now,
+            tbs_sha256: None,
+            validity: Some(Validity {
+                not_before: now - day,
+                not_after: now + day,
+            }),
+            fingerprint: None,
+            issued_at: issued.then_some(now),
+            revoked: (status == Status::Revoked).then_some((now, Reason::Superseded)),
+        };
+        let own = hex(&request.key.sha256());
+        let other = "4f".repeat(32);
+        let judged = |record: Record, at| {
+            let before = request.issued_before(vec![record], at);
+            before.map(|records| records.len())
+        };
+        assert!(matches!(
+            judged(record(&own, Status::Issued, true), now),
+            Ok(1)
+        ));
+        assert!(matches!(
+            judged(record(&own, Status::Pending, false), now),
+            Ok(1)
+        ));
+        assert!(matches!(
+            judged(record(&own, Status::Revoked, false), now),
+            Ok(0)
+        ));
+        for at in [now, now + day * 2] {
+            assert!(matches!(
+                judged(record(&own, Status::Revoked, true), at),
+                Err(CeremonyError::RevokedBefore { .. })
+            ));
+        }
+        // Two keys whose identifiers begin with the same 32 bits.
+        assert!(matches!(
+            judged(record(&other, Status::Issued, true), now),
+            Err(CeremonyError::NameTaken)
+        ));
+        assert!(matches!(
+            judged(record(&other, Status::Issued, true), now + day * 2),
+            Ok(0)
+        ));
     }
 }

@@ -107,8 +107,9 @@ fn ceremony(error: &CeremonyError) -> &'static str {
         CeremonyError::AnotherKey => "another_key",
         CeremonyError::NotAsAsked(_) | CeremonyError::LivesTooLong => "not_as_asked",
         CeremonyError::OutOfDate { .. } => "answer_out_of_date",
-        CeremonyError::Revoked => "issuer_revoked",
-        CeremonyError::OlderCrl { .. } => "crl_older",
+        CeremonyError::Revoked | CeremonyError::RevokedBefore { .. } => "issuer_revoked",
+        CeremonyError::NameTaken => "key_of_another",
+        CeremonyError::CrlBeforeCertificate | CeremonyError::OlderCrl { .. } => "crl_older",
         CeremonyError::AnotherCertificate => "another_certificate",
         CeremonyError::Root(_)
         | CeremonyError::Issuing(_)

@@ -208,6 +208,7 @@ mod tests {
             label: "urn:example:a".to_owned(),
             names: Vec::new(),
             key_origin: KeyOrigin::New,
+            key_sha256: "4f".repeat(32),
             reserved_at: now(),
             tbs_sha256: None,
             validity: (status != Status::Reserved).then(|| Validity {

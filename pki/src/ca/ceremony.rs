@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use super::founding::{certify_issuing, found, lay_out, sync};
 use super::keys::{Keyring, Making};
 use super::{
-    CA, CRL, Ca, PassphraseSources, Plan, SETTINGS, TRUST, certificate_file, crl_file, inventory,
-    key_file, shards,
+    CA, CRL, Ca, PassphraseSources, Plan, SETTINGS, TRUST, Which, certificate_file, crl_file,
+    inventory, key_file, shards,
 };
 use crate::authority::{Authority, AuthorityCertificate, Issuing, Level, ReadCrl, Root};
 use crate::ceremony::{
@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::files::{
     Doing, FileError, Readers, create_new, parent_of, read_bounded, replace, sync_directory,
 };
-use crate::log::{Asker, AuditLog};
+use crate::log::{Asker, AuditLog, LoggedStep, Recorder, certificates};
 use crate::pem;
 use crate::profile::{Validity, issuing as issuing_profile, whole_seconds};
 use crate::public_key::sha256;
@@ -113,8 +113,9 @@ impl Ca {
     /// Certifies the key of a request with the root's key, and writes the answer to the new file `out`: the
     /// certificate, the root's, and the root's CRL, signed anew. Who was there is put on record.
     ///
-    /// A request that was signed before is answered with the same certificate. One whose certificate may have
-    /// been signed by a run that was killed gets another one, and that one is revoked.
+    /// A request that was signed before is answered with the same certificate; it is refused if that was revoked.
+    /// One whose certificate may have been signed by a run that was killed gets another one, and that one is
+    /// revoked.
     pub fn sign_request(
         &mut self,
         request: &SigningRequest,
@@ -123,15 +124,14 @@ impl Ca {
         now: Timestamp,
     ) -> Result<Certified, Error> {
         refuse_if_there(out)?;
+        // Of two at once each would take what the other is about to sign for unfinished.
+        let _lock = lock(&self.directory.join(CA))?;
         let root = self.unlock::<Root>()?;
         let before = self.of_request(request, now)?;
         for record in &before {
             if record.status == Status::Pending {
-                self.revoke(
-                    &Find::Serial(record.serial.clone()),
-                    Reason::Superseded,
-                    now,
-                )?;
+                let find = Find::Serial(record.serial.clone());
+                self.revoke_those(&find, Which::Pending, Reason::Superseded, now)?;
             }
         }
         let recorder = self.log.open()?;
@@ -143,7 +143,10 @@ impl Ca {
             told.as_deref(),
         )?;
         let certificate = match self.signed_before(request, &before)? {
-            Some(certificate) => certificate,
+            Some(certificate) => {
+                self.put_issued_on_record(&certificate, &recorder)?;
+                certificate
+            }
             None => certify_issuing(
                 (self.root.0, &root),
                 &request.wishes,
@@ -167,16 +170,33 @@ impl Ca {
         })
     }
 
-    /// The certificates of a request that live, or may: those under its name, which ends with its key.
+    /// The certificates of a request that live, or may.
     fn of_request(&self, request: &SigningRequest, now: Timestamp) -> Result<Vec<Record>, Error> {
         let filter = Filter {
             profile: Some(issuing_profile()),
             ..Filter::default()
         };
-        let label = request.wishes.common_name(&request.key);
-        let mut records = self.store.list(&filter, None, MAX_PAGE, now)?.records;
-        records.retain(|record| record.label == label && record.is_live(now));
-        Ok(records)
+        let records = self.store.list(&filter, None, MAX_PAGE, now)?.records;
+        Ok(request.issued_before(records, now)?)
+    }
+
+    /// That a certificate was issued is on record, also if the run that issued it was killed before it was.
+    fn put_issued_on_record(
+        &self,
+        certificate: &AuthorityCertificate,
+        recorder: &Recorder,
+    ) -> Result<(), Error> {
+        let issuer = self.root.1.key_id();
+        let by = issuer.to_string();
+        for logged in certificates(&self.directory) {
+            let logged = logged?;
+            let is_it = logged.serial == *certificate.serial() && logged.issuer == by;
+            if is_it && logged.step == LoggedStep::Issued {
+                return Ok(());
+            }
+        }
+        let told = [(certificate.serial(), sha256(certificate.der()))];
+        Ok(recorder.issued(issuer, told)?)
     }
 
     /// The certificate that was issued to this request before, if it says what the request asks for.

@@ -63,6 +63,7 @@ use crate::revocation::{self, CrlFile, PublishedCrl};
 use crate::settings::{Holds, Settings};
 use crate::store::{
     AuthorityId, AuthorityRole, CertificateId, CrlState, Filter, Find, Page, Record, Status, Store,
+    StoreError,
 };
 
 use keys::Keyring;
@@ -120,6 +121,15 @@ pub enum Renewal {
     All,
     /// Those that are past half of their validity, or whose file is gone.
     Due,
+}
+
+/// What of what is found is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// All that lives, or may.
+    Live,
+    /// What was not finished. Refused if it was meanwhile.
+    Pending,
 }
 
 /// What came of issuing.
@@ -311,6 +321,16 @@ impl Ca {
         reason: Reason,
         now: Timestamp,
     ) -> Result<Revoked, Error> {
+        self.revoke_those(find, Which::Live, reason, now)
+    }
+
+    fn revoke_those(
+        &mut self,
+        find: &Find,
+        which: Which,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<Revoked, Error> {
         let at = whole_seconds(now)?;
         // What ended a little while ago can still be renewed, until somebody revokes it.
         let renewable = at.checked_sub(self.grace()).unwrap_or(at);
@@ -320,7 +340,13 @@ impl Ca {
         let issuing = self.issuing.as_ref().map_or(root, |(_, own)| own.key_id());
         let holds = self.settings.holds;
         let revoked = self.store.revoke::<Error>(find, reason, at, |found| {
-            let picked = revocation::judge(found, find, reason, renewable)?;
+            let mut picked = revocation::judge(found, find, reason, renewable)?;
+            if which == Which::Pending {
+                picked.retain(|record| record.status == Status::Pending);
+            }
+            if picked.is_empty() {
+                return Err(StoreError::State.into());
+            }
             let is_roots = |record: &Record| record.issuer == AuthorityRole::Root.as_str();
             // Nobody could sign the list that says so.
             if !holds.key_of(AuthorityRole::Root) && picked.iter().any(is_roots) {

@@ -316,7 +316,15 @@ fn ceremony(error: &CeremonyError) -> String {
         CeremonyError::OutOfDate { .. } => {
             "check the clocks of both machines; if they are right, sign it again where the root's key is"
         }
-        CeremonyError::Revoked => "begin again with a new directory: `pki ceremony request`",
+        CeremonyError::NameTaken => {
+            "make another request, with another key, in a new directory: `pki ceremony request`"
+        }
+        CeremonyError::CrlBeforeCertificate => {
+            "sign the request again where the root's key is: the answer comes with a newer CRL"
+        }
+        CeremonyError::Revoked | CeremonyError::RevokedBefore { .. } => {
+            "begin again with a new directory: `pki ceremony request`"
+        }
         CeremonyError::OlderCrl { .. } => "`pki crl` where the root's key is makes a newer one",
         CeremonyError::AnotherCertificate => {
             "import the root's CRL alone; a new certificate takes a new directory"

@@ -104,6 +104,8 @@ pub struct Record {
     pub names: Vec<Name>,
     /// Where its key was made.
     pub key_origin: KeyOrigin,
+    /// SHA-256 of its key's SubjectPublicKeyInfo, in hexadecimal.
+    pub key_sha256: String,
     /// When its serial was drawn.
     pub reserved_at: Timestamp,
     /// SHA-256 of what was to be signed, in hexadecimal; from `pending` on.
@@ -135,7 +137,7 @@ impl Record {
 /// The columns that [`read`] reads, of `certificates AS c` and `authorities AS a`.
 pub(super) const COLUMNS: &str = "c.id, c.serial, a.role, c.status, c.profile, c.label, \
      c.key_origin, c.reserved_at, c.tbs_sha256, c.not_before, c.not_after, c.fingerprint, \
-     c.issued_at, c.revoked_at, c.reason, c.shard";
+     c.issued_at, c.revoked_at, c.reason, c.shard, c.key_sha256";
 
 /// Reads a row of [`COLUMNS`]. The names belong to it, but stand elsewhere ([`add_names`]).
 pub(super) fn read(row: &Row) -> Result<Record, StoreError> {
@@ -161,6 +163,7 @@ pub(super) fn read(row: &Row) -> Result<Record, StoreError> {
         label: row.text(5)?.to_owned(),
         names: Vec::new(),
         key_origin: KeyOrigin::parse(row.text(6)?).ok_or(corrupt("a key origin"))?,
+        key_sha256: row.text(16)?.to_owned(),
         reserved_at: optional_time(row, 7)?.ok_or(corrupt("a time"))?,
         tbs_sha256: row.optional_text(8)?.map(str::to_owned),
         validity,

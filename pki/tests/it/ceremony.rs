@@ -562,6 +562,8 @@ fn mixed(world: &World, issuing: &str, root: &str, crl: &str) -> String {
 #[test]
 fn every_wrong_answer_is_refused_by_name_and_changes_nothing() {
     let world = asked("--permit-dns clinic.example");
+    // A root that knows nothing of what it will have signed.
+    copy(&world, "root", "unaware");
     sign(&world, "root", "request.pem", "answer.pem").must_succeed();
     let answer = world.read("answer.pem");
     found_root(&world, "other");
@@ -576,8 +578,8 @@ fn every_wrong_answer_is_refused_by_name_and_changes_nothing() {
         .replace("clinic.example", "example");
     world.write("wider.csr", wider);
     copy(&world, "root", "lenient");
+    sign(&world, "unaware", "wider.csr", "wider.pem").must_succeed();
     at_root(&world, "revoke --cert answer.pem --reason superseded").must_succeed();
-    sign(&world, "root", "wider.csr", "wider.pem").must_succeed();
     let root = |name: &str| format!("{name}/trust.pem");
     let crl = |name: &str| format!("{name}/crl/root.crl");
     let with_crl = |crl: &str| mixed(&world, "answer.pem", "root/trust.pem", crl);
@@ -906,6 +908,70 @@ fn a_request_that_was_signed_gets_the_same_certificate_and_files_are_never_overw
 }
 
 #[test]
+fn what_was_revoked_is_not_certified_again_and_takes_a_new_directory() {
+    let world = asked("--permit-dns clinic.example");
+    sign(&world, "root", "request.pem", "answer.pem").must_succeed();
+    at_root(&world, "revoke --cert answer.pem --reason superseded").must_succeed();
+    let wider = world
+        .read("request.pem")
+        .replace("clinic.example", "example");
+    world.write("wider.csr", wider);
+    for request in ["request.pem", "wider.csr"] {
+        sign(&world, "root", request, "again.pem").must_refuse(1, "and revoked since");
+    }
+    assert!(!world.path("again.pem").exists());
+    let other =
+        "ceremony request --dir second --name Clinic --permit-dns clinic.example --out second.csr";
+    world.run(other.split_whitespace()).must_succeed();
+    sign(&world, "root", "second.csr", "second.pem").must_succeed();
+}
+
+#[test]
+fn two_that_sign_at_once_do_not_take_each_other_for_unfinished() {
+    let world = asked("");
+    let digest = sha256_of(&world, "request.pem");
+    // Held as by another run.
+    let held = fs::File::open(world.path("root/ca")).unwrap();
+    held.lock().unwrap();
+    let before = files(&world, "root");
+    sign(&world, "root", "request.pem", "answer.pem").must_refuse(1, "lock");
+    assert_eq!(files(&world, "root"), before);
+    drop(held);
+    let mut runs: Vec<_> = (0..4)
+        .map(|run| {
+            let words = format!(
+                "ceremony sign --dir root --request request.pem --request-sha256 {digest} --out {run}.pem"
+            );
+            world.command(words.split_whitespace()).spawn().unwrap()
+        })
+        .collect();
+    let done = runs.iter_mut().filter_map(|run| run.wait().ok());
+    assert!(done.filter(std::process::ExitStatus::success).count() > 0);
+    let listed = at_root(&world, "list --profile issuing --json").must_succeed();
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    assert_eq!(listed["total"], 1, "{listed}");
+}
+
+#[test]
+fn a_list_of_before_the_certificate_is_not_taken_with_it() {
+    let world = World::empty();
+    let name = pki::AuthorityName::parse("Clinic").unwrap();
+    let then = Timestamp::now() - SignedDuration::from_hours(72);
+    Ca::init_root(&world.path("root"), &pki::Plan::new(name), then).unwrap();
+    copy(&world, "root/crl/root.crl", "old.crl");
+    world.pki(ASK).must_succeed();
+    sign(&world, "root", "request.pem", "answer.pem").must_succeed();
+    world.write(
+        "old.pem",
+        mixed(&world, "answer.pem", "root/trust.pem", "old.crl"),
+    );
+    let before = files(&world, "pki");
+    import(&world, "old.pem").must_refuse(1, "older than the certificate");
+    assert_eq!(files(&world, "pki"), before);
+    import(&world, "answer.pem").must_succeed();
+}
+
+#[test]
 fn encrypted_keys_on_both_sides_open_with_their_own_passphrases() {
     let world = World::empty();
     for (name, passphrase) in [
@@ -1024,6 +1090,12 @@ fn a_signature_that_is_killed_is_done_by_doing_it_again_and_leaves_one_certifica
             world.run(words.split(' ')).must_succeed();
         }
         assert_eq!((list("issued"), list("pending")), (1, 0), "{call} {nth}");
+        // The root's own, and what it signed.
+        let entries = logged_in(&world, "root");
+        let issued = crate::log::serials(&entries, "certificate_issued");
+        let is_revoked = crate::log::serials(&entries, "certificate_revoked");
+        let told = issued.difference(&is_revoked).count();
+        assert_eq!(told, 2, "{call} {nth}");
         copy(&world, "pki", "again");
         let import = format!("ceremony import --dir again --in answer.pem --root-sha256 {root}");
         world.run(import.split(' ')).must_succeed();
