@@ -30,8 +30,26 @@ impl Attempts {
         }
     }
 
+    /// Has `put` put an attempt on record, if it is to be. One that it failed for is as if it had not been.
+    pub(crate) fn tell<E>(
+        &mut self,
+        serial: &Serial,
+        now: Instant,
+        put: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.is_new(serial, now) {
+            return Ok(());
+        }
+        let told = put();
+        if told.is_err() {
+            self.seen.remove(serial);
+            self.told = self.told.saturating_sub(1);
+        }
+        told
+    }
+
     /// Whether an attempt is to be put on record.
-    pub(crate) fn is_new(&mut self, serial: &Serial, now: Instant) -> bool {
+    fn is_new(&mut self, serial: &Serial, now: Instant) -> bool {
         if now.duration_since(self.began) >= QUIET {
             self.began = now;
             self.told = 0;
@@ -65,6 +83,21 @@ mod tests {
         assert!(!attempts.is_new(&serial(1), start + QUIET / 2));
         assert!(attempts.is_new(&serial(2), start + QUIET / 2));
         assert!(attempts.is_new(&serial(1), start + QUIET));
+    }
+
+    #[test]
+    fn an_attempt_that_the_log_did_not_take_is_told_by_the_next_one() {
+        let start = Instant::now();
+        let mut attempts = Attempts::new(start);
+        let mut told = 0;
+        for fails in [true, true, false, false] {
+            let put = || {
+                told += 1;
+                if fails { Err(()) } else { Ok(()) }
+            };
+            assert_eq!(attempts.tell(&serial(1), start, put).is_err(), fails);
+        }
+        assert_eq!(told, 3, "the fourth is within the hour");
     }
 
     #[test]

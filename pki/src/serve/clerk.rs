@@ -241,11 +241,11 @@ impl Clerk {
     /// Whoever still has a revoked certificate, and tries, is what an auditor looks for. Returns what is to be
     /// answered.
     fn put_attempt_on_record(&mut self, error: Error, address: IpAddr) -> Error {
-        if let Error::AlreadyRevoked { serial, .. } = &error
-            && self.attempts.is_new(serial, Instant::now())
-            && let Err(error) = self.ca.put_attempt_on_record(&error, serial, address)
-        {
-            return error;
+        if let Error::AlreadyRevoked { serial, .. } = &error {
+            let put = || self.ca.put_attempt_on_record(&error, serial, address);
+            if let Err(failed) = self.attempts.tell(serial, Instant::now(), put) {
+                return failed;
+            }
         }
         error
     }
