@@ -60,6 +60,7 @@ use crate::profile::{EndEntity, Names, whole_seconds};
 use crate::publication::{Publication, crl_name};
 use crate::reason::Reason;
 use crate::revocation::{self, CrlFile, PublishedCrl};
+use crate::serial::Serial;
 use crate::settings::{Holds, Settings};
 use crate::store::{
     AuthorityId, AuthorityRole, CertificateId, CrlState, Filter, Find, Page, Record, Status, Store,
@@ -130,6 +131,8 @@ enum Which {
     Live,
     /// What was not finished. Refused if it was meanwhile.
     Pending,
+    /// As `Live`; what a root issued whose key is elsewhere, in the inventory alone.
+    Told,
 }
 
 /// What came of issuing.
@@ -151,6 +154,8 @@ pub struct Revoked {
     /// Other certificates of the same name that are still good, if it was a key that was compromised: whoever
     /// had the key could have got them with it.
     pub others: Vec<Record>,
+    /// Those of the certificates that no list names which is signed here: the key of their issuer is elsewhere.
+    pub elsewhere: Vec<Serial>,
 }
 
 impl Ca {
@@ -349,7 +354,8 @@ impl Ca {
             }
             let is_roots = |record: &Record| record.issuer == AuthorityRole::Root.as_str();
             // Nobody could sign the list that says so.
-            if !holds.key_of(AuthorityRole::Root) && picked.iter().any(is_roots) {
+            let is_elsewhere = !holds.key_of(AuthorityRole::Root) && which != Which::Told;
+            if is_elsewhere && picked.iter().any(is_roots) {
                 return Err(Error::RootElsewhere);
             }
             let told = picked.iter().map(|record| {
@@ -381,8 +387,13 @@ impl Ca {
         };
         let others = others.map_err(|error| unpublished(&[], error))?;
         cancelled.map_err(|error| unpublished(&others, error))?;
-        let mut crls = Vec::new();
+        let (mut crls, mut elsewhere) = (Vec::new(), Vec::new());
         for role in [AuthorityRole::Issuing, AuthorityRole::Root] {
+            if !holds.key_of(role) {
+                let theirs = records.iter().filter(|one| one.issuer == role.as_str());
+                elsewhere.extend(theirs.map(|one| one.serial.clone()));
+                continue;
+            }
             let shards: BTreeSet<Option<u16>> = records
                 .iter()
                 .filter(|record| record.issuer == role.as_str())
@@ -396,6 +407,7 @@ impl Ca {
             records,
             crls,
             others,
+            elsewhere,
         })
     }
 

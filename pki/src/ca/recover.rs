@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Ca, Revoked};
+use super::{Ca, Revoked, Which};
 use crate::error::Error;
 use crate::log::{Logged, LoggedStep, certificates};
 use crate::reason::Reason;
@@ -55,39 +55,38 @@ impl Ca {
     }
 
     /// Takes the unknown ones into the inventory, and revokes them and the pending ones, durable and on
-    /// record like any revocation. What expired meanwhile stays as it is: no verifier accepts it.
+    /// record like any revocation. What expired meanwhile stays as it is: no verifier accepts it. What a root
+    /// issued whose key is elsewhere is revoked in the inventory alone ([`Revoked::elsewhere`]): nothing is issued
+    /// under it any more, and verifiers learn it from that root's list.
     pub fn recover(&mut self, now: Timestamp) -> Result<Revoked, Error> {
         for logged in self.unknown()? {
             self.adopt(&logged, now)?;
         }
-        let mut elsewhere = None;
         let mut revoked = Revoked {
             records: Vec::new(),
             crls: Vec::new(),
             others: Vec::new(),
+            elsewhere: Vec::new(),
         };
         let unfinished = self.unfinished(now)?;
         let pending = unfinished.pending.into_iter();
         let pending = pending.filter(|record| record.is_live(now));
         let serials = pending.map(|record| record.serial);
         for serial in serials.chain(unfinished.taken_back) {
-            let one = match self.revoke(&Find::Serial(serial), Reason::Unspecified, now) {
+            let find = Find::Serial(serial);
+            let one = match self.revoke_those(&find, Which::Told, Reason::Unspecified, now) {
                 // It ended meanwhile, or somebody else was faster.
                 Err(Error::Expired { .. } | Error::AlreadyRevoked { .. }) => continue,
-                // Said behind the others.
-                Err(error @ Error::RootElsewhere) => {
-                    elsewhere = Some(error);
-                    continue;
-                }
                 one => one?,
             };
+            revoked.elsewhere.extend(one.elsewhere);
             revoked.records.extend(one.records);
             for crl in one.crls {
                 revoked.crls.retain(|older| older.path != crl.path);
                 revoked.crls.push(crl);
             }
         }
-        elsewhere.map_or(Ok(revoked), Err)
+        Ok(revoked)
     }
 
     /// What the log intended to sign and the inventory does not know.

@@ -83,6 +83,7 @@ pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
             "count": revoked.records.len(),
             "crls": revoked.crls.iter().map(crl_json).collect::<Vec<_>>(),
             "others": certificates(&revoked.others, now),
+            "elsewhere": revoked.elsewhere.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }));
     }
     let mut text = String::new();
@@ -92,6 +93,12 @@ pub(super) fn revoked(revoked: &Revoked, now: Timestamp, json: bool) -> String {
     let count = counted(revoked.records.len(), "certificate");
     let _ = writeln!(text, "{count} revoked");
     text += &crl_lines(&revoked.crls);
+    for serial in &revoked.elsewhere {
+        let _ = writeln!(
+            text,
+            "elsewhere {serial} is on no list that is signed here: bring the root's (pki ceremony import)"
+        );
+    }
     for record in &revoked.others {
         let _ = writeln!(text, "still good {} {}", record.serial, record.label);
     }

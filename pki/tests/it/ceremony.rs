@@ -972,6 +972,39 @@ fn a_list_of_before_the_certificate_is_not_taken_with_it() {
 }
 
 #[test]
+fn an_older_inventory_of_an_issuing_authority_that_was_revoked_recovers_without_the_roots_key() {
+    let world = held("");
+    let device = world.device("urn:example:pump-1", "pump");
+    let copy = fs::read(world.path("pki/ca/inventory.db")).unwrap();
+    world
+        .pki("revoke --id urn:example:pump-1 --reason superseded")
+        .must_succeed();
+    at_root(
+        &world,
+        "revoke --cert pki/ca/issuing.pem --reason cACompromise",
+    )
+    .must_succeed();
+    world
+        .pki("ceremony import --in root/crl/root.crl")
+        .must_succeed();
+    for file in ["inventory.db-wal", "inventory.db-shm"] {
+        let _ = fs::remove_file(world.path(&format!("pki/ca/{file}")));
+    }
+    world.write("pki/ca/inventory.db", copy);
+    let shown = world.json("show --cert pki/ca/issuing.pem");
+    let issuing = shown["certificates"][0]["serial"].clone();
+    assert_eq!(shown["certificates"][0]["status"], "issued");
+    let recovered = world.json("recover --revoke");
+    assert_eq!(recovered["count"], 2, "{recovered}");
+    assert_eq!(recovered["elsewhere"], serde_json::json!([issuing]));
+    assert!(world.crl_text().to_lowercase().contains(&device));
+    world
+        .pki("issue --profile device --id urn:example:a --new-key --out a")
+        .must_refuse(1, "revoked");
+    assert_eq!(world.json("recover")["taken_back"], serde_json::json!([]));
+}
+
+#[test]
 fn encrypted_keys_on_both_sides_open_with_their_own_passphrases() {
     let world = World::empty();
     for (name, passphrase) in [
