@@ -31,14 +31,14 @@ use crate::files::{
 use crate::log::{Asker, AuditLog, LoggedStep, Recorder, certificates};
 use crate::pem;
 use crate::profile::{Validity, issuing as issuing_profile, whole_seconds};
-use crate::public_key::sha256;
+use crate::public_key::{hex, sha256};
 use crate::reason::Reason;
 use crate::revocation::{self, PublishedCrl};
 use crate::settings::{Holds, Settings};
 use crate::staging::move_new;
 use crate::store::{
     AuthorityId, AuthorityRole, CrlState, Filter, Find, Imported as Row, KeyOrigin, MAX_PAGE,
-    Record, Status, Store,
+    Record, Status, Store, StoreError,
 };
 
 /// The request of a directory, as it was made.
@@ -162,6 +162,11 @@ impl Ca {
         let crl = crl.ok_or(CeremonyError::NoAnswer)?;
         let root = self.root.1.der();
         let text = Answer::write(certificate.der(), root, &crl);
+        // What nobody could import is not carried there.
+        if text.len() > MAX_ANSWER_OCTETS {
+            let (path, limit) = (out.to_owned(), MAX_ANSWER_OCTETS);
+            return Err(FileError::TooLarge { path, limit }.into());
+        }
         put_out(out, text.as_bytes())?;
         Ok(Certified {
             record: self.one(&Find::Tbs(certificate.tbs_sha256()))?,
@@ -224,7 +229,8 @@ impl Ca {
     /// whose certificate has the SHA-256 `root_sha256`, or a later CRL of that root. All of it is judged before
     /// anything changes.
     ///
-    /// A CRL that revokes the issuing authority revokes it in the inventory, for good: nothing is issued any more.
+    /// A later CRL revokes in the inventory what it names, for good: once it names the issuing authority, nothing
+    /// is issued any more.
     ///
     /// Interrupted, it is done by doing it again.
     pub fn import(
@@ -287,11 +293,15 @@ impl Ca {
         let crl = judge_crl(&self.root.1, der, now)?;
         let id = self.root.0;
         refuse_if_older(&self.store, id, &crl)?;
-        let own = self.issuing()?;
-        let find = Find::Tbs(own.tbs_sha256());
-        let mut listed = crl.entries.iter();
-        let entry = listed.find(|entry| entry.serial == *own.serial());
-        let is_good = self.one(&find)?.status == Status::Issued;
+        let own = self.issuing()?.serial().clone();
+        // Those of other issuing authorities are here, too, where they share an inventory.
+        let mut good = Vec::new();
+        for entry in &crl.entries {
+            let found = self.store.find(&Find::Serial(entry.serial.clone()))?;
+            if found.iter().any(is_good_of_root) {
+                good.push(entry);
+            }
+        }
         let recorder = self.log.open()?;
         let root_key = self.root.1.key_id();
         recorder.act(
@@ -301,19 +311,29 @@ impl Ca {
             None,
         )?;
         // The inventory first: from here on nothing is issued, whatever becomes of the file.
-        if let Some(entry) = entry
-            && is_good
-        {
+        for entry in good {
             let told = [(root_key, &entry.serial)];
             recorder.revoked(told, entry.reason, &Asker::Operator)?;
+            let find = Find::Serial(entry.serial.clone());
+            let judge = |mut found: Vec<Record>| {
+                found.retain(is_good_of_root);
+                Ok(found)
+            };
             self.store
-                .revoke::<Error>(&find, entry.reason, entry.at, Ok)?;
+                .revoke::<Error>(&find, entry.reason, entry.at, judge)?;
         }
         self.store.import_crl(id, &state_of(&crl))?;
         put_crl(&self.directory, der)?;
         recorder.close()?;
-        Ok(entry.is_some())
+        Ok(crl.entries.iter().any(|entry| entry.serial == own))
     }
+}
+
+/// Whether it is one of a root's that is not revoked in the inventory; its own certificate is not.
+fn is_good_of_root(record: &Record) -> bool {
+    record.issuer == AuthorityRole::Root.as_str()
+        && record.profile != Root::profile()
+        && matches!(record.status, Status::Pending | Status::Issued)
 }
 
 /// The request that a directory waits for an answer to, if it is the one that is asked for.
@@ -370,6 +390,13 @@ fn import_answer(
         &ca.join(key_file(AuthorityRole::Issuing)),
     )?;
     let authority = Authority::<Issuing>::unlock(issuing.clone(), key)?;
+    let mut store = inventory::open(settings.inventory.as_ref(), &ca)?;
+    // In an inventory that is shared another issuing authority may have brought a later one.
+    match store.authority(AuthorityRole::Root, root.key_id()) {
+        Ok(id) => refuse_if_older(&store, id, &judged.crl)?,
+        Err(StoreError::UnknownAuthority { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     let recorder = AuditLog::of(directory).open()?;
     recorder.act(
         Act::CeremonyImported,
@@ -377,12 +404,12 @@ fn import_answer(
         Some(sha256(brought)),
         None,
     )?;
-    let mut store = inventory::open(settings.inventory.as_ref(), &ca)?;
     let rows = (
         &row::<Root>(root, KeyOrigin::Request),
         &row::<Issuing>(issuing, KeyOrigin::New),
     );
     let (root_id, issuing_id) = store.import(rows, now)?;
+    // Again: somebody may have been faster.
     refuse_if_older(&store, root_id, &judged.crl)?;
     store.import_crl(root_id, &state_of(&judged.crl))?;
 
@@ -469,10 +496,11 @@ fn put_crl(directory: &Path, der: &[u8]) -> Result<(), FileError> {
 /// may be a stick whose file system knows no modes, so it gets none but the umask's.
 fn put_out(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| FileError::NoRandomness)?;
+    // Of its own: one of this name beside it may be somebody's. A run that is killed leaves one.
+    name.push(format!(".{}.part", hex(&random)));
     let part = path.with_file_name(name);
-    // From a run that was killed.
-    let _ = fs::remove_file(&part);
     let created = OpenOptions::new().write(true).create_new(true).open(&part);
     let mut file = created.map_err(|error| FileError::io(Doing::Create, &part, error))?;
     let written = file
@@ -501,4 +529,114 @@ fn lock(ca: &Path) -> Result<File, FileError> {
         .try_lock()
         .map_err(|error| FileError::io(Doing::Lock, ca, error.into()))?;
     Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::AuthorityName;
+
+    struct Two {
+        home: tempfile::TempDir,
+        root: Ca,
+        now: Timestamp,
+    }
+
+    impl Two {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let now = Timestamp::now();
+            let root = Ca::init_root(&home.path().join("root"), &plan(), now).unwrap();
+            Self { home, root, now }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.home.path().join(name)
+        }
+
+        /// The answer to a request of the new directory `name`.
+        fn answer(&mut self, name: &str) -> Vec<u8> {
+            let [csr, out] = ["csr", "answer"].map(|end| self.path(&format!("{name}.{end}")));
+            let request = Ca::request(&self.path(name), &plan(), &csr, self.now).unwrap();
+            self.root
+                .sign_request(&request, &[], &out, self.now)
+                .unwrap();
+            fs::read(out).unwrap()
+        }
+
+        fn import(&self, name: &str, answer: &[u8]) -> Result<Imported, Error> {
+            let none = PassphraseSources::default();
+            let root = Some(self.root.root().sha256());
+            Ca::import(&self.path(name), answer, root, none, self.now)
+        }
+    }
+
+    fn plan() -> Plan {
+        Plan::new(AuthorityName::parse("Clinic").unwrap())
+    }
+
+    #[test]
+    fn a_list_of_the_root_revokes_all_that_it_names_where_an_inventory_is_shared() {
+        let mut two = Two::new();
+        let (own, other) = (two.answer("own"), two.answer("other"));
+        let mut ca = two.import("own", &own).unwrap().ca;
+        // What the other one's import leaves in an inventory that they share.
+        let Answer::Whole { issuing, .. } = Answer::read(&other).unwrap() else {
+            panic!("an answer")
+        };
+        let issuing = AuthorityCertificate::parse::<Issuing>(&issuing).unwrap();
+        let root = ca.root.1.clone();
+        let rows = (
+            &row::<Root>(&root, KeyOrigin::Request),
+            &row::<Issuing>(&issuing, KeyOrigin::Request),
+        );
+        ca.store.import(rows, two.now).unwrap();
+        let find = Find::Serial(issuing.serial().clone());
+        two.root.revoke(&find, Reason::Superseded, two.now).unwrap();
+        let list = fs::read(two.path("root/crl/root.crl")).unwrap();
+        let list = pem::first_crl(&list).unwrap();
+        assert!(!ca.import_crl(&list, two.now).unwrap(), "not its own");
+        let found = ca.show(&find).unwrap();
+        assert_eq!(found[0].status, Status::Revoked);
+        assert_eq!(found[0].revoked.unwrap().1, Reason::Superseded);
+        ca.refuse_if_issuer_is_revoked().unwrap();
+    }
+
+    #[test]
+    fn an_older_list_than_an_inventory_knows_is_refused_before_anything_is_told_of_it() {
+        let mut two = Two::new();
+        let answer = two.answer("own");
+        let ca = two.path("own").join(CA);
+        let mut store = inventory::open(None, &ca).unwrap();
+        let key = two.root.root().key_id();
+        let id = store.add_authority(AuthorityRole::Root, key).unwrap();
+        let later = CrlState {
+            shard: None,
+            number: 1000,
+            this_update: two.now,
+            next_update: two.now,
+            entries: 0,
+        };
+        store.import_crl(id, &later).unwrap();
+        store.close().unwrap();
+        assert!(matches!(
+            two.import("own", &answer),
+            Err(Error::Ceremony(CeremonyError::OlderCrl { .. }))
+        ));
+        let store = inventory::open(None, &ca).unwrap();
+        let rows = store
+            .list(&Filter::default(), None, MAX_PAGE, two.now)
+            .unwrap();
+        assert_eq!(rows.total, 0);
+    }
+
+    #[test]
+    fn a_file_of_somebody_beside_what_is_written_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let beside = home.path().join("answer.pem.part");
+        fs::write(&beside, "mine").unwrap();
+        put_out(&home.path().join("answer.pem"), b"answer").unwrap();
+        assert_eq!(fs::read(&beside).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2);
+    }
 }
