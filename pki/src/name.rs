@@ -24,6 +24,33 @@ pub enum Name {
     Hardware(HardwareModule),
 }
 
+/// Whether a character shows nothing, or turns the text around it: two words that differ in it look the same to
+/// whoever compares them. Format characters (General_Category Cf), separators of lines and paragraphs, variation
+/// selectors, tags and fillers of Unicode.
+#[must_use]
+pub fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
 /// The text of a well-formed absolute URI.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Uri(String);

@@ -12,13 +12,15 @@ use super::encode::{verify_certificate, verify_crl};
 use super::{AuthorityError, Below, Level};
 use crate::constraints::NameConstraints;
 use crate::lint::{self, LintError};
+use crate::name::is_invisible;
 use crate::profile::{self, Role, Validity};
 use crate::public_key::{KeyId, PublicKey, sha256};
 use crate::reason::{REASONS, RevokedEntry};
 use crate::serial::Serial;
 use crate::store::AuthorityRole;
 
-/// What an authority is called: 1 to 40 printable characters. With the words that follow it, it
+/// What an authority is called: 1 to 40 printable characters, none of which hides
+/// ([`is_invisible`]): people compare it. With the words that follow it, it
 /// fits the 64 characters of a common name (RFC 5280 appendix A.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorityName(String);
@@ -31,7 +33,7 @@ impl AuthorityName {
         let length = text.chars().count();
         let well_formed = (1..=Self::MAX).contains(&length)
             && text.trim() == text
-            && !text.chars().any(char::is_control);
+            && !text.chars().any(|c| c.is_control() || is_invisible(c));
         if well_formed {
             Ok(Self(text.to_owned()))
         } else {
@@ -303,6 +305,32 @@ mod tests {
         spoil(&mut params);
         let certificate = params.self_signed(&key).unwrap();
         AuthorityCertificate::parse::<Issuing>(certificate.der()).map(|_| ())
+    }
+
+    #[test]
+    fn a_name_has_no_character_that_nobody_sees() {
+        for hidden in [
+            '\u{ad}',
+            '\u{61c}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{206f}',
+            '\u{feff}',
+            '\u{fffb}',
+            '\u{e0001}',
+            '\u{e007f}',
+        ] {
+            let name = format!("Cli{hidden}nic");
+            assert!(AuthorityName::parse(&name).is_err(), "{hidden:?}");
+        }
+        for name in ["Clinic", "Klinik Süd", "Больница № 1", "病院", "مستشفى"] {
+            AuthorityName::parse(name).unwrap();
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use pki::ceremony::{CeremonyError, MAX_ANSWER_OCTETS, MAX_REQUEST_OCTETS, SigningRequest};
 use pki::files::read_bounded;
 use pki::key::TokenUri;
+use pki::name::is_invisible;
 use pki::profile::Validity;
 use pki::{AuthorityName, Ca, Certified, Error, Imported, KeySettings, SecretSource};
 use serde_json::{Value, json};
@@ -152,7 +153,8 @@ const MAX_WITNESSES: usize = 16;
 
 fn witness(text: &str) -> Result<String, &'static str> {
     const MAX: usize = 80;
-    let is_name = (1..=MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    let hides = |c: char| c.is_control() || is_invisible(c);
+    let is_name = (1..=MAX).contains(&text.chars().count()) && !text.chars().any(hides);
     is_name
         .then(|| text.to_owned())
         .ok_or("a witness has a name of 1 to 80 printable characters")

@@ -865,6 +865,8 @@ fn every_wrong_request_is_refused_by_name_and_nothing_is_signed() {
     let witness = "ceremony sign --dir root --request request.pem --witness";
     let empty = witness.split(' ').chain([""]);
     world.run(empty).must_refuse(64, "witness");
+    let hidden = witness.split(' ').chain(["Bob\u{202e}adA"]);
+    world.run(hidden).must_refuse(64, "witness");
     // What asks for less than others do is signed.
     world.write("plain.csr", csr("key.pem", ""));
     sign(&world, "root", "plain.csr", "plain.pem").must_succeed();
