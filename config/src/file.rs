@@ -281,7 +281,7 @@ table! {
         /// How long an idle connection is kept. Keep it below what the server keeps: many close
         /// after 5s, and a request must not meet a connection that is being closed.
         idle: Duration => or_default(seconds(4)), within seconds(0), hours(1);
-        /// Connections at once, for each worker.
+        /// Connections at once, for each worker. WebSockets have half as many of their own.
         connections: NonZeroU32 => or_default(count(256)), within count(1), count(100_000);
         /// The base URL of a FHIR server, under which its patients are known.
         fhir_base: BaseUrl => optional;

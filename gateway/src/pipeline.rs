@@ -13,11 +13,12 @@ use crate::ask::Asker;
 use crate::authorize::{self, AuthorizeRefusal};
 use crate::checks;
 use crate::message;
+use crate::peer::Client;
 use crate::record::{ConnectionRecord, Record, Recorder};
 use crate::refusal::Refusal;
 use crate::release::{self, Prepared, Released, Vouch};
 use crate::request::Received;
-use crate::route::RouteRefusal;
+use crate::route::{RouteEntry, RouteRefusal};
 use crate::signing::DIRECTORY;
 use crate::site::Site;
 use crate::upgrade;
@@ -135,6 +136,48 @@ impl Pipeline {
             .get(&peer.listener)
             .ok_or(AuthorizeRefusal::TrustGone)?;
         authorize::standing(&peer.client, listener.side.clients(), seconds(now))
+    }
+}
+
+impl Pipeline {
+    /// Whether a client is still vouched for, where somebody is asked for its status (OCSP).
+    pub async fn vouched(&self, connection: &ConnectionRecord) -> Result<(), AuthorizeRefusal> {
+        let site = self.site.load_full();
+        let peer = connection.peer();
+        let listener = site
+            .listeners
+            .get(&peer.listener)
+            .ok_or(AuthorizeRefusal::TrustGone)?;
+        let patience = Instant::now() + listener.limits.handshake;
+        let settled = self
+            .asker
+            .settle(&peer.client, listener.side.clients(), patience);
+        settled.await.map_err(AuthorizeRefusal::Standing)
+    }
+
+    /// Whether the configuration in force would still open a WebSocket of this route for this client.
+    pub fn carries(
+        &self,
+        opened: &RouteEntry,
+        connection: &ConnectionRecord,
+    ) -> Result<(), AuthorizeRefusal> {
+        let site = self.site.load();
+        let (peer, opened) = (connection.peer(), &opened.route);
+        let mut routes = site.config.routes.iter();
+        let same = routes.find(|route| {
+            let mut listeners = route.listeners.iter();
+            route.name.value == opened.name.value
+                && route.path.value == opened.path.value
+                && route.upstream.value == opened.upstream.value
+                && route.websocket == opened.websocket
+                && listeners.any(|listener| listener.value == peer.listener)
+        });
+        let route = same.ok_or(AuthorizeRefusal::NotPermitted)?;
+        let client = match &peer.client {
+            Client::Anonymous => None,
+            Client::Known(identity) => Some((identity.trust(), identity.name())),
+        };
+        authorize::rule(client, &route.allow.value, &site.roles).map(drop)
     }
 }
 

@@ -106,7 +106,8 @@ pub async fn http1<W: AsyncRead + AsyncWrite + Unpin>(
     let mut head = BytesMut::with_capacity(1024);
     let protocol = upgrade::WEBSOCKET;
     let hop = Hop {
-        upgrade: is_tunnel.then_some(&protocol),
+        // An answer that asks for it names it (RFC 9110 15.5.22).
+        upgrade: (is_tunnel || status == http::StatusCode::UPGRADE_REQUIRED).then_some(&protocol),
         ..Hop::from(persistence)
     };
     if encode::response(&mut head, status, &headers, framing, answered, hop).is_err() {

@@ -2,12 +2,13 @@
 //!
 //! It passes in windows, each way its own: no byte of one leaves, to the upstream or to the client, before a
 //! `passage` is durable that covers it; a window is 1 MiB, or what comes within a minute. Fails closed: where a
-//! passage cannot be made durable in five seconds the tunnel is cut. What survives a crash here: the records of
+//! passage cannot be made durable in five seconds the tunnel is cut. Where a route is declared to carry no ePHI, what
+//! goes to the client is recorded and not waited for. What survives a crash here: the records of
 //! all that passed, and at most of one window more each way.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::error::AppendError;
@@ -40,7 +41,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Whoever takes nothing for so long is given up.
 const STALL: Duration = Duration::from_mins(1);
 
-/// When one side has ended the other one has so long to end too.
+/// When one side has ended the other one has so long to end too, or is cut.
 const GOODBYE: Duration = Duration::from_secs(10);
 
 /// Carries what both sides send, until they end.
@@ -57,7 +58,11 @@ pub async fn run<C: AsyncRead + AsyncWrite + Unpin>(
         part,
         waits,
     } = tunnel;
-    let rule = upstream.rule().clone();
+    let route = Arc::clone(upstream.route());
+    // A route that opened it says how long.
+    let Some(rule) = &route.route.websocket else {
+        return Err(Code::Internal);
+    };
     let shared = Shared {
         record: RefCell::new(record),
         part,
@@ -74,18 +79,18 @@ pub async fn run<C: AsyncRead + AsyncWrite + Unpin>(
         tokio::select! {
             ended = &mut up => {
                 ended?;
-                timeout(GOODBYE, &mut down).await.unwrap_or(Ok(()))
+                shared.goodbye(&mut down, Code::ClosedByClient).await
             }
             ended = &mut down => {
                 ended?;
-                timeout(GOODBYE, &mut up).await.unwrap_or(Ok(()))
+                shared.goodbye(&mut up, Code::ClientStalled).await
             }
         }
     };
     tokio::select! {
         biased;
         ended = both => ended,
-        code = shared.limit(&rule) => Err(code),
+        code = shared.limit(rule) => Err(code),
     }
 }
 
@@ -101,6 +106,21 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// Waits for a side when the other one has ended. What it still sends is cut then, and the code says so; a side
+    /// that says nothing more has ended too.
+    async fn goodbye(
+        &self,
+        side: impl Future<Output = Result<(), Code>>,
+        cut: Code,
+    ) -> Result<(), Code> {
+        let began = Instant::now();
+        match timeout(GOODBYE, side).await {
+            Ok(ended) => ended,
+            Err(_) if self.moved.get() > began => Err(cut),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Ends when nothing has passed for too long, or the tunnel is too old.
     async fn limit(&self, rule: &WebSocket) -> Code {
         let oldest = Instant::now() + rule.age;
@@ -170,11 +190,20 @@ impl<'a> Way<'a> {
             while !rest.is_empty() {
                 let may = self.admit().await?.min(rest.len() as u64);
                 let (now, later) = rest.split_at(usize::try_from(may).unwrap_or(rest.len()));
-                let sent = unless_late(STALL, send(&mut to, now)).await;
-                sent.map_err(|_| stalled)?.map_err(|_| gone_to)?;
-                self.passed(now.len() as u64);
+                let mut now = now;
+                while !now.is_empty() {
+                    let sent = unless_late(STALL, to.write(now)).await;
+                    let sent = sent.map_err(|_| stalled)?.map_err(|_| gone_to)?;
+                    if sent == 0 {
+                        return Err(gone_to);
+                    }
+                    self.passed(sent as u64);
+                    now = &now[sent..];
+                }
                 rest = later;
             }
+            let flushed = unless_late(STALL, to.flush()).await;
+            flushed.map_err(|_| stalled)?.map_err(|_| gone_to)?;
         }
     }
 
@@ -200,7 +229,8 @@ impl<'a> Way<'a> {
                 (subjects, appended)
             };
             let outcome = match appended {
-                Ok(append) if self.shared.waits => append.await.map(drop),
+                // What the client sends may change something (P2).
+                Ok(append) if self.shared.waits || self.sender.is_some() => append.await.map(drop),
                 Ok(_) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -224,9 +254,4 @@ impl<'a> Way<'a> {
             self.shared.record.borrow_mut().sent(bytes);
         }
     }
-}
-
-async fn send(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    to.write_all(bytes).await?;
-    to.flush().await
 }

@@ -11,11 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use config::WebSocket;
 use http::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use http1::Authority;
 
-use crate::request::Head;
+use crate::request::{Head, Version};
 
 /// Why a WebSocket is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Whether a request that has passed the checks asks for a WebSocket: they let no other protocol pass.
 pub fn is_asked(head: &Head) -> bool {
-    head.headers.contains_key(UPGRADE)
+    head.version == Version::Http11 && head.headers.contains_key(UPGRADE)
 }
 
 /// Whether a message says that its connection is to become a WebSocket.
@@ -117,6 +118,18 @@ pub fn opens(headers: &HeaderMap, expected: &HeaderValue) -> bool {
     is_named(headers) && one(headers, &SEC_WEBSOCKET_ACCEPT) == Some(expected)
 }
 
+/// Whether an answer chooses nothing that was not offered: a subprotocol, extensions (section 4.1).
+pub fn chooses_of(answer: &HeaderMap, asked: &HeaderMap) -> bool {
+    let chosen = answer.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut chosen = chosen.map(HeaderValue::as_bytes);
+    let offered = asked.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered = offered.flat_map(|offered| offered.as_bytes().split(|byte| *byte == b','));
+    let offered: Vec<&[u8]> = offered.map(<[u8]>::trim_ascii).collect();
+    let is_extended = answer.contains_key(SEC_WEBSOCKET_EXTENSIONS);
+    chosen.all(|chosen| offered.contains(&chosen))
+        && (!is_extended || asked.contains_key(SEC_WEBSOCKET_EXTENSIONS))
+}
+
 /// The only value of a field; `None` if there are none or several.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
@@ -129,7 +142,6 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Version;
     use config::Origin;
     use http::Method;
     use http1::Target;
@@ -231,6 +243,29 @@ mod tests {
         ] {
             let judged = judge(&head(&[("origin", Some(origin))]), Some(&named));
             assert_eq!(judged, expected, "{origin}");
+        }
+    }
+
+    #[test]
+    fn an_answer_chooses_of_what_was_offered() {
+        let with = |name: &'static str, value| {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_static(value));
+            headers
+        };
+        let (protocol, extensions) = ("sec-websocket-protocol", "sec-websocket-extensions");
+        let none = HeaderMap::new();
+        let asked = with(protocol, "chat, superchat");
+        for (answer, asked, expected) in [
+            (&none, &none, true),
+            (&none, &asked, true),
+            (&with(protocol, "superchat"), &asked, true),
+            (&with(protocol, "super"), &asked, false),
+            (&with(protocol, "chat"), &none, false),
+            (&with(extensions, "x"), &none, false),
+            (&with(extensions, "x"), &with(extensions, "x"), true),
+        ] {
+            assert_eq!(chooses_of(answer, asked), expected, "{answer:?} {asked:?}");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::collect::{List, Optional, Rows};
 use crate::error::Report;
 use crate::file;
 use crate::host::HostName;
+use crate::integrity::{Answers, Demand, SignatureRule};
 use crate::method::Method;
 use crate::model::{Allow, Rate, Route, Upgrade, WebSocket};
 use crate::name::{AllowWord, ListenerName, RoleName, RouteName};
@@ -83,6 +84,15 @@ fn route(table: file::Route, context: &mut Context<'_>) -> Route {
         stream: &table.stream,
     };
     let signature = signature.resolve(context);
+    if websocket.is_some() {
+        refuse_unproved_websocket(
+            &table.upgrade,
+            &signature,
+            &table.digest,
+            &table.answers,
+            context,
+        );
+    }
     Route {
         allow: allow(table.allow, context),
         name: or_stand_in(table.name, &table.place),
@@ -160,6 +170,24 @@ fn allow(list: Placed<List<AllowWord>>, context: &mut Context<'_>) -> Placed<All
             value: Allow::Roles(roles),
             place: list.place,
         },
+    }
+}
+
+/// What passes in a WebSocket has no digest and no signature: a route that asks for them opens none.
+fn refuse_unproved_websocket(
+    upgrade: &Placed<List<Upgrade>>,
+    signature: &SignatureRule,
+    digest: &Placed<Demand>,
+    answers: &Placed<Answers>,
+    context: &mut Context<'_>,
+) {
+    let asks = signature.demand.value == Demand::Required
+        || digest.value == Demand::Required
+        || answers.value != Answers::Plain;
+    if asks {
+        let message = "what passes in a WebSocket has neither digest nor signature, and the route asks for them";
+        let hint = "give the WebSocket a route of its own";
+        context.report.error(&upgrade.place, message, hint);
     }
 }
 

@@ -3,9 +3,11 @@
 //! Heads, content and answers share the connection through a `wire`. Nothing is kept between requests
 //! but what the client sent ahead.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use audit::event::Code;
 use http1::connection::{Persistence, expects_continue, persistence};
@@ -21,6 +23,7 @@ use crate::memory::Memory;
 use crate::refusal::Refusal;
 use crate::request::{self, Head, Received};
 use crate::respond::{self, Sent};
+use crate::route::RouteEntry;
 use crate::stream::TlsStream;
 use crate::timer::{Timer, unless_late};
 
@@ -58,6 +61,8 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> End {
     }
     let mut timer = Timer::default();
     let mut overdue = pin!(sleep_until(driver.oldest() + LEAVE));
+    let mut vouched = pin!(driver.no_longer_vouched());
+    let tunnel = RefCell::new(None);
     loop {
         if let Some(code) = driver.leaving() {
             return End::Orderly(code);
@@ -76,15 +81,19 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> End {
             Err(_) => return Box::pin(refuse(driver, wire, Refusal::HeadTimeout)).await,
         };
         let ended = {
-            let mut exchange = pin!(exchange(driver, wire, head, limits, &memory));
+            let mut exchange = pin!(exchange(driver, wire, head, (limits, &memory), &tunnel));
             loop {
                 tokio::select! {
                     biased;
                     ended = &mut exchange => break ended,
-                    _ = news(&mut phase) => match driver.standing() {
-                        Ok(()) => {}
-                        Err(code) => break Err(End::Broken(code)),
-                    },
+                    draining = news(&mut phase) => {
+                        let carried = carried(driver, tunnel.borrow().as_deref(), draining);
+                        match driver.standing().and(carried) {
+                            Ok(()) => {}
+                            Err(code) => break Err(End::Broken(code)),
+                        }
+                    }
+                    code = &mut vouched => break Err(End::Broken(code)),
                     () = &mut overdue => break Err(End::Broken(Code::AgeLimit)),
                 }
             }
@@ -101,6 +110,18 @@ async fn requests(driver: &Driver, wire: &mut Wire) -> End {
         if let Err(code) = wire.after() {
             return End::Orderly(code);
         }
+    }
+}
+
+/// Whether a WebSocket, if there is one, may go on. It has no end that could be waited for.
+fn carried(driver: &Driver, tunnel: Option<&RouteEntry>, draining: bool) -> Result<(), Code> {
+    match tunnel {
+        None => Ok(()),
+        Some(_) if draining => Err(Code::Drained),
+        Some(route) => driver
+            .pipeline()
+            .carries(route, &driver.record)
+            .map_err(|refusal| Refusal::Authorize(refusal).code()),
     }
 }
 
@@ -144,8 +165,8 @@ async fn exchange(
     driver: &Driver,
     wire: &mut Wire,
     head: RequestHead,
-    limits: Limits,
-    memory: &Memory,
+    (limits, memory): (Limits, &Memory),
+    tunnel: &RefCell<Option<Arc<RouteEntry>>>,
 ) -> Result<(), End> {
     let answered = Answered::of(&head);
     let keep = persistence(head.version, &head.headers) == Persistence::KeepAlive;
@@ -181,6 +202,12 @@ async fn exchange(
     // already can be skipped without waiting for it.
     let keep = keep && (wire.is_shared() || wire.skip_content());
     let leaving = driver.leaving();
+    if let Some(route) = released.tunnel() {
+        *tunnel.borrow_mut() = Some(Arc::clone(route));
+        // What came into force meanwhile rang before there was a tunnel.
+        let draining = leaving == Some(Code::Drained);
+        carried(driver, Some(route), draining).map_err(End::Broken)?;
+    }
     match respond::http1(released, answered, keep && leaving.is_none(), wire).await {
         Sent::Whole => Ok(()),
         Sent::Last => Err(End::Orderly(leaving.unwrap_or(Code::ClosedAfterAnswer))),

@@ -56,6 +56,8 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
         driver.record.ends(code);
         return;
     }
+    let watched = Rc::clone(&driver);
+    let mut vouched = pin!(watched.no_longer_vouched());
     // Why it was asked to come to its end, and when it is no longer waited for.
     let mut leaving: Option<(Code, Instant)> = None;
     let code = loop {
@@ -81,6 +83,7 @@ pub(super) async fn serve(driver: Driver, stream: TlsStream<TcpStream>) {
             _ = news(&mut phase) => if let Err(code) = driver.standing() {
                 break code;
             },
+            code = &mut vouched => break code,
             () = activity.told.notified() => {}
             () = poll_fn(|context| activity.take_leftovers(context)) => {}
             () = sleep_until(wake) => {

@@ -17,7 +17,7 @@ use audit::event::{Code, Time};
 use config::ListenerName;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::authorize::AuthorizeRefusal;
 use crate::buffers::Buffers;
@@ -210,6 +210,22 @@ impl Driver {
             .map_err(|refusal: AuthorizeRefusal| Refusal::Authorize(refusal).code())
     }
 }
+
+impl Driver {
+    /// Ends, with its code, when a client is not vouched for any more: what is long under way asks nobody by itself.
+    async fn no_longer_vouched(&self) -> Code {
+        loop {
+            sleep(VOUCHED).await;
+            if let Err(refusal) = self.pipeline().vouched(&self.record).await {
+                return Refusal::Authorize(refusal).code();
+            }
+        }
+    }
+}
+
+/// So often it is asked, of what is long under way, whether its client is still vouched for; what is remembered
+/// of it answers most of the time.
+const VOUCHED: Duration = Duration::from_secs(10);
 
 fn now() -> Time {
     Time::from_system(SystemTime::now())

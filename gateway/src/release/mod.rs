@@ -11,6 +11,8 @@ mod vouch;
 
 mod window;
 
+use std::sync::Arc;
+
 use audit::error::AppendError;
 use audit::event::Unknown;
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use crate::reading::{Part, Reading};
 use crate::record::{AnswerFacts, Record, Recorder};
 use crate::refusal::Refusal;
 use crate::request::RequestId;
+use crate::route::RouteEntry;
 use crate::signing::{DIRECTORY_TYPE, OwnSigner};
 use crate::upstream::{AnswerContent, AnswerFault, Answered, Switched, UpstreamRefusal};
 
@@ -98,10 +101,7 @@ pub async fn answer(
                 digest: None,
                 upstream: upstream.as_str(),
             };
-            let append = record.release(&facts, &part).map_err(Refusal::Audit)?;
-            if ephi {
-                let _receipt = append.await.map_err(Refusal::Audit)?;
-            }
+            put_on_record(record, &facts, &part, ephi).await?;
             let tunnel = Tunnel {
                 upstream: switched,
                 part,
@@ -146,10 +146,7 @@ pub async fn answer(
         digest,
         upstream: upstream.as_str(),
     };
-    let append = record.release(&facts, &part).map_err(Refusal::Audit)?;
-    if ephi {
-        let _receipt = append.await.map_err(Refusal::Audit)?;
-    }
+    put_on_record(record, &facts, &part, ephi).await?;
     let (content, held) = match whole {
         Some((content, trailers)) => (
             ReleasedContent::Whole { content, trailers },
@@ -321,6 +318,20 @@ fn problem(refusal: &Refusal, id: &RequestId) -> Released {
     }
 }
 
+/// Records the release. On a route that may carry ePHI it is durable when this ends.
+async fn put_on_record(
+    record: &mut Record,
+    facts: &AnswerFacts<'_>,
+    part: &Part,
+    ephi: bool,
+) -> Result<(), Refusal> {
+    let append = record.release(facts, part).map_err(Refusal::Audit)?;
+    if ephi {
+        let _receipt = append.await.map_err(Refusal::Audit)?;
+    }
+    Ok(())
+}
+
 /// What is known of content that nobody reads.
 fn unread(reading: &Reading) -> Part {
     Part {
@@ -358,6 +369,14 @@ impl Released {
     /// Whether the connection cannot go on after it.
     pub fn ends_connection(&self) -> bool {
         self.ends_connection
+    }
+
+    /// The route that opened the WebSocket, if it is one.
+    pub fn tunnel(&self) -> Option<&Arc<RouteEntry>> {
+        match &self.content {
+            ReleasedContent::Tunnel(tunnel) => Some(tunnel.upstream.route()),
+            ReleasedContent::Whole { .. } | ReleasedContent::Streamed(_) => None,
+        }
     }
 
     pub(crate) fn into_parts(self) -> Parts {

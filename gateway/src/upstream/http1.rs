@@ -14,7 +14,8 @@ use ::http1::encode::{self, Hop};
 use ::http1::framing::{self, Framing};
 use ::http1::{Limits, ResponseHead, ResponseReader};
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::SEC_WEBSOCKET_ACCEPT;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
@@ -130,22 +131,31 @@ pub(super) async fn exchange(
             Err(refusal) => return Err(Failure::Refused(refusal)),
         }
     };
-    conclude(exchange, &rest.method, answer).map_err(Failure::Refused)
+    conclude(exchange, &rest, answer).map_err(Failure::Refused)
 }
 
 /// The upstream opens a WebSocket, if that is what it was asked for.
-fn switch(exchange: Exchange, asked: Outgoing, head: ResponseHead) -> Result<AnswerHead, Failure> {
+fn switch(
+    exchange: Exchange,
+    asked: Outgoing,
+    mut head: ResponseHead,
+) -> Result<AnswerHead, Failure> {
     let Some(upgrade) = asked.upgrade else {
         return Err(broken("it switched protocols unasked"));
     };
-    if !upgrade::opens(&head.headers, &upgrade.accept) {
+    let is_asked = upgrade::opens(&head.headers, &upgrade.accept)
+        && upgrade::chooses_of(&head.headers, &asked.headers);
+    if !is_asked {
         return Err(broken(
             "it opened another WebSocket than the one it was asked for",
         ));
     }
+    // Whatever it names as for this hop alone, the client needs this one.
+    headers::strip_hop_by_hop(&mut head.headers);
+    head.headers.insert(SEC_WEBSOCKET_ACCEPT, upgrade.accept);
     let switched = Switched {
         lent: exchange.lent,
-        rule: upgrade.rule,
+        route: upgrade.route,
     };
     Ok(AnswerHead {
         status: head.status,
@@ -162,20 +172,22 @@ fn broken(how: &'static str) -> Failure {
 /// What follows the head.
 fn conclude(
     exchange: Exchange,
-    method: &Method,
+    asked: &Outgoing,
     head: ResponseHead,
 ) -> Result<AnswerHead, UpstreamRefusal> {
     let broken = |_| UpstreamRefusal::Broken {
         how: "the framing of its answer is not unambiguous",
     };
-    let framing = framing::response(method, &head).map_err(broken)?;
+    let framing = framing::response(&asked.method, &head).map_err(broken)?;
     let declared = match framing {
         Framing::Length(length) => Some(length),
         Framing::None => framing::content_length(&head.headers).map_err(broken)?,
         Framing::Chunked | Framing::UntilClose => None,
     };
     let keep = persistence(head.version, &head.headers) == Persistence::KeepAlive
-        && framing != Framing::UntilClose;
+        && framing != Framing::UntilClose
+        // A proxy in between may speak WebSocket from here on, whatever its server answered.
+        && asked.upgrade.is_none();
     let mut answer = Answer {
         exchange: Some(exchange),
         decoder: Decoder::new(framing, Limits::default()),

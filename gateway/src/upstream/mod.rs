@@ -30,7 +30,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::{Answers, Demand, WebSocket};
+use config::{Answers, Demand};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use integrity::digest::{CONTENT_DIGEST, REPR_DIGEST};
@@ -46,6 +46,7 @@ use crate::headers::{self, Proved};
 use crate::peer::Client;
 use crate::record::Record;
 use crate::request::{Content, ContentFault, Received};
+use crate::route::RouteEntry;
 use crate::signing::OwnSigner;
 use crate::timer::unix_now;
 use crate::upgrade;
@@ -251,14 +252,12 @@ pub async fn forward(
 ) -> Result<Answered, UpstreamRefusal> {
     let upstream = admitted.route().endpoint.name.clone();
     let pool = pools.of(&admitted.route().endpoint);
-    let is_fhir = admitted.route().route.fhir;
     // Whoever vouches for an answer knows that it is what was stated.
     let compares = admitted.route().demands.digest != Demand::Off
         || admitted.route().route.answers.value != Answers::Plain;
     let method = admitted.received().head.method.clone();
     let route = Arc::clone(admitted.route());
-    let kind = (is_fhir, route.route.websocket.as_ref());
-    let mut outgoing = Outgoing::new(admitted.into_received(), kind, pool.endpoint())?;
+    let mut outgoing = Outgoing::new(admitted.into_received(), &route, pool.endpoint())?;
     let answer_key = pool.endpoint().answer_key.as_ref();
     let asked = answer_key.map(|_| Box::new(outgoing.without_content()));
     loop {
@@ -284,7 +283,8 @@ pub async fn forward(
                     _ => false,
                 };
                 let mut answered = answered(head, upstream);
-                if compares || is_signed {
+                let is_content = !matches!(answered.content, AnswerContent::Switched(_));
+                if is_content && (compares || is_signed) {
                     answered.compare(&method, is_signed)?;
                 }
                 return Ok(answered);
@@ -381,8 +381,8 @@ struct Outgoing {
 struct Upgrade {
     /// What the answer has to say.
     accept: HeaderValue,
-    /// What the route says of those that it carries.
-    rule: WebSocket,
+    /// The route that opens it.
+    route: Arc<RouteEntry>,
 }
 
 impl Outgoing {
@@ -390,7 +390,7 @@ impl Outgoing {
     /// [`UpstreamRefusal::Unwritable`]: it cannot be signed.
     fn new(
         received: Received,
-        (is_fhir, websocket): (bool, Option<&WebSocket>),
+        route: &Arc<RouteEntry>,
         endpoint: &Endpoint,
     ) -> Result<Outgoing, UpstreamRefusal> {
         let Received {
@@ -418,17 +418,17 @@ impl Outgoing {
             Some(target) if target.starts_with(b"?") => Bytes::from([b"/", &target[..]].concat()),
             Some(target) => target,
         };
+        let is_fhir = route.route.fhir;
         let path = checks::path_of(&head).filter(|_| is_fhir);
         let resource = path.and_then(fhir::resource_type);
-        let upgrade = websocket
-            .filter(|_| upgrade::is_asked(&head))
-            .and_then(|rule| {
-                let accept = upgrade::answer_to(&head.headers)?;
-                Some(Box::new(Upgrade {
-                    accept,
-                    rule: rule.clone(),
-                }))
-            });
+        let asks = route.route.websocket.is_some() && upgrade::is_asked(&head);
+        let accept = upgrade::answer_to(&head.headers).filter(|_| asks);
+        let upgrade = accept.map(|accept| {
+            Box::new(Upgrade {
+                accept,
+                route: Arc::clone(route),
+            })
+        });
         let mut headers = head.headers;
         headers::strip_hop_by_hop(&mut headers);
         headers::strip_aliases(&mut headers);

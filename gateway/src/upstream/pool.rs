@@ -60,6 +60,8 @@ impl Pools {
 pub(super) struct Pool {
     endpoint: Arc<Endpoint>,
     in_use: Arc<Semaphore>,
+    /// What lasts for hours takes nothing from what does not.
+    alone: Arc<Semaphore>,
     resolver: Resolver,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<http2::Shared>>,
@@ -131,9 +133,11 @@ impl Lent {
 impl Pool {
     fn new(endpoint: Arc<Endpoint>) -> Pool {
         let in_use = Arc::new(Semaphore::new(endpoint.connections));
+        let alone = Arc::new(Semaphore::new((endpoint.connections / 2).max(1)));
         Pool {
             endpoint,
             in_use,
+            alone,
             resolver: Resolver::new(),
             idle: RefCell::default(),
             shared: RefCell::default(),
@@ -147,7 +151,8 @@ impl Pool {
     /// The right to send one request in HTTP/1.1 on a connection that nobody used before, and that goes to
     /// nobody else afterwards: for a WebSocket.
     pub(super) async fn lease_alone(self: &Rc<Self>) -> Result<Lease, UpstreamRefusal> {
-        let permit = self.permit().await?;
+        let permit = Arc::clone(&self.alone).try_acquire_owned();
+        let permit = permit.map_err(|_| UpstreamRefusal::Busy)?;
         let transport = connect_http1(&self.endpoint, &self.resolver).await?;
         Ok(Lease::Http1(Lent {
             connection: Connection::new(transport),
@@ -156,24 +161,21 @@ impl Pool {
         }))
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, UpstreamRefusal> {
-        if let Ok(permit) = Arc::clone(&self.in_use).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let wait = Arc::clone(&self.in_use).acquire_owned();
-        let waited = tokio::time::timeout(self.endpoint.connect, wait).await;
-        waited
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(UpstreamRefusal::Busy)
-    }
-
     /// The right to send one request, on a connection that is there or on a new one.
     pub(super) async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamRefusal> {
         if let Some(stream) = self.shared_stream() {
             return Ok(Lease::Http2(stream));
         }
-        let permit = self.permit().await?;
+        let permit = if let Ok(permit) = Arc::clone(&self.in_use).try_acquire_owned() {
+            permit
+        } else {
+            let wait = Arc::clone(&self.in_use).acquire_owned();
+            let waited = tokio::time::timeout(self.endpoint.connect, wait).await;
+            waited
+                .ok()
+                .and_then(Result::ok)
+                .ok_or(UpstreamRefusal::Busy)?
+        };
         // Somebody may have opened a shared connection, or returned one, meanwhile.
         if let Some(stream) = self.shared_stream() {
             return Ok(Lease::Http2(stream));

@@ -2,25 +2,26 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use config::WebSocket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pool::Lent;
+use crate::route::RouteEntry;
 
 /// The upstream's end of a tunnel. What came behind the head of its answer is read first.
 #[derive(Debug)]
 pub struct Switched {
     pub(super) lent: Lent,
-    pub(super) rule: WebSocket,
+    pub(super) route: Arc<RouteEntry>,
 }
 
 impl Switched {
-    /// For how long it may be silent, and last.
-    pub fn rule(&self) -> &WebSocket {
-        &self.rule
+    /// The route that opened it.
+    pub fn route(&self) -> &Arc<RouteEntry> {
+        &self.route
     }
 }
 

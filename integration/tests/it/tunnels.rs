@@ -7,8 +7,11 @@ use std::time::Duration;
 use integration::disk::Disk;
 use integration::line::{End, Line};
 use integration::origin::{Conversation, Origin};
+use integration::records::{Record, Records};
 use integration::wait::{self, OrFail};
 use integration::world::{DEVICE, World};
+
+use crate::windows::on_a_slow_disk;
 
 /// Routes below `/live`, one for each thing that is different.
 const LIVE: &str = r#"
@@ -75,7 +78,7 @@ fn handshake(path: &str, fields: &str) -> String {
         }
     }
     head.push_str(fields);
-    head.push_str("\r\n");
+    head.push_str("Sec-WebSocket-Protocol: chat\r\n\r\n");
     head
 }
 
@@ -353,6 +356,127 @@ fn each_window_of_a_mebibyte_has_its_record() {
 }
 
 #[test]
+fn on_a_slow_disk_no_byte_comes_before_its_record_either_way() {
+    let world = World::new();
+    let audit = world.place.path("audit");
+    let (told, heard) = std::sync::mpsc::channel();
+    let _origin = world.origin(move |conversation| {
+        while conversation.request()? {
+            if conversation.current().header("upgrade").is_none() {
+                conversation.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+                continue;
+            }
+            conversation.write(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {ACCEPT}\r\n\r\nhello"
+            ))?;
+            conversation.some()?;
+            let records = Records::of(&audit);
+            let is_there = |record: &&Record| record.text("sender") == "client";
+            let _ = told.send(records.of_kind("passage").iter().any(is_there));
+            return Ok(());
+        }
+        Ok(())
+    });
+    let Some(gateway) = on_a_slow_disk(&world, LIVE) else {
+        return;
+    };
+    let mut line = world.line();
+    line.send(handshake("/live/echo", "")).or_fail("send");
+    let answer = line.answer().or_fail("get an answer");
+    assert_eq!(answer.status, 101);
+    let story = gateway.records().story_of(answer.id());
+    assert!(story.contains(&"release".to_owned()), "{story:?}");
+    expect(&mut line, "hello");
+    let story = gateway.records().story_of(answer.id());
+    assert!(story.contains(&"passage".to_owned()), "{story:?}");
+    line.send("canary").or_fail("send");
+    assert!(heard.recv_timeout(wait::PATIENCE).or_fail("hear of it"));
+}
+
+#[test]
+fn what_was_opened_under_another_configuration_is_ended() {
+    let world = World::new();
+    let _origin = upstream(&world);
+    let gateway = world.gateway(LIVE);
+    let mut line = world.line();
+    let id = open(&mut line, "/live/echo", "");
+    // The others go on: nothing of theirs has changed.
+    let mut other = world.line();
+    open(&mut other, "/live/named", "Origin: https://portal.test\r\n");
+    let less = LIVE.replacen("upgrade = [\"websocket\"]\n", "", 1);
+    assert!(gateway.reload_with(&world.configuration().with(&less)));
+    assert_eq!(line.end(), End::Cut);
+    gateway.await_record("its end", |record| {
+        record.text("request_id") == id && record.in_short() == "completion not_permitted"
+    });
+    other.send("still").or_fail("send");
+    expect(&mut other, "still");
+    gateway.verify();
+}
+
+#[test]
+fn a_gateway_that_ends_waits_for_no_websocket() {
+    let world = World::new();
+    let _origin = upstream(&world);
+    let gateway = world.gateway(LIVE);
+    let mut line = world.line();
+    let id = open(&mut line, "/live/echo", "");
+    let stopped = gateway.stop();
+    assert_eq!(line.end(), End::Cut);
+    let story = stopped.records().story_of(&id);
+    assert_eq!(story.last().map(String::as_str), Some("completion drained"));
+}
+
+#[test]
+fn an_upstream_that_refused_a_websocket_gets_nobody_elses_requests_on_that_connection() {
+    let world = World::new();
+    let origin = upstream(&world);
+    let _gateway = world.gateway(LIVE);
+    let mut line = world.line();
+    line.send(handshake("/live/refused", "")).or_fail("send");
+    assert_eq!(line.answer().or_fail("get an answer").status, 404);
+    for _ in 0..4 {
+        world.is_served();
+    }
+    let seen = origin.seen();
+    let refused = seen[0].connection;
+    assert_eq!(
+        seen.iter()
+            .filter(|seen| seen.connection == refused)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn websockets_take_nothing_from_requests() {
+    let world = World::new();
+    let _origin = upstream(&world);
+    let gateway = world.gateway(&format!(
+        "[workers]\ncount = 1\n[upstreams.origin]\nconnections = 4\n{LIVE}"
+    ));
+    let mut lines: Vec<Line> = (0..2)
+        .map(|_| {
+            let mut line = world.line();
+            open(&mut line, "/live/echo", "");
+            line
+        })
+        .collect();
+    let mut line = world.line();
+    line.send(handshake("/live/echo", "")).or_fail("send");
+    let answer = line.answer().or_fail("get an answer");
+    gateway.refused(&answer, 503, "upstream_busy");
+    world.is_served();
+    lines.pop();
+    wait::until("room again", || {
+        let mut line = world.line();
+        line.send(handshake("/live/echo", "")).or_fail("send");
+        (line.answer().or_fail("get an answer").status == 101).then_some(())
+    });
+}
+
+#[test]
 fn where_nothing_can_be_recorded_nothing_passes() {
     let world = World::new();
     let Some(disk) = Disk::mount(&world.place, "disk", "12m") else {
@@ -387,7 +511,7 @@ fn where_nothing_can_be_recorded_nothing_passes() {
         (gateway.visit("/readyz")?.status == 200).then_some(())
     });
     wait::until("its end on record", || {
-        let records = integration::records::Records::of(&disk.path("audit"));
+        let records = Records::of(&disk.path("audit"));
         let story = records.story_of(&id);
         (story.last()? == "completion audit_unavailable").then_some(())
     });

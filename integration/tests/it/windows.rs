@@ -226,7 +226,7 @@ fn other_content_passes_by_the_mebibyte() {
 }
 
 /// A gateway whose writes to the log take a while, and each of which is on disk only then.
-fn on_a_slow_disk(world: &World, more: &str) -> Option<Gateway> {
+pub(crate) fn on_a_slow_disk(world: &World, more: &str) -> Option<Gateway> {
     let probe = Program::of_the_machine("strace")
         .args([
             "-o",
