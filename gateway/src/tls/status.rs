@@ -5,7 +5,7 @@
 //! is `ask`.
 //!
 //! Fails closed: what is not known to be good is not good. An answer that is older than the one that is remembered
-//! is refused, so that whoever sits on the way takes no revocation back with one from before.
+//! is refused, so that whoever sits on the way takes no revocation back with one from before, or from the same second.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -54,7 +54,7 @@ pub enum StatusFault {
     Response(ocsp::Fault),
     /// The responder does not know the certificate.
     Unknown,
-    /// It is older than the one before.
+    /// It is older than the one before, or takes a revocation back without being newer.
     Older,
 }
 
@@ -63,8 +63,16 @@ struct Entry {
     standing: LeafStanding,
     /// It counts before then, seconds since 1970.
     until: i64,
-    /// Of the newest answer that counted, seconds since 1970.
+    /// Of the newest answer that counted, if there was one: nothing that went wrong since takes it away.
+    newest: Option<Newest>,
+}
+
+/// What the next answer is held against.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    /// Seconds since 1970.
     this_update: i64,
+    is_revoked: bool,
 }
 
 /// A certificate, by who signed it and its serial number.
@@ -135,18 +143,19 @@ impl Statuses {
             Status::Revoked { .. } => LeafStanding::Refused(ChainRefusal::Revoked),
             Status::Unknown => return Err(StatusFault::Unknown),
         };
-        let this_update = verified.this_update.as_second();
+        let newest = Newest {
+            this_update: verified.this_update.as_second(),
+            is_revoked: standing != LeafStanding::Good,
+        };
         let longest = now.as_second().saturating_add(self.max_age);
         let entry = Entry {
             standing,
             until: verified.next_update.as_second().min(longest),
-            this_update,
+            newest: Some(newest),
         };
         let mut known = self.known();
-        if known
-            .get(&key(link))
-            .is_some_and(|before| this_update < before.this_update)
-        {
+        let before = known.get(&key(link)).and_then(|before| before.newest);
+        if before.is_some_and(|before| before.is_after(newest)) {
             return Err(StatusFault::Older);
         }
         known.put(key(link), entry);
@@ -160,7 +169,7 @@ impl Statuses {
         let entry = Entry {
             standing: LeafStanding::Refused(refusal),
             until: now.saturating_add(PATIENCE),
-            this_update: before.map_or(i64::MIN, |before| before.this_update),
+            newest: before.and_then(|before| before.newest),
         };
         known.put(key(link), entry);
     }
@@ -169,6 +178,16 @@ impl Statuses {
     /// missing.
     fn known(&self) -> MutexGuard<'_, Known<MOST>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Newest {
+    /// Whether another answer is from before this one. Of two from the same second the one that says "revoked" is
+    /// the later.
+    fn is_after(self, other: Newest) -> bool {
+        let takes_back = self.is_revoked && !other.is_revoked;
+        other.this_update < self.this_update
+            || (takes_back && other.this_update == self.this_update)
     }
 }
 
@@ -315,6 +334,23 @@ mod tests {
     }
 
     #[test]
+    fn a_revocation_is_taken_back_by_an_answer_that_is_newer_and_by_none_of_the_same_second() {
+        let ca = usual("one");
+        let (statuses, seven) = (statuses(300), link(&ca, &[7]));
+        let say = |status, from| put(&statuses, &ca, &ca, (status, from, NOW + DAY));
+        assert_eq!(say(Status::Good, NOW - 10), Ok(LeafStanding::Good));
+        assert_eq!(say(revoked(), NOW - 10), Ok(REVOKED));
+        assert_eq!(say(revoked(), NOW - 10), Ok(REVOKED), "it says the same");
+        assert_eq!(say(Status::Good, NOW - 10), Err(StatusFault::Older));
+        // Nor when nobody answered meanwhile.
+        statuses.failed(&seven, ChainRefusal::StatusUnavailable, NOW);
+        assert_eq!(say(Status::Good, NOW - 10), Err(StatusFault::Older));
+        // It was only on hold.
+        assert_eq!(say(Status::Good, NOW - 9), Ok(LeafStanding::Good));
+        assert_eq!(statuses.standing(&seven, NOW), LeafStanding::Good);
+    }
+
+    #[test]
     fn a_failure_is_remembered_for_a_moment() {
         let ca = usual("one");
         let (statuses, seven) = (statuses(300), link(&ca, &[7]));
@@ -335,7 +371,7 @@ mod tests {
         let entry = Entry {
             standing: LeafStanding::Good,
             until: 0,
-            this_update: 0,
+            newest: None,
         };
         let key = |number: u64| (IssuerKey([0; 32]), Serial::new(&number.to_be_bytes()));
         for number in 1..1000 {
