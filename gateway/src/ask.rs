@@ -88,7 +88,7 @@ impl Asker {
         let (Some(statuses), Some(leaf)) = (trust.statuses(), identity.path().first()) else {
             return Ok(());
         };
-        match statuses.standing(leaf, unix_now().cast_signed()) {
+        match statuses.settled(leaf, unix_now().cast_signed()) {
             LeafStanding::Good => return Ok(()),
             LeafStanding::Refused(refusal) => return Err(refusal),
             LeafStanding::Open => {}

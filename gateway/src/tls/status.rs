@@ -27,6 +27,13 @@ const MOST: usize = 64 * 1024;
 /// Nobody is asked about the same certificate again so soon after it went wrong, seconds.
 const PATIENCE: i64 = 1;
 
+/// So long before an answer a request that waited for it may have come, seconds: `limits.handshake` and a margin.
+const LATE: i64 = 6 * 60;
+
+/// For so long a revocation counts at least, seconds, however short answers are remembered: every connection that
+/// is rung for it looks meanwhile.
+const HELD: i64 = 10;
+
 /// The statuses of the certificates of a trust set.
 #[derive(Debug)]
 pub struct Statuses {
@@ -61,6 +68,8 @@ pub enum StatusFault {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     standing: LeafStanding,
+    /// When it was remembered, seconds since 1970.
+    since: i64,
     /// It counts before then, seconds since 1970.
     until: i64,
     /// Of the newest answer that counted, if there was one: nothing that went wrong since takes it away.
@@ -74,6 +83,8 @@ struct Newest {
     this_update: i64,
     is_revoked: bool,
 }
+
+const REVOKED: LeafStanding = LeafStanding::Refused(ChainRefusal::Revoked);
 
 /// A certificate, by who signed it and its serial number.
 type Key = (IssuerKey, Serial);
@@ -106,13 +117,26 @@ impl Statuses {
         &self.url
     }
 
-    /// What is known of a certificate. `now` in seconds since 1970.
-    pub fn standing(&self, link: &Link, now: i64) -> LeafStanding {
-        let entry = self.known().get(&key(link));
-        match entry {
-            Some(entry) if now < entry.until => entry.standing,
-            _ => LeafStanding::Open,
+    /// What is known of a certificate, for a request that came then (seconds since 1970), perhaps before it was known.
+    pub fn standing(&self, link: &Link, at: i64) -> LeafStanding {
+        self.within(link, at, LATE)
+    }
+
+    /// What need not be asked anew. `now` in seconds since 1970: what was remembered later than that was remembered
+    /// before the clock stepped back, and nobody knows how long it counts. Only a revocation does not depend on it.
+    pub fn settled(&self, link: &Link, now: i64) -> LeafStanding {
+        self.within(link, now, 0)
+    }
+
+    fn within(&self, link: &Link, now: i64, late: i64) -> LeafStanding {
+        let Some(entry) = self.known().get(&key(link)) else {
+            return LeafStanding::Open;
+        };
+        let is_from_later = now < entry.since.saturating_sub(late) && entry.standing != REVOKED;
+        if is_from_later || now >= entry.until {
+            return LeafStanding::Open;
         }
+        entry.standing
     }
 
     /// What the responder is asked about a certificate of this authority (OCSPRequest, DER). Nothing when no question
@@ -140,17 +164,21 @@ impl Statuses {
             .map_err(StatusFault::Response)?;
         let standing = match verified.status {
             Status::Good => LeafStanding::Good,
-            Status::Revoked { .. } => LeafStanding::Refused(ChainRefusal::Revoked),
+            Status::Revoked { .. } => REVOKED,
             Status::Unknown => return Err(StatusFault::Unknown),
         };
         let newest = Newest {
             this_update: verified.this_update.as_second(),
-            is_revoked: standing != LeafStanding::Good,
+            is_revoked: standing == REVOKED,
         };
-        let longest = now.as_second().saturating_add(self.max_age);
+        let since = now.as_second();
+        let until = verified.next_update.as_second();
+        let until = until.min(since.saturating_add(self.max_age));
+        let held = since.saturating_add(if newest.is_revoked { HELD } else { 0 });
         let entry = Entry {
             standing,
-            until: verified.next_update.as_second().min(longest),
+            since,
+            until: until.max(held),
             newest: Some(newest),
         };
         let mut known = self.known();
@@ -162,14 +190,23 @@ impl Statuses {
         Ok(standing)
     }
 
-    /// Remembers for a moment that nobody said anything that counts.
+    /// Remembers for a moment that nobody said anything that counts. What was revoked before is so still.
     pub fn failed(&self, link: &Link, refusal: ChainRefusal, now: i64) {
         let mut known = self.known();
         let before = known.get(&key(link));
+        let newest = before.and_then(|before| before.newest);
+        let is_revoked = newest.is_some_and(|newest| newest.is_revoked);
+        let until = now.saturating_add(PATIENCE);
+        let held = before.filter(|_| is_revoked).map(|before| before.until);
         let entry = Entry {
-            standing: LeafStanding::Refused(refusal),
-            until: now.saturating_add(PATIENCE),
-            newest: before.and_then(|before| before.newest),
+            standing: if is_revoked {
+                REVOKED
+            } else {
+                LeafStanding::Refused(refusal)
+            },
+            since: now,
+            until: held.map_or(until, |held| held.max(until)),
+            newest,
         };
         known.put(key(link), entry);
     }
@@ -260,7 +297,6 @@ mod tests {
     use config::Place;
 
     const DAY: i64 = 86_400;
-    const REVOKED: LeafStanding = LeafStanding::Refused(ChainRefusal::Revoked);
 
     fn statuses(max_age: u64) -> Statuses {
         let url = Placed {
@@ -351,6 +387,48 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_steps_back_stretches_nothing_but_a_revocation() {
+        let ca = usual("one");
+        let (statuses, seven) = (statuses(300), link(&ca, &[7]));
+        let say = |status, from| put(&statuses, &ca, &ca, (status, from, NOW + DAY));
+        say(Status::Good, NOW - 20).unwrap();
+        assert_eq!(statuses.settled(&seven, NOW), LeafStanding::Good);
+        assert_eq!(statuses.settled(&seven, NOW - 1), LeafStanding::Open);
+        // Who waited for that answer came before it.
+        assert_eq!(statuses.standing(&seven, NOW - LATE), LeafStanding::Good);
+        assert_eq!(
+            statuses.standing(&seven, NOW - LATE - 1),
+            LeafStanding::Open
+        );
+        statuses.failed(&seven, ChainRefusal::StatusUnavailable, NOW);
+        assert_eq!(statuses.settled(&seven, NOW - 1), LeafStanding::Open);
+        say(revoked(), NOW - 10).unwrap();
+        for before in [1, LATE + 1, DAY] {
+            assert_eq!(statuses.settled(&seven, NOW - before), REVOKED);
+            assert_eq!(statuses.standing(&seven, NOW - before), REVOKED);
+        }
+    }
+
+    #[test]
+    fn a_revocation_outlasts_its_answer_for_whoever_is_rung_and_nothing_that_goes_wrong_hides_it() {
+        let ca = usual("one");
+        let seven = link(&ca, &[7]);
+        for (lasts, max_age) in [(DAY, 1), (1, 300)] {
+            let statuses = statuses(max_age);
+            let said = put(&statuses, &ca, &ca, (revoked(), NOW - 10, NOW + lasts));
+            assert_eq!(said, Ok(REVOKED));
+            assert_eq!(statuses.standing(&seven, NOW + HELD - 1), REVOKED);
+            statuses.failed(&seven, ChainRefusal::StatusUnavailable, NOW + 1);
+            assert_eq!(statuses.standing(&seven, NOW + HELD - 1), REVOKED);
+            // Then it is asked anew: it may have been on hold only.
+            let after = NOW + HELD;
+            assert_eq!(statuses.settled(&seven, after), LeafStanding::Open);
+            statuses.failed(&seven, ChainRefusal::StatusUnavailable, after);
+            assert_eq!(statuses.settled(&seven, after), REVOKED);
+        }
+    }
+
+    #[test]
     fn a_failure_is_remembered_for_a_moment() {
         let ca = usual("one");
         let (statuses, seven) = (statuses(300), link(&ca, &[7]));
@@ -370,6 +448,7 @@ mod tests {
         let mut known = Known::<8>::default();
         let entry = Entry {
             standing: LeafStanding::Good,
+            since: 0,
             until: 0,
             newest: None,
         };
