@@ -3,17 +3,18 @@
 //! ```text
 //! a worker --> settle   what is known counts                        at once
 //!          --> Question one for each certificate, however many wait
+//!          --> Line     one for each responder                      of its own length
 //! fetch    --> an answer, judged and remembered (tls)               everybody who waits is told
 //! ```
 //!
-//! Bounded: so many questions wait, each of those who wait has a deadline, and a question ends by itself. Fails
-//! closed: whoever is not vouched for in time is refused.
+//! Bounded: so many questions wait for a responder, and none for another one; each of those who wait has a deadline,
+//! and a question ends by itself. Fails closed: whoever is not vouched for in time is refused.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use config::TrustName;
+use config::{OcspUrl, TrustName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -23,8 +24,11 @@ use crate::peer::Client;
 use crate::timer::unix_now;
 use crate::tls::{ChainRefusal, Clients, LeafStanding, Statuses};
 
-/// How many certificates wait to be asked about.
+/// How many certificates wait for one responder to be asked about.
 const WAITING: usize = 1024;
+
+/// How many responders may be new at once, to whoever asks them.
+const NEW: usize = 64;
 
 /// What became of a question; nothing yet.
 type Verdict = Option<Result<(), ChainRefusal>>;
@@ -34,10 +38,23 @@ type Key = (usize, IssuerKey, Serial);
 
 type UnderWay = Mutex<HashMap<Key, watch::Receiver<Verdict>>>;
 
+/// The questions for one responder, in turn. It ends when no trust set that asked it is left.
+#[derive(Debug)]
+pub struct Line(pub mpsc::Receiver<Question>);
+
+/// Where questions for a responder go in. It is for nobody once the memory is gone.
+#[derive(Debug)]
+struct Entrance {
+    questions: mpsc::Sender<Question>,
+    memory: Weak<Statuses>,
+}
+
 /// Asks for the workers. Clones ask the same.
 #[derive(Debug, Clone)]
 pub struct Asker {
-    questions: mpsc::Sender<Question>,
+    lines: mpsc::Sender<Line>,
+    /// As many as responders are configured, and those before a reload, until another one is new.
+    entrances: Arc<Mutex<HashMap<OcspUrl, Entrance>>>,
     under_way: Arc<UnderWay>,
 }
 
@@ -58,12 +75,13 @@ pub struct Question {
 }
 
 impl Asker {
-    /// With what is to be asked.
+    /// With what is to be asked: a line for each responder, from its first question on.
     #[must_use]
-    pub fn new() -> (Asker, mpsc::Receiver<Question>) {
-        let (questions, asked) = mpsc::channel(WAITING);
+    pub fn new() -> (Asker, mpsc::Receiver<Line>) {
+        let (lines, asked) = mpsc::channel(NEW);
         let asker = Asker {
-            questions,
+            lines,
+            entrances: Arc::default(),
             under_way: Arc::default(),
         };
         (asker, asked)
@@ -119,8 +137,8 @@ impl Asker {
             Entry::Vacant(place) => place,
         };
         // Before a question is made: its end would wait for the lock that is held here.
-        let slot = self
-            .questions
+        let questions = self.entrance(statuses)?;
+        let slot = questions
             .try_reserve()
             .map_err(|_| ChainRefusal::StatusUnavailable)?;
         let (verdict, told) = watch::channel(None);
@@ -134,6 +152,31 @@ impl Asker {
             under_way: Arc::clone(&self.under_way),
         });
         Ok(told)
+    }
+
+    /// Where questions for this responder go in.
+    fn entrance(&self, statuses: &Arc<Statuses>) -> Result<mpsc::Sender<Question>, ChainRefusal> {
+        let mut entrances = lock(&self.entrances);
+        let url = &statuses.url().value;
+        if let Some(entrance) = entrances.get_mut(url)
+            && !entrance.questions.is_closed()
+        {
+            // Of two trust sets with one responder the one that asks is there.
+            entrance.memory = Arc::downgrade(statuses);
+            return Ok(entrance.questions.clone());
+        }
+        // What waits in a line that is left is asked still.
+        entrances.retain(|_, entrance| entrance.memory.strong_count() > 0);
+        let (questions, asked) = mpsc::channel(WAITING);
+        self.lines
+            .try_send(Line(asked))
+            .map_err(|_| ChainRefusal::StatusUnavailable)?;
+        let entrance = Entrance {
+            questions: questions.clone(),
+            memory: Arc::downgrade(statuses),
+        };
+        entrances.insert(url.clone(), entrance);
+        Ok(questions)
     }
 }
 
@@ -157,9 +200,9 @@ fn key(statuses: &Arc<Statuses>, link: &Link) -> Key {
     (memory, link.issuer, link.serial.clone())
 }
 
-/// A panic elsewhere cannot have left the map half-changed.
-fn lock(under_way: &UnderWay) -> MutexGuard<'_, HashMap<Key, watch::Receiver<Verdict>>> {
-    under_way.lock().unwrap_or_else(PoisonError::into_inner)
+/// A panic elsewhere cannot have left a map half-changed.
+fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -168,7 +211,7 @@ mod tests {
     use crate::identity::ClientIdentity;
     use crate::revocation::testing::{Ca, usual};
     use crate::tls::{ClientTrust, Revocation};
-    use config::{NameKind, OcspUrl, Place, Placed};
+    use config::{NameKind, Place, Placed};
     use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber};
     use std::time::Duration;
 
@@ -179,9 +222,13 @@ mod tests {
 
     impl Fleet {
         fn new() -> Fleet {
+            Fleet::of("http://127.0.0.1:1/ocsp")
+        }
+
+        fn of(responder: &str) -> Fleet {
             let ca = usual("one");
             let url = Placed {
-                value: OcspUrl::parse("http://127.0.0.1:1/ocsp").unwrap(),
+                value: OcspUrl::parse(responder).unwrap(),
                 place: Place::whole(std::path::Path::new("gateway.toml")),
             };
             let trust = ClientTrust::new(
@@ -221,15 +268,18 @@ mod tests {
     async fn of_many_who_wait_for_one_certificate_one_asks_and_all_are_told() {
         let fleet = Fleet::new();
         let device = fleet.device(7);
-        let (asker, mut questions) = Asker::new();
+        let (asker, mut lines) = Asker::new();
         let settle = || asker.settle(&device, &fleet.clients, soon());
+        let mut questions = None;
         let answering = async {
-            let question = questions.recv().await.unwrap();
+            let Line(line) = lines.recv().await.unwrap();
+            let question = questions.insert(line).recv().await.unwrap();
             assert_eq!(question.link.serial.to_string(), "07");
             question.answered(Err(ChainRefusal::Revoked));
         };
         let (one, two, three, ()) = tokio::join!(settle(), settle(), settle(), answering);
         assert_eq!([one, two, three], [Err(ChainRefusal::Revoked); 3]);
+        let mut questions = questions.unwrap();
         assert!(questions.try_recv().is_err(), "one question for all");
         assert!(lock(&asker.under_way).is_empty());
         // Nothing was remembered: the next one asks again.
@@ -243,10 +293,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_not_vouched_for_in_time_is_refused_and_so_is_who_finds_no_room() {
         let fleet = Fleet::new();
-        let (asker, mut questions) = Asker::new();
+        let (asker, mut lines) = Asker::new();
         let silent = fleet.device(1);
         let settled = asker.settle(&silent, &fleet.clients, soon()).await;
         assert_eq!(settled, Err(ChainRefusal::StatusUnavailable));
+        let Line(mut questions) = lines.recv().await.unwrap();
         // A question that is given up tells those who wait.
         let other = fleet.device(2);
         let giving_up = async {
@@ -265,23 +316,54 @@ mod tests {
             panic!("it has a certificate");
         };
         let issuer = &fleet.ca.authority;
-        for serial in 0..WAITING {
+        let ask = |serial: usize| {
             let mut link = identity.path()[0].clone();
             link.serial = Serial::new(&(serial + 1000).to_be_bytes());
-            let told = asker.ask(&trust.name, trust.statuses().unwrap(), issuer, &link);
-            assert!(told.is_ok(), "{serial}");
+            asker.ask(&trust.name, trust.statuses().unwrap(), issuer, &link)
+        };
+        for serial in 0..WAITING {
+            assert!(ask(serial).is_ok(), "{serial}");
         }
         let refused = asker.settle(&silent, &fleet.clients, late).await;
         assert_eq!(refused, Err(ChainRefusal::StatusUnavailable));
         assert_eq!(lock(&asker.under_way).len(), WAITING);
+        // Who asks another responder is not held up.
+        let elsewhere = Fleet::of("http://127.0.0.1:2/ocsp");
+        let device = elsewhere.device(1);
+        let answering = async {
+            let Line(mut questions) = lines.recv().await.unwrap();
+            questions.recv().await.unwrap().answered(Ok(()));
+        };
+        let settling = asker.settle(&device, &elsewhere.clients, late);
+        let (settled, ()) = tokio::join!(settling, answering);
+        assert_eq!(settled, Ok(()));
         drop(questions);
         assert!(lock(&asker.under_way).is_empty(), "nothing stays behind");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_line_for_a_responder_that_nobody_names_any_more_ends() {
+        let (asker, mut lines) = Asker::new();
+        let mut first = None;
+        for port in 1..=(2 * NEW) {
+            let fleet = Fleet::of(&format!("http://127.0.0.1:{port}/ocsp"));
+            let device = fleet.device(1);
+            let answering = async {
+                let Line(mut questions) = lines.recv().await.unwrap();
+                questions.recv().await.unwrap().answered(Ok(()));
+                first.get_or_insert(questions);
+            };
+            let settling = asker.settle(&device, &fleet.clients, soon());
+            assert_eq!(tokio::join!(settling, answering).0, Ok(()));
+            assert!(lock(&asker.entrances).len() <= 2);
+        }
+        assert!(first.unwrap().recv().await.is_none());
     }
 
     #[tokio::test]
     async fn where_nobody_is_asked_there_is_nothing_to_wait_for() {
         let fleet = Fleet::new();
-        let (asker, _questions) = Asker::new();
+        let (asker, _lines) = Asker::new();
         let now = Instant::now();
         let nobody = asker.settle(&Client::Anonymous, &fleet.clients, now);
         assert_eq!(nobody.await, Ok(()));

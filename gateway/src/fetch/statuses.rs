@@ -1,4 +1,6 @@
-//! Who answers what is asked about clients' certificates (`ask`): a thread of its own, with so many questions at once.
+//! Who answers what is asked about clients' certificates (`ask`): a thread of its own, with a desk for each responder
+//! that asks it so many questions at once and looks up its name. One that hangs, or whose name cannot be looked
+//! up, holds up nobody who asks another one.
 //!
 //! A question ends within seconds, whatever the responder does. What went wrong is told for each trust set once, and
 //! each hour as long as nobody mends it; never which certificate it was about.
@@ -21,14 +23,20 @@ use tokio::time::Instant;
 use super::AGAIN;
 use super::exchange;
 use super::fault::StatusTrouble;
-use crate::ask::Question;
+use crate::ask::{Line, Question};
 use crate::dial::Resolver;
 use crate::metrics::Metrics;
 use crate::timer::unix_now;
 use crate::tls::{ChainRefusal, LeafStanding, Statuses};
 
-/// So many questions are asked at once.
-const AT_ONCE: usize = 32;
+/// So many questions are asked at once of one responder, a descriptor each.
+const AT_ONCE: usize = 16;
+
+/// For so long the addresses of a responder count.
+const ADDRESSES: Duration = Duration::from_secs(30);
+
+/// So many names are looked up at once, each by a thread that lives while it is needed: one for each desk.
+const LOOKUPS: usize = 64;
 
 /// For a whole exchange.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,48 +47,67 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// The operating system's, when it gives no thread or no runtime.
 pub fn answer(
-    questions: mpsc::Receiver<Question>,
+    lines: mpsc::Receiver<Line>,
     metrics: Metrics,
     revoked: impl Fn() + Send + 'static,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(2)
+        .max_blocking_threads(LOOKUPS)
         .build()?;
     std::thread::Builder::new()
         .name("ocsp".to_owned())
         .spawn(move || {
-            let desk = Desk {
-                metrics,
-                told: BTreeMap::new(),
-                revoked,
-            };
-            LocalSet::new().block_on(&runtime, desk.run(questions));
+            LocalSet::new().block_on(&runtime, each(lines, &metrics, &Rc::new(revoked)));
             // Whatever still resolves a name is not waited for.
             runtime.shutdown_background();
         })?;
     Ok(())
 }
 
+/// Opens a desk for each line, until there can be no more of them.
+async fn each<F: Fn()>(mut lines: mpsc::Receiver<Line>, metrics: &Metrics, revoked: &Rc<F>) {
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(()) = open.next(), if !open.is_empty() => {}
+            line = lines.recv() => match line {
+                Some(line) => {
+                    let desk = Desk {
+                        metrics: metrics.clone(),
+                        told: BTreeMap::new(),
+                        revoked: Rc::clone(revoked),
+                    };
+                    open.push(desk.run(line));
+                }
+                None => return,
+            },
+        }
+    }
+}
+
+/// Asks one responder.
 struct Desk<F> {
     metrics: Metrics,
     told: BTreeMap<TrustName, (StatusTrouble, Instant)>,
-    revoked: F,
+    revoked: Rc<F>,
 }
 
 impl<F: Fn()> Desk<F> {
-    async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
-        let resolver = Rc::new(Resolver::new());
+    async fn run(mut self, Line(mut questions): Line) {
+        let resolver = Rc::new(Resolver::keeping(ADDRESSES));
         let mut under_way = FuturesUnordered::new();
+        let mut is_open = true;
         loop {
             tokio::select! {
                 Some((question, outcome)) = under_way.next(), if !under_way.is_empty() => {
                     self.settle(question, outcome);
                 }
-                question = questions.recv(), if under_way.len() < AT_ONCE => match question {
+                question = questions.recv(), if is_open && under_way.len() < AT_ONCE => match question {
                     Some(question) => under_way.push(ask(question, Rc::clone(&resolver))),
-                    None => return,
+                    None => is_open = false,
                 },
+                else => return,
             }
         }
     }
