@@ -8,7 +8,8 @@
 //! - times: the index over notAfter counts; the page comes from it when there are few, else from
 //!   the certificates in order, among which the next match is then never far;
 //! - names: the names are asked first. When there are few, they are the answer; else they are
-//!   counted, and the page comes from the names in order.
+//!   counted, and the page comes from the names in order. Where a state or profile is wanted beside
+//!   them that most have, those that have it not are counted off.
 
 use std::ops::RangeInclusive;
 
@@ -19,6 +20,9 @@ use super::{AuthorityId, Filter, IdFilter, Status, StatusFilter, StoreError, amo
 
 /// Up to so many matches are taken as they come, and put in order here.
 const FEW: usize = 10_000;
+
+/// Up to so many certificates that are not wanted are asked for their names and counted off.
+const COUNTED_OFF: u64 = 50_000;
 
 /// How many certificates are asked for their names at once.
 const ASKED_AT_ONCE: usize = 500;
@@ -210,14 +214,20 @@ impl<'a> Search<'a> {
             matches.ids.retain(|&id| id > after);
             return Ok(matches.first(limit));
         }
+        // To ask a million certificates for their state takes longer than to count off the others.
+        let unwanted = self.unwanted(engine)?;
+        let counted = match &unwanted {
+            Some(_) => self.in_scope(engine)?,
+            None => others.clone(),
+        };
         // A certificate counts once: by its first name, or by another if that does not match.
         let counts = [
             format!(
-                "SELECT count(*) FROM names AS n WHERE n.position = 0 AND {by_index} AND {others}"
+                "SELECT count(*) FROM names AS n WHERE n.position = 0 AND {by_index} AND {counted}"
             ),
             format!(
                 "SELECT count(DISTINCT n.certificate) FROM names AS n
-                  WHERE n.position > 0 AND {by_index} AND {others}
+                  WHERE n.position > 0 AND {by_index} AND {counted}
                     AND NOT EXISTS (SELECT 1 FROM names AS f WHERE f.certificate = n.certificate
                                        AND f.position = 0 AND {})",
                 in_order.replace("n.value", "f.value")
@@ -227,6 +237,10 @@ impl<'a> Search<'a> {
         for sql in counts {
             matches.total += engine.number(&sql, &values)?.unsigned_abs();
         }
+        for kind in unwanted.into_iter().flatten() {
+            let number = kind.number_named(engine, &in_order, &values)?;
+            matches.total = matches.total.saturating_sub(number);
+        }
         let sql = format!(
             "SELECT DISTINCT n.certificate FROM names AS n
               WHERE {in_order} AND {others} AND n.certificate > {after}
@@ -234,6 +248,38 @@ impl<'a> Search<'a> {
         );
         matches.add(engine, &sql, &values)?;
         Ok(matches)
+    }
+
+    /// The kinds that do not match by state and profile, if they are few, and nothing else is wanted.
+    fn unwanted(&self, engine: &Engine) -> Result<Option<Vec<Kind>>, StoreError> {
+        if self.not_after.is_some() || (self.status.is_none() && self.profile.is_none()) {
+            return Ok(None);
+        }
+        let any = Search {
+            status: None,
+            profile: None,
+            not_after: None,
+            ..*self
+        };
+        let mut kinds = any.kinds(engine)?;
+        kinds.retain(|kind| {
+            let has_status = self.status.is_none_or(|it| it.as_str() == kind.status);
+            let has_profile = self.profile.is_none_or(|it| it == kind.profile);
+            !(has_status && has_profile)
+        });
+        let number: u64 = kinds.iter().map(|kind| kind.number).sum();
+        Ok((number <= COUNTED_OFF).then_some(kinds))
+    }
+
+    /// Whose certificates are wanted, as a condition on `n.certificate`.
+    fn in_scope(&self, engine: &Engine) -> Result<String, StoreError> {
+        let any = Search {
+            status: None,
+            profile: None,
+            not_after: None,
+            ..*self
+        };
+        any.others(engine)
     }
 
     /// What is wanted beside the name, as a condition on `n.certificate`.
@@ -343,6 +389,25 @@ fn rows(limit: usize) -> Value {
 }
 
 impl Kind {
+    /// How many of them have a name like this. `values` are those of the condition, and come first.
+    fn number_named(
+        &self,
+        engine: &Engine,
+        condition: &str,
+        values: &[Value],
+    ) -> Result<u64, StoreError> {
+        let first = values.len() + 1;
+        let sql = format!(
+            "SELECT count(DISTINCT n.certificate)
+               FROM certificates AS c JOIN names AS n ON n.certificate = c.id
+              WHERE c.issuer = ?{first} AND c.profile = ?{} AND c.status = ?{} AND {condition}",
+            first + 1,
+            first + 2
+        );
+        let values: Vec<Value> = values.iter().cloned().chain(self.values()).collect();
+        Ok(engine.number(&sql, &values)?.unsigned_abs())
+    }
+
     fn values(&self) -> Vec<Value> {
         vec![
             self.issuer.into(),
