@@ -220,12 +220,17 @@ struct Staged {
 impl Staged {
     #[track_caller]
     fn new(world: &World) -> Staged {
-        let lab = Lab::new(&world.place, "lab");
+        Staged::at(world, "lab", RESPONDER)
+    }
+
+    #[track_caller]
+    fn at(world: &World, name: &str, responder: u16) -> Staged {
+        let lab = Lab::new(&world.place, name);
         let device = lab.issue("device", &Leaf::GOOD);
         let signer = Arc::new(Responder::of(&lab));
         let answers: Answers = Arc::new(Mutex::new(Box::new(|_| None)));
         let told = Arc::clone(&answers);
-        let origin = Origin::start(world.place.at(RESPONDER), move |conversation| {
+        let origin = Origin::start(world.place.at(responder), move |conversation| {
             while conversation.request()? {
                 conversation.body()?;
                 let question = Request::parse(&conversation.current().body);
@@ -415,6 +420,52 @@ fn a_responder_that_hangs_keeps_nobody_waiting_for_longer_than_a_handshake_may_t
             (caller.ask("GET /x").ok()?.status == 200).then_some(())
         });
     }
+    assert!(gateway.stop().status.success());
+}
+
+#[test]
+fn a_responder_that_hangs_holds_up_nobody_of_another_trust_set() {
+    let world = World::new();
+    let _origin = world.plain_origin();
+    let staged = Staged::new(&world);
+    let partner = Staged::at(&world, "partner", RESPONDER + 1);
+    let second = world.place.at(20_444);
+    let url = format!("http://{}/ocsp", world.place.at(RESPONDER + 1));
+    let partners = format!(
+        r#"
+[trust.partners]
+roots = ["partner/root.pem"]
+revocation = {{ ocsp = "{url}" }}
+[listeners.partners]
+listen = ["{second}"]
+tls = "intermediate"
+certificates = ["api"]
+clients = {{ certificates = "required", trust = "partners" }}
+limits = {{ handshake = "3s" }}
+[roles.pump]
+trust = "partners"
+[[routes]]
+name = "all"
+listeners = ["devices", "partners"]
+"#
+    );
+    let configuration = asking(&world, "lab/root.pem", "", "").with(&partners);
+    let gateway = Gateway::start(&world.place, &configuration);
+    staged.answers(|_| None);
+    // More than are asked about at once.
+    let others: Vec<_> = (0..40)
+        .map(|number| staged.lab.issue(&format!("device-{number}"), &Leaf::GOOD))
+        .collect();
+    std::thread::scope(|scope| {
+        for other in &others {
+            let caller = world.nobody().with(other);
+            scope.spawn(move || caller.ask("GET /x").expect_err("nobody vouches for it"));
+        }
+        wait::until("all that are asked at once", || {
+            (staged.asked() >= 16).then_some(())
+        });
+        is_served(&Caller::new(second, &world.server.trust).with(&partner.device));
+    });
     assert!(gateway.stop().status.success());
 }
 
