@@ -20,23 +20,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::reading::Part;
 use crate::record::Record;
-use crate::release::Tunnel;
+use crate::release::{LONGEST, PATIENCE, RETRY, Tunnel, WINDOW};
 use crate::timer::unless_late;
 
 /// So much is carried at once, bytes: what a tunnel holds each way.
 const PIECE: usize = 16 * 1024;
-
-/// The most of a window, bytes.
-const WINDOW: u64 = 1024 * 1024;
-
-/// After this a window is over even if little has passed.
-const LONGEST: Duration = Duration::from_mins(1);
-
-/// A tunnel whose passage is not on record after so long is cut.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a log that takes nothing is asked again.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// Whoever takes nothing for so long is given up.
 const STALL: Duration = Duration::from_mins(1);
@@ -213,7 +201,7 @@ impl<'a> Way<'a> {
         if is_over || !self.shared.record.borrow().is_recordable() {
             let recorded = timeout(PATIENCE, self.put_on_record()).await;
             recorded.map_err(|_| Code::AuditUnavailable)??;
-            self.left = WINDOW;
+            self.left = WINDOW as u64;
             self.until = Instant::now() + LONGEST;
         }
         Ok(self.left)
@@ -225,7 +213,7 @@ impl<'a> Way<'a> {
                 let mut record = self.shared.record.borrow_mut();
                 let subjects = record.passing(&self.shared.part);
                 let (offset, sender) = (self.covered, self.sender);
-                let appended = record.passage((offset, sender), WINDOW, subjects.clone());
+                let appended = record.passage((offset, sender), WINDOW as u64, subjects.clone());
                 (subjects, appended)
             };
             let outcome = match appended {

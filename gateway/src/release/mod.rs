@@ -33,6 +33,7 @@ use crate::upstream::{AnswerContent, AnswerFault, Answered, Switched, UpstreamRe
 pub(crate) use vouch::TRAILER;
 pub use vouch::Vouch;
 pub use window::{Broken, Passing};
+pub(crate) use window::{LONGEST, PATIENCE, RETRY, WINDOW};
 
 /// An answer that may leave.
 #[derive(Debug)]

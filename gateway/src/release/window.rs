@@ -34,10 +34,10 @@ use crate::upstream::{AnswerContent, AnswerFault};
 const READ_WINDOW: usize = 256 * 1024;
 
 /// The most of any other window, bytes.
-const WINDOW: usize = 1024 * 1024;
+pub(crate) const WINDOW: usize = 1024 * 1024;
 
 /// After this a window is over even if little has passed.
-const LONGEST: Duration = Duration::from_mins(1);
+pub(crate) const LONGEST: Duration = Duration::from_mins(1);
 
 /// What is read gathers no longer than this, so that what comes slowly is not kept from the client.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -52,11 +52,11 @@ const NAMES: usize = Subjects::MOST / 2;
 /// So much is read before the names are counted, bytes. Nobody is named in less than a dozen.
 const SLICE: usize = 1024;
 
-/// A stream whose passage is not on record after so long is cut.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What passes is cut when its passage is not on record after so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a log that takes nothing is asked again.
-const RETRY: Duration = Duration::from_millis(100);
+pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// The content of an answer on its way out.
 pub struct Passing {
