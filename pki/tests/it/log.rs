@@ -11,7 +11,7 @@ use audit::show::Line;
 use audit::verify::{Asked, Verdict, verify_watched};
 use serde_json::Value;
 
-use crate::crash::{duration_of, killed_after};
+use crate::crash::{duration_of, each_step, killed_after};
 use crate::support::World;
 
 /// The entries of the log of `pki/`.
@@ -375,23 +375,13 @@ fn many_runs_are_few_files_and_several_at_once_lose_nothing() {
     agree(&world);
 }
 
-/// Seven steps, so many kills each.
-fn kills() -> u32 {
-    let each = if std::env::var_os("PHIGATE_LONG").is_some() {
-        200
-    } else {
-        20
-    };
-    7 * each
-}
-
 #[test]
 fn killed_at_any_of_the_seven_steps_no_certificate_is_missing_in_the_log_or_the_inventory() {
     let world = World::new();
     let whole = duration_of(|| {
         world.device("urn:example:first", "first");
     });
-    let kills = kills();
+    let kills = 7 * each_step();
     for kill in 0..kills {
         let words = format!(
             "issue --dir pki --profile device --id urn:example:{kill} --new-key --out out/{kill}"
